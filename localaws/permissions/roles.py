@@ -15,8 +15,11 @@ from localaws.kms.keys import Key
 from localaws.logs import Logs
 from localaws.objects import ObjectInfo, Objects
 from localaws.partition import partition
+from localaws.permissions import stored
+from localaws.permissions.asking import Place, Resource
 from localaws.permissions.authority import Authority
 from localaws.permissions.questions import Question
+from localaws.permissions.request_keys import REGION
 from localaws.policies.context import Context
 
 
@@ -39,7 +42,8 @@ class Role:
         return self._authority.lets_role(self.arn, self._session_name, self._question(action, resource, values))
 
     def _question(self, action: str, resource: str, values: Mapping[str, list[str]] | None) -> Question:
-        return Question(action, resource, self._authority.account_id, Context(values))
+        told = {REGION: [self._authority.region], **(values or {})}
+        return Question(action, resource, self._authority.account_id, Context(told))
 
     def log_arn(self, group: str, stream: str = "") -> str:
         """Return the ARN on which CloudWatch Logs decides."""
@@ -64,15 +68,20 @@ class ObjectsOfRole(Objects):
 
     def download(self, bucket: str, key: str, path: Path) -> None:
         """Write the object to `path`."""
-        self._role.require("s3:GetObject", f"arn:{partition()}:s3:::{bucket}/{key}")
+        found = Resource("object", f"arn:{partition()}:s3:::{bucket}/{key}")
+        tags = stored.tags_of(found, Place(self._account_id, self._region))
+        told = {f"s3:existingobjecttag/{name.lower()}": [value] for name, value in tags.items()}
+        self._role.require("s3:GetObject", found.arn, told)
         self._require_key(sealing.OPEN, sealing.key_of_object(self._account_id, self._region, bucket, key), bucket, key)
         super().download(bucket, key, path)
 
     def store(self, file: BinaryIO, bucket: str, key: str) -> None:
         """Store what is left to read of the file as an object."""
-        self._role.require("s3:PutObject", f"arn:{partition()}:s3:::{bucket}/{key}")
         algorithm = None if self._kms_key is None else "aws:kms"
         sealed = sealing.key_for_new(self._account_id, self._region, bucket, algorithm, self._kms_key)
+        header = "s3:x-amz-server-side-encryption"
+        told = {header: [algorithm], f"{header}-aws-kms-key-id": [sealed.arn]} if algorithm and sealed else {}
+        self._role.require("s3:PutObject", f"arn:{partition()}:s3:::{bucket}/{key}", told)
         self._require_key(sealing.SEAL, sealed, bucket, key)
         super().store(file, bucket, key)
 

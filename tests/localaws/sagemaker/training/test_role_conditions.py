@@ -1,0 +1,50 @@
+"""The conditions in a role's policies count for what a training job does in the role's name."""
+
+import json
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.localaws.callers import deny
+from tests.localaws.roles import make_role, remove_role
+from tests.localaws.sagemaker.training.training_rooms import Room
+
+SCRIPT = "open('/opt/ml/model/weights', 'w').write('1')"
+
+
+@pytest.fixture
+def role(room: Room) -> Iterator[str]:
+    iam, name = room.client("iam"), f"conditions-{secrets.token_hex(4)}"
+    yield make_role(iam, name, "sagemaker")
+    iam.delete_role_policy(RoleName=name, PolicyName="deny")
+    remove_role(iam, name)
+
+
+def denied(room: Room, role: str, action: str, **condition: Any) -> None:
+    statement = deny(action, Condition=condition)
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    room.client("iam").put_role_policy(RoleName=role.rpartition("/")[2], PolicyName="deny", PolicyDocument=document)
+
+
+def test_a_role_that_may_nothing_outside_the_region_may_all_in_it(room: Room, role: str) -> None:
+    denied(room, role, "*", StringNotEquals={"aws:RequestedRegion": "us-east-1"})
+    assert room.run(SCRIPT, RoleArn=role)["TrainingJobStatus"] == "Completed"
+
+
+def test_a_tag_of_an_object_keeps_a_job_from_reading_it(room: Room, role: str) -> None:
+    prefix = f"tagged-{secrets.token_hex(4)}"
+    room.client("s3").put_object(Bucket=room.bucket, Key=f"{prefix}/1", Body=b"x", Tagging="Secret=yes")
+    denied(room, role, "s3:GetObject", StringEquals={"s3:ExistingObjectTag/Secret": "yes"})
+    described = room.run(SCRIPT, RoleArn=role, channels=[room.channel("data", prefix)])
+    assert described["TrainingJobStatus"] == "Failed" and "s3:GetObject" in described["FailureReason"]
+
+
+def test_output_that_is_sealed_with_a_key_is_told_so(room: Room, role: str) -> None:
+    key = room.client("kms").create_key()["KeyMetadata"]["Arn"]
+    denied(room, role, "s3:PutObject", StringNotEquals={"s3:x-amz-server-side-encryption": "aws:kms"})
+    output = {"S3OutputPath": f"s3://{room.bucket}/out", "KmsKeyId": key}
+    assert room.run(SCRIPT, RoleArn=role, OutputDataConfig=output)["TrainingJobStatus"] == "Completed"
+    plain = room.run(SCRIPT, RoleArn=role)
+    assert plain["TrainingJobStatus"] == "Failed" and "s3:PutObject" in plain["FailureReason"]
