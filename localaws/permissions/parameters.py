@@ -39,6 +39,8 @@ def read_document(body: bytes) -> dict[str, Any]:
         found = json.loads(body)
     except ValueError:
         raise Unreadable("its body is no JSON") from None
+    except RecursionError:
+        raise Unreadable("its body is nested too deeply") from None
     if not isinstance(found, dict):
         raise Unreadable("its body is no JSON object")
     return found

@@ -118,6 +118,8 @@ def search_space(space: str | None) -> Mapping[str, Any]:
         raise WaitTimedOut(
             WHERE, "the search space was not checked", str(error), "run the same command again"
         ) from error
+    except (ValueError, OSError) as error:  # a NUL in it, or more than a command line holds
+        raise _refused(str(error)) from error
     if done.returncode != 0:
         raise _refused(done.stderr.strip()[-500:])
     found: Mapping[str, Any] = parse_json(done.stdout)

@@ -390,3 +390,28 @@ def test_a_user_that_is_gone_may_nothing(localaws: RunningLocalAws, bucket: str)
     iam.delete_role_policy(RoleName=name, PolicyName="own")
     iam.delete_role(RoleName=name)
     assert refusal(session.client("s3").get_object, Bucket=bucket, Key="open/1")[0] == "AccessDenied"
+
+
+@pytest.mark.parametrize("depth", [1_000, 50_000])
+@pytest.mark.parametrize(
+    ("service", "call", "arguments"),
+    [
+        ("sagemaker", "list_models", {}),
+        ("kms", "list_keys", {}),
+        ("logs", "describe_log_groups", {}),
+        ("pricing", "get_products", {"ServiceCode": "AmazonEC2"}),
+    ],
+)
+def test_a_body_that_is_nested_too_deeply_is_refused(
+    localaws: RunningLocalAws, service: str, call: str, arguments: dict[str, Any], depth: int
+) -> None:
+    client = localaws.client(service)
+
+    def nest(request: Any, **_: Any) -> None:
+        request.data = b'{"x": ' + b"[" * depth + b"]" * depth + b"}"
+
+    client.meta.events.register("before-sign.*.*", nest)
+    code, _ = refusal(getattr(client, call), **arguments)
+    assert code not in ("InternalFailure", "500"), code
+    client.meta.events.unregister("before-sign.*.*", nest)
+    getattr(client, call)(**arguments)

@@ -26,6 +26,10 @@ def test_what_the_job_would_refuse_is_refused_before_it(tmp_path: Path) -> None:
         require_search_space(SPACE, None)
     with pytest.raises(SettingsRefused, match="no file that can be read"):
         with_search_space(ModelOptions(trials=3, search_space=str(tmp_path / "none.json")))
+    for text, why in (("\0", "null byte"), (" " * 200_000, "long")):
+        (tmp_path / "space.json").write_text(text)
+        with pytest.raises(SettingsRefused, match=why):
+            require_search_space((tmp_path / "space.json").read_text(), 3)
     (tmp_path / "long.json").write_text(SPACE + " " * MOST_CHARACTERS + "x")
     with pytest.raises(SettingsRefused, match="characters, and 2000 are allowed"):
         with_search_space(ModelOptions(trials=3, search_space=str(tmp_path / "long.json")))
