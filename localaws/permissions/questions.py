@@ -56,6 +56,7 @@ _TAGGING = {
     "application-autoscaling": "application-autoscaling:TagResource",
     "budgets": "budgets:TagResource",
     "cloudwatch": "cloudwatch:TagResource",
+    "kms": "kms:TagResource",
     "lambda": "lambda:TagResource",
     "logs": "logs:TagResource",
     "sagemaker": "sagemaker:AddTags",

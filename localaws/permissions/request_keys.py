@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs
 
-from localaws.permissions import catalog, stored
+from localaws.permissions import catalog, key_circumstances, stored
 from localaws.permissions.asking import Place, Wanted
 from localaws.permissions.function_names import function_arn
 from localaws.permissions.launches import specifications
@@ -25,7 +25,7 @@ from localaws.policies.context import Context, Values
 REGION = "aws:requestedregion"
 _REQUEST_TAG, _TAG_KEYS = ("aws:requesttag/", "s3:requestobjecttag/"), ("aws:tagkeys", "s3:requestobjecttagkeys")
 _RESOURCE_TAG = ("aws:resourcetag/", "s3:existingobjecttag/", "s3:buckettag/")
-_TAGS = ("Tags", "tags")
+_TAGS = ("Tags", "tags", "ResourceTags")
 _REMOVED = ("TagKeys", "tagKeys")
 _SETTING_A_BOUNDARY = {f"iam:{each}" for each in ("CreateRole", "CreateUser")} | {
     f"iam:Put{each}PermissionsBoundary" for each in ("Role", "User")
@@ -140,6 +140,9 @@ class _Reader:
             return _strings(found(self._parameters, self._place, self._wanted))
         if key == f"ec2:{self._wanted.resource.kind.replace('-', '')}id" and key not in _PARAMETERS:
             return [each for each in [self._wanted.resource.arn.rpartition("/")[2]] if each != "*"] or None
+        if key.startswith("kms:"):
+            given, arn = self._parameters if self._operation.service == "kms" else {}, self._wanted.resource.arn
+            return _strings(key_circumstances.value_of(key.removeprefix("kms:"), given, arn, self._place))
         if key.startswith("s3:"):
             return _strings(_of_s3(key, self._asked, self._operation, self._place))
         return None
@@ -165,10 +168,11 @@ class _Reader:
 
 
 def _tags_from(given: Any) -> Mapping[str, str]:
-    """Return tags by key, from AWS's list of `Key` and `Value` or its mapping."""
+    """Return tags by key, from AWS's list of `Key` and `Value` (KMS: `TagKey` and `TagValue`) or its mapping."""
     if isinstance(given, dict):
         return {str(key): str(value) for key, value in given.items()}
-    return {str(each.get("Key", "")): str(each.get("Value", "")) for each in structures_of(given)}
+    named = [(each, "Tag" if "TagKey" in each else "") for each in structures_of(given)]
+    return {str(each.get(f"{start}Key", "")): str(each.get(f"{start}Value", "")) for each, start in named}
 
 
 def _of_s3(key: str, asked: Asked, operation: Operation, place: Place) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 from localaws.permissions.asking import Place, Resource
 from localaws.policies.patterns import ARN_PARTS
 
-_KEEPING_TAGS = {"cloudwatch", "lambda", "logs", "sagemaker", "ssm"}
+_KEEPING_TAGS = {"cloudwatch", "kms", "lambda", "logs", "sagemaker", "ssm"}
 _KEPT_BY_NAME = {"user": "users", "group": "groups"}
 _KEPT_BY_ID = {"role": "roles", "instance-profile": "instance_profiles"}
 
