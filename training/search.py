@@ -111,7 +111,7 @@ class Search:
 
         def watch(metrics: Metrics) -> None:
             measured.append(metrics)
-            others = [trial for trial in self.found if trial.number or self.trials.cuts_by_default]
+            others = self.found if len(self.found) > 1 or self.trials.default_cuts_alone else []
             if number and is_cut(others, [each.loss for each in measured], epochs):
                 raise Pruned
 

@@ -32,8 +32,8 @@ class Trials(Protocol):
     shares_trials: bool
     """Whether one rank trains a trial alone."""
 
-    cuts_by_default: bool
-    """Whether the default is among the trials with which another is compared after the same number of epochs."""
+    default_cuts_alone: bool
+    """Whether a trial is compared after so many epochs where the default is all that it can be compared with."""
 
     def train(self, hyperparameters: Hyperparameters, watch: Callable[[Metrics], None]) -> tuple[float, ...]:
         """Return the loss of each validation picture under the weights of the lowest loss.
@@ -48,11 +48,12 @@ class Trials(Protocol):
 class HeadTrials:
     """Heads on the embeddings of the whole training split, in float32, each on one rank.
 
-    The default's batches are smaller than those of the others, so it is ahead of them after as many epochs.
+    The default's batches are smaller than those of the others, so it is ahead of them after as many epochs: compared
+    with it alone nearly all would be cut.
     """
 
     shares_trials = True
-    cuts_by_default = False
+    default_cuts_alone = False
 
     def __init__(
         self,
@@ -88,7 +89,7 @@ class NetworkTrials:
     """Whole networks, each fine-tuned from the same head by all ranks together."""
 
     shares_trials = False
-    cuts_by_default = True
+    default_cuts_alone = True
 
     def __init__(
         self,
