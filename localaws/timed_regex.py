@@ -5,6 +5,7 @@ Python's own have none and hold the interpreter's lock meanwhile, so that one re
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import regex
 
@@ -42,10 +43,8 @@ class TimedRegex:
         Raises:
             TooSlow: the deadline passed.
         """
-        try:
+        with _told():
             return self._pattern.search(text, timeout=SECONDS, concurrent=True) is not None
-        except TimeoutError as error:
-            raise TooSlow from error
 
     def is_all_of(self, text: str) -> bool:
         """Return whether it matches `text` as a whole.
@@ -53,10 +52,8 @@ class TimedRegex:
         Raises:
             TooSlow: the deadline passed.
         """
-        try:
+        with _told():
             return self._pattern.fullmatch(text, timeout=SECONDS, concurrent=True) is not None
-        except TimeoutError as error:
-            raise TooSlow from error
 
     def first_groups(self, text: str) -> Iterator[str | None]:
         """Yield the first group of each match, from the left.
@@ -64,8 +61,14 @@ class TimedRegex:
         Raises:
             TooSlow: the deadline passed.
         """
-        try:
+        with _told():
             for match in self._pattern.finditer(text, timeout=SECONDS, concurrent=True):
                 yield match[1]
-        except TimeoutError as error:
-            raise TooSlow from error
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except TimeoutError as error:
+        raise TooSlow from error

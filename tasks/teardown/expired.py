@@ -37,6 +37,8 @@ def tear_down_expired(
         AwsFailed: a lookup failed.
     """
     moment, (times, failures) = now or datetime.now(UTC), times_to_live(aws)
+    for unreadable in failures:
+        say(f"{unreadable.what}; the other runs are removed first")
     past = {name: at for name, at in sorted(times.items()) if at <= moment}
     if not past:
         say("no run is past its time to live")
