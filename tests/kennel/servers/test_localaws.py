@@ -88,11 +88,11 @@ def test_a_copied_home_neither_uses_nor_ends_the_server_of_the_first(tmp_path: P
     try:
         shutil.copytree(first, copy)
         record = copy / "localaws" / "server.json"
-        assert localaws.find(copy) is None and not localaws.stop(copy)
-        assert localaws.damaged(copy)[0].endswith(f"it was copied from {first / 'localaws'}, whose server it names")
         content = {**unseal(record.read_bytes()), "home": str(copy / "localaws")}
+        assert localaws.damaged(copy)[0].endswith(f"it was copied from {first / 'localaws'}, whose server it names")
+        assert localaws.find(copy) is None and not localaws.stop(copy) and not record.exists()
         record.write_bytes(seal(content))  # the process says by itself whose it is
-        assert localaws.damaged(copy) == [] and localaws.find(copy) is None
+        assert localaws.damaged(copy) == [] and localaws.find(copy) is None and not localaws.stop(copy)
         assert read_record(first / "localaws") is not None and localaws.find(first) is not None
     finally:
         assert localaws.stop(first)

@@ -25,7 +25,8 @@ def test_a_target_that_keeps_every_rate_is_not_asked_for_more_than_the_most(
 ) -> None:
     rules = LadderRules(first_rps=150, factor=2, most_rps=300, least_seconds=1.0)
     ladder = ladder_run(server, image, tmp_path, "steady", rules).climb()
-    assert [(rung.rps, rung.verdict) for rung in ladder.rungs] == [(150, "kept"), (300, "kept")]
+    valid = [(rung.rps, rung.verdict) for rung in ladder.rungs if rung.verdict != "void"]  # a void rung is run again
+    assert valid == [(150, "kept"), (300, "kept")]
     assert ladder.best is not None and 250 < ladder.best.sustained_rps <= 300
     assert sum(server.counts().values()) >= sum(rung.requests for rung in ladder.rungs)
     assert all(Path(rung.file).is_file() for rung in ladder.rungs)
