@@ -23,6 +23,7 @@ import torch
 from PIL import Image
 
 from benchmarks.staged_photos import Photo, channels, read_zip, repeated, write_shards
+from training.adamw import AdamW
 from training.checkpoint import FitCheckpoint
 from training.config import parse_config
 from training.distributed import World
@@ -77,7 +78,7 @@ def finetuned_per_second(backbone: str, batch: int) -> float:
     images, labels = random_pictures(batch), torch.randint(0, CLASSES, (batch,), device="cuda")
     fit = Fit(
         model,
-        torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True),
+        AdamW(model.parameters(), learning_rate=1e-5, weight_decay=0.01),
         world=World(0, 1, 0, 1, "here", torch.device("cuda", 0)),
         checkpoint=FitCheckpoint(None, "benchmark", fingerprint="", interval_seconds=1e9, say=print),
         interrupted=threading.Event(),

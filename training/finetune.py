@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
+from training.adamw import AdamW
 from training.config import Hyperparameters
 from training.distributed import World
 from training.engines import torch_has_bf16
@@ -134,10 +135,10 @@ class ImageTask:
         return torch.from_numpy(stacked).to(self._world.device, non_blocking=True)
 
 
-def network_optimizer(classifier: Classifier, hyperparameters: Hyperparameters) -> torch.optim.Optimizer:
+def network_optimizer(classifier: Classifier, hyperparameters: Hyperparameters) -> AdamW:
     """Return AdamW for all weights of the network."""
     rate, decay = hyperparameters.finetune_learning_rate, hyperparameters.weight_decay
-    return torch.optim.AdamW(classifier.parameters(), lr=rate, weight_decay=decay)
+    return AdamW(classifier.parameters(), learning_rate=rate, weight_decay=decay)
 
 
 def _split(count: int, steps: int) -> list[range]:

@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
+from training.adamw import AdamW
 from training.checkpoint import FitCheckpoint, Saved, Tensors
 from training.distributed import World
 from training.failures import Interrupted, TrainingFailure
@@ -80,7 +81,7 @@ class Fit:
     def __init__(
         self,
         model: nn.Module,
-        optimizer: torch.optim.Optimizer,
+        optimizer: AdamW,
         *,
         world: World,
         checkpoint: FitCheckpoint,
@@ -156,7 +157,7 @@ class Fit:
             reduction="sum",
             label_smoothing=self._label_smoothing,
         )
-        self._optimizer.zero_grad(set_to_none=True)
+        self._optimizer.zero_grad()
         scaled = loss * self._sharing / batch.global_size  # DDP takes the mean over ranks
         scaled.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
@@ -208,19 +209,13 @@ class Fit:
     def _tensors(self) -> Tensors:
         tensors = {f"model.{name}": value for name, value in self._model.state_dict().items()}
         tensors |= {f"best.{name}": value for name, value in self._best_state.items()}
-        for number, state in self._optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
+        tensors |= {f"optimizer.{name}": value for name, value in self._optimizer.state.items()}
         return {name: tensor.clone() for name, tensor in tensors.items()}  # safetensors refuses shared memory
 
     def _restore(self, saved: Saved) -> None:
         self._model.load_state_dict(_with_prefix("model.", saved.tensors))
         self._best_state = _with_prefix("best.", saved.tensors)
-        states: dict[int, Tensors] = {}
-        for name, value in _with_prefix("optimizer.", saved.tensors).items():
-            number, _, key = name.partition(".")
-            states.setdefault(int(number), {})[key] = value
-        groups = self._optimizer.state_dict()["param_groups"]
-        self._optimizer.load_state_dict({"state": states, "param_groups": groups})
+        self._optimizer.restore(_with_prefix("optimizer.", saved.tensors))
         facts = saved.facts
         best = facts["best"] and Metrics(**facts["best"])
         self._at = _Progress(tuple(facts["losses"]), facts["best_epoch"], best)

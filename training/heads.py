@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from training.adamw import AdamW
 from training.config import Hyperparameters
 from training.distributed import World
 from training.embed import Embeddings
@@ -81,12 +82,10 @@ class HeadTask:
             chosen = order[start : start + size]
             yield Batch((rows[chosen], masks[start : start + size]), labels[chosen], len(chosen))
 
-    def optimizer(self) -> torch.optim.Optimizer:
+    def optimizer(self) -> AdamW:
         """Return AdamW for the head's weights."""
         chosen = self.hyperparameters
-        return torch.optim.AdamW(
-            self.head.parameters(), lr=chosen.learning_rate, weight_decay=chosen.weight_decay, fused=True
-        )
+        return AdamW(self.head.parameters(), learning_rate=chosen.learning_rate, weight_decay=chosen.weight_decay)
 
     def evaluator(self, split: Embeddings) -> Callable[[], Metrics]:
         """Return a function that measures the head on a split's evaluation views, on rank 0 for all ranks."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from training.adamw import AdamW
 from training.checkpoint import FitCheckpoint, ShardCache
 from training.embed import Embeddings, Plan, SplitEmbedder, views_of
 from training.engines import TOLERANCE, Choice
@@ -125,7 +126,7 @@ def check_labels(training: Embeddings, manifest: Manifest) -> None:
 def make_fit(
     job: Job,
     model: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: AdamW,
     plan: Plan,
     *,
     stage: str,

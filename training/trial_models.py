@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
+from training.adamw import AdamW
 from training.checkpoint import FitCheckpoint
 from training.config import Hyperparameters
 from training.distributed import World
@@ -124,7 +125,7 @@ class NetworkTrials:
 def _silent_fit(
     world: World,
     model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: AdamW,
     hyperparameters: Hyperparameters,
     classes: int,
     interrupted: threading.Event,

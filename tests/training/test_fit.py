@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from training.adamw import AdamW
 from training.checkpoint import FitCheckpoint
 from training.config import Hyperparameters
 from training.distributed import World
@@ -50,7 +51,7 @@ class Trial:
 
     def run(self) -> FitResult:
         settings = self.hyperparameters
-        optimizer = torch.optim.AdamW(self.task.head.parameters(), lr=settings.learning_rate, fused=True)
+        optimizer = AdamW(self.task.head.parameters(), learning_rate=settings.learning_rate, weight_decay=0.01)
         checkpoint = FitCheckpoint(
             self.folder, "head", fingerprint=repr(settings), interval_seconds=1e9, say=self.lines.append
         )
