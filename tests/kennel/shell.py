@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 from kennel.servers.localaws import LAST_URL
-from kennel.servers.ports import free_port
+from kennel.servers.ports import is_free
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_SECONDS = 300
@@ -43,11 +43,13 @@ def exported(text: str) -> dict[str, str]:
     return dict(shlex.split(line)[1].split("=", 1) for line in lines)
 
 
-def prefer_own_port(home: Path) -> None:
-    """Let the home's server take a port that tests beside this one do not prefer, and that is given to no client."""
+def prefer_own_port(home: Path) -> str:
+    """Let the home's server take a port that tests beside this one do not prefer, given to no client; return its URL."""
     file = home / LAST_URL
     file.parent.mkdir(parents=True)
-    file.write_text(f"http://127.0.0.1:{free_port(*random.sample(range(20_000, 30_000), 20))}")
+    port = next(port for port in random.sample(range(20_000, 30_000), 20) if is_free(port))
+    file.write_text(f"http://127.0.0.1:{port}")
+    return file.read_text()
 
 
 def children_cpu_seconds() -> float:

@@ -30,12 +30,13 @@ def answer(url: str) -> Any:
 
 def test_what_it_is_started_with_is_adopted_and_anything_else_refused(tmp_path: Path) -> None:
     terminal = Terminal(tmp_path / "home", tmp_path / "runs")
-    prefer_own_port(terminal.home)
+    preferred = prefer_own_port(terminal.home)
     try:
         first = terminal.kennel("up", *OPTIONS)
         assert first.code == 0, first.err
         shell = exported(first.out)
         url = shell["AWS_ENDPOINT_URL"]
+        assert url == preferred
         assert float(shell["KENNEL_TIME_SCALE"]) == 60 and float(shell["KENNEL_CLOCK_ORIGIN"]) > 0
         assert answer(f"{url}/_localaws/clock")["scale"] == 60
         assert answer(f"{url}/_localaws/capacity/hosting") == {"ml.m5.large": {"concurrency": 4, "floor_ms": 40.0}}
