@@ -44,7 +44,7 @@ def exported(text: str) -> dict[str, str]:
 
 
 def prefer_own_port(home: Path) -> str:
-    """Let the home's server take a port that tests beside this one do not prefer, given to no client; return its URL."""
+    """Let the home's server take a port that tests beside this one do not prefer, of no client; return its URL."""
     file = home / LAST_URL
     file.parent.mkdir(parents=True)
     port = next(port for port in random.sample(range(20_000, 30_000), 20) if is_free(port))
