@@ -1,14 +1,18 @@
-"""Formats errors as each service's clients expect them: JSON, or one of AWS's three kinds of XML."""
+"""Formats errors as each service's clients expect them: JSON, or one of AWS's three kinds of XML.
+
+XML has no characters of control but three, not even escaped; where a reply repeats what was sent, each is a `?`.
+"""
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from xml.sax.saxutils import escape
 
 from localaws.errors import AwsError
 from localaws.request_ids import new_ids
 
-_NOT_IN_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd]")
+_NOT_IN_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,17 @@ def error_reply(service: str, error: AwsError, *, is_form: bool = False) -> Repl
     ids = new_ids(service)
     reply = _without_ids(service, error, [value for _, value in ids], is_form=is_form)
     return replace(reply, headers=[*reply.headers, *ids])
+
+
+def is_own_xml(service: str, status: str, headers: Sequence[tuple[str, str]]) -> bool:
+    """Return whether a reply is XML that the service wrote; S3's objects and lists of them are as they are stored."""
+    kind = next((value for name, value in headers if name.lower() == "content-type"), "")
+    return "xml" in kind and (service != "s3" or status[0] not in "23")
+
+
+def legible(xml: bytes) -> bytes:
+    """Return XML that was written with whatever was sent, without the characters that XML has not."""
+    return _NOT_IN_XML.sub("?", xml.decode("utf-8", "replace")).encode()
 
 
 def _without_ids(service: str, error: AwsError, ids: list[str], *, is_form: bool) -> Reply:

@@ -24,14 +24,16 @@ from localaws.auth.gate import PageGate
 from localaws.auth.keys import Keys
 from localaws.auth.root_key import RootKey
 from localaws.auth.routes import PREFIX, OpenRoute
+from localaws.auth.signature_gate import BODY as READ_BODY
 from localaws.auth.signature_gate import SignatureGate
 from localaws.auth.verifier import ANYONE, Verifier, service_of
 from localaws.core import Core
-from localaws.error_replies import Reply, error_reply
+from localaws.error_replies import Reply, error_reply, is_own_xml, legible
 from localaws.errors import AwsError
 from localaws.inputs.faults import refusal_of
 from localaws.inputs.gate import InputGate
 from localaws.inputs.refusals import check_constraints, check_types
+from localaws.inputs.types import without_nulls
 from localaws.moto_apps import MotoApps, take_signed_regions
 from localaws.object_contents import Staged, Store
 from localaws.permissions.asking import Place
@@ -168,6 +170,7 @@ class MotoApplication:
     - the path as it was on the wire: S3 keys may hold `%2F`;
     - metadata names with underscores, which WSGI would fold into dashes;
     - object bodies already received into files;
+    - JSON without the members that are null, which moto takes for values;
     - buffered log lines delivered before they are asked for;
     - what a service needs before each request done.
     """
@@ -182,41 +185,40 @@ class MotoApplication:
         begun: list[Any] = []
         try:
             body = self._answer(environ, service, lambda *begin: begun.extend(begin))
-        except AwsError as error:
-            return _start(_reply_to(environ, service, error), start_response)
-        except NotImplementedError:
-            return _start(_reply_to(environ, service, _not_emulated(environ, service)), start_response)
-        except RecursionError:
-            fault = AwsError("SerializationException", "The request, or what it asks for, is nested too deeply.")
-            return _start(_reply_to(environ, service, fault), start_response)
-        except OSError as error:
-            refusal = _of_the_disk(error, self._store.folder)
-            if refusal is None:
-                traceback.print_exc()
-                refusal = AwsError("InternalFailure", f"localaws failed: {type(error).__name__}", status=500)
-            else:
-                print(f"localaws: {refusal.message}", file=sys.stderr)
-            return _start(_reply_to(environ, service, refusal), start_response)
         except Exception as error:  # noqa: BLE001 the client gets AWS's answer to a fault, the log its trace
-            refusal = refusal_of(error, asked_in(environ["asgi.scope"], service))
-            if refusal is None:
-                traceback.print_exc()
-                refusal = AwsError("InternalFailure", f"localaws failed: {type(error).__name__}", status=500)
-            return _start(_reply_to(environ, service, refusal), start_response)
+            return _start(_reply_to(environ, service, self._told(error, environ, service)), start_response)
         if begun[0].startswith("404") and service != "s3" and ("Content-Type", "text/html; charset=utf-8") in begun[1]:
             return _start(_reply_to(environ, service, _not_emulated(environ, service)), start_response)
         begun[1] = [each for each in begun[1] if not each[0].lower().startswith(CORS)]
+        if is_own_xml(service, *begun[:2]):
+            body = [legible(b"".join(body))]
+            begun[1] = [each for each in begun[1] if each[0].lower() != "content-length"]
+            begun[1].append(("Content-Length", str(len(body[0]))))
         start_response(*begun)
         return body
+
+    def _told(self, error: Exception, environ: dict[str, Any], service: str) -> AwsError:
+        """Return what a client is told of an exception; what no request is to blame for is printed."""
+        if isinstance(error, AwsError):
+            return error
+        if isinstance(error, NotImplementedError):
+            return _not_emulated(environ, service)
+        if isinstance(error, RecursionError):
+            return AwsError("SerializationException", "The request, or what it asks for, is nested too deeply.")
+        if isinstance(error, OSError) and (refusal := _of_the_disk(error, self._store.folder)):
+            print(f"localaws: {refusal.message}", file=sys.stderr)
+            return refusal
+        if refusal := refusal_of(error, asked_in(environ["asgi.scope"], service)):
+            return refusal
+        traceback.print_exception(error)
+        return AwsError("InternalFailure", f"localaws failed: {type(error).__name__}", status=500)
 
     def _answer(self, environ: dict[str, Any], service: str, start_response: Any) -> Iterable[bytes]:
         _restore(environ, environ["asgi.scope"])
         self._core.before_request(service)
         if service == "s3":
             return self._s3(environ, start_response)
-        if environ.get("CONTENT_TYPE", "").startswith(FORM):
-            form = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-            environ["wsgi.input"] = io.BytesIO(form)  # to be read again when the operation has to be named
+        _give(environ, without_nulls(environ["asgi.scope"][READ_BODY]))
         return self._moto(environ, start_response)  # type: ignore[no-any-return]
 
     def _s3(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -232,7 +234,7 @@ class MotoApplication:
                 environ[BODY], environ["CONTENT_LENGTH"] = received.body, "0"
             else:
                 body = received.body if isinstance(received.body, bytes) else b"".join(received.body.whole())
-                environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
+                _give(environ, body)
             if DECIDE in scope:
                 scope[DECIDE](environ["wsgi.input"].getvalue())
             return self._moto(environ, start_response)  # type: ignore[no-any-return]
@@ -278,6 +280,10 @@ def _restore(environ: dict[str, Any], scope: Scope) -> None:
     environ[PRESERVED_HEADER_NAMES_ENVIRON_KEY] = {
         environ_key_for_header(name): name for name in names if should_preserve_original_header_name(name)
     }
+
+
+def _give(environ: dict[str, Any], body: bytes) -> None:
+    environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
 
 
 def _headers(scope: Scope) -> dict[str, str]:

@@ -56,6 +56,7 @@ class Objects:
 
         Raises:
             NoSuchBucket, NoSuchKey: as they say.
+            AwsError: the key of KMS that it is sealed with is gone or disabled.
         """
         content = self._content(bucket, key)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -83,6 +84,7 @@ class Objects:
 
         Raises:
             NoSuchBucket: the bucket does not exist.
+            AwsError: the key of KMS that is to seal it does not exist or is disabled.
         """
         from localaws.s3.backend import StoredKey
 
@@ -101,6 +103,7 @@ class Objects:
             found = self._bucket(bucket).keys.get(key)
             if found is None or _is_delete_marker(found):
                 raise NoSuchKey(bucket, key)
+            self._backend().require_opened(found)
             content: Content = found.value
             return content
 

@@ -114,6 +114,22 @@ def skewed(service: str, stamp: datetime, now: datetime, *, is_form: bool) -> Aw
     return refusal(Reason.NO_MATCH, service, is_form=is_form, message=text)
 
 
+def wrong_region(service: str, region: str, expected: str, *, is_form: bool, is_query: bool) -> AwsError:
+    """Return a service's answer to a signature whose scope names a region that does not exist, or not in the partition.
+
+    From S3's, clients learn which region is `expected`, and sign again.
+    """
+    if service != "s3":
+        text = f"Credential should be scoped to a valid region, not '{region}'."
+        return refusal(Reason.NO_MATCH, service, is_form=is_form, message=text)
+    text = f"the region '{region}' is wrong; expecting '{expected}'"
+    if is_query:
+        text, code = f"Error parsing the X-Amz-Credential parameter; {text}", "AuthorizationQueryParametersError"
+    else:
+        text, code = f"The authorization header is malformed; {text}", "AuthorizationHeaderMalformed"
+    return AwsError(code, text, details={"Region": expected})
+
+
 def _answers_of(service: str, *, is_form: bool) -> dict[Reason, tuple[str, str, int]]:
     if service == "s3":
         return _S3

@@ -12,9 +12,10 @@ from localaws.auth import times, version2, version4
 from localaws.auth.chunks import SIGNED_CHUNKS, ChunkSignatures
 from localaws.auth.claims import CONTENT_SHA256, UNSIGNED, Claim, MalformedError, claim_of, headers_of
 from localaws.auth.keys import Key
-from localaws.auth.refusals import Reason, refusal, what_was_signed
+from localaws.auth.refusals import Reason, refusal, what_was_signed, wrong_region
 from localaws.auth.version4 import Line
 from localaws.errors import AwsError
+from localaws.partition import has_region, own_region
 
 FORM = b"application/x-www-form-urlencoded"
 READING = ("GET", "HEAD")
@@ -117,6 +118,7 @@ class Verifier:
         scope["localaws.service"] = claim.service
         key = self._key(claim, is_form=is_form)
         if claim.version == 4:
+            _check_region(claim, is_form=is_form)
             _check_names(claim, headers, is_form=is_form)
         line = Line(scope["method"], scope["raw_path"], query)
         bucket = self._bucket_of(headers.get(b"host", b"").decode("latin1")) if claim.version == 2 else ""
@@ -156,6 +158,12 @@ def _payload(claim: Claim, headers: Mapping[bytes, bytes]) -> bytes | None:
         text = "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, a STREAMING value, or a valid sha256 value."
         raise AwsError("InvalidArgument", text)
     return declared
+
+
+def _check_region(claim: Claim, *, is_form: bool) -> None:
+    region = claim.region.decode("latin1")
+    if not has_region(claim.service, region):
+        raise wrong_region(claim.service, region, own_region(), is_form=is_form, is_query=claim.is_query)
 
 
 def _check_names(claim: Claim, headers: Mapping[bytes, bytes], *, is_form: bool) -> None:

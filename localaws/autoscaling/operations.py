@@ -253,7 +253,9 @@ def _is_of(service: str, key: TargetKey, asked: Fields) -> bool:
 
 
 def _page(name: str, found: list[Fields], asked: Fields) -> Fields:
-    page, token = page_of(found, asked.get("NextToken"), asked.get("MaxResults") or PAGE)
+    page, token = page_of(
+        found, asked.get("NextToken"), asked.get("MaxResults") or PAGE, service="application-autoscaling"
+    )
     return {name: page, "NextToken": token} if token else {name: page}
 
 

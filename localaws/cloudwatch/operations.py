@@ -42,7 +42,7 @@ def describe_alarm_history(self: Any) -> Any:
     items = [item for alarm in list(alarms) if name in (None, alarm.name) for item in list(alarm.items)]
     items = [item for item in items if kind in (None, item.history_item_type) and _is_within(item.timestamp, asked)]
     items.sort(key=lambda item: item.timestamp, reverse=asked.get("ScanBy") != "TimestampAscending")
-    page, token = page_of(items, asked.get("NextToken"), asked.get("MaxRecords") or HISTORY_PAGE)
+    page, token = page_of(items, asked.get("NextToken"), asked.get("MaxRecords") or HISTORY_PAGE, service="monitoring")
     return ActionResult({"AlarmHistoryItems": page, "NextToken": token})
 
 

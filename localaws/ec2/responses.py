@@ -13,6 +13,7 @@ from localaws.ec2.errors import dry_run, invalid, refuse_others, unsupported
 from localaws.ec2.instance import ExecutingInstance
 from localaws.ec2.instance_filters import check_names, matches
 from localaws.errors import AwsError
+from localaws.paging import invalid_token
 
 PAGE = 1000
 NOT_OPTED_IN = "not-opted-in"
@@ -237,7 +238,7 @@ def _position(instances: Sequence[ExecutingInstance], token: str) -> int:
     for position, instance in enumerate(instances):
         if instance.id == token:
             return position
-    raise AwsError("InvalidNextToken", f"The token '{token}' is invalid")
+    raise invalid_token("ec2", token)
 
 
 def _by_member(parameters: Mapping[str, Any]) -> dict[str, Any]:

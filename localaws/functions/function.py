@@ -16,13 +16,14 @@ from typing import Any
 
 import moto.awslambda.models as moto_models
 
-from localaws.errors import NoSuchBucket, NoSuchKey
+from localaws.errors import AwsError
 from localaws.functions import validation
 from localaws.functions.deployment import LATEST, Deployment
 from localaws.functions.front import CODE_PATH
 from localaws.functions.package import BadPackageError, Package, unpack
 from localaws.functions.service import FunctionService
 
+_MISSING = {f"NoSuch{each}": f"The specified {each.lower()} does not exist." for each in ("Bucket", "Key")}
 _LambdaFunction: Any = moto_models.LambdaFunction  # its annotations are not all true
 
 
@@ -132,11 +133,10 @@ class ExecutingFunction(_LambdaFunction):  # type: ignore[misc]
             else:
                 self._service.core.objects.download(source["S3Bucket"], source["S3Key"], archive)
             return unpack(archive, self._service.code_folder(self.function_name))
-        except (NoSuchBucket, NoSuchKey) as error:
-            text = "bucket" if isinstance(error, NoSuchBucket) else "key"
+        except AwsError as error:
+            text = _MISSING.get(error.code, error.message)
             raise validation.invalid(
-                f"Error occurred while GetObject. S3 Error Code: {error.code}. "
-                f"S3 Error Message: The specified {text} does not exist."
+                f"Error occurred while GetObject. S3 Error Code: {error.code}. S3 Error Message: {text}"
             ) from error
         except (BadPackageError, binascii.Error) as error:
             raise validation.invalid(str(error)) from error

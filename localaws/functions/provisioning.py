@@ -109,7 +109,7 @@ class Provisioning:
         states = self._service.on_loop(lambda: self._service.provisioner.states())
         found = sorted((key, state) for key, state in states.items() if key[0] == name)
         items = [{"FunctionArn": self._arn(*key), **self._shown(key, state)} for key, state in found]
-        page, following = page_of(items, marker, min(most, PAGE_LIMIT))
+        page, following = page_of(items, marker, min(most, PAGE_LIMIT), service="lambda")
         listed: dict[str, Any] = {"ProvisionedConcurrencyConfigs": page}
         return {**listed, "NextMarker": following} if following else listed
 

@@ -69,7 +69,7 @@ class LastAccessed:
         report = self._reports.get(wanted["JobId"])
         if report is None:
             raise NoSuchEntity(f"The job {wanted['JobId']} cannot be found.")
-        page, marker = page_of(report.rows, wanted.get("Marker"), wanted.get("MaxItems") or PAGE_SIZE)
+        page, marker = page_of(report.rows, wanted.get("Marker"), wanted.get("MaxItems") or PAGE_SIZE, service="iam")
         return ActionResult(
             {
                 "JobStatus": "COMPLETED",

@@ -32,6 +32,7 @@ from localaws.policies.decision import (
     keys_of,
 )
 from localaws.policies.documents import Policy, policy
+from localaws.policies.patterns import ARN_PARTS
 
 PAGE_SIZE = 100
 _RESOURCE = "ResourcePolicy"
@@ -107,6 +108,8 @@ def _policies(parameters: Mapping[str, Any], name: str) -> list[Policy]:
 
 def _caller(parameters: Mapping[str, Any], arn: str) -> Principal:
     named = parameters.get("CallerArn") or arn or f"arn:{partition()}:iam::123456789012:user/simulated"
+    if named.count(":") < ARN_PARTS - 1:
+        raise InvalidInput(f"Invalid ARN: {named}")
     return Principal(arn=named, account_id=named.split(":")[4], role_arn=named if ":role/" in named else "")
 
 
@@ -123,7 +126,7 @@ def _answer(parameters: Mapping[str, Any], read: Callable[[], Simulated]) -> Act
     for action in _strings(parameters["ActionNames"]):
         requests = [Request(action, resource, Context(_entries(parameters)), *owner_id) for resource in resources]
         results.append(_result(action, [_decided(simulated, each) for each in requests]))
-    page, marker = page_of(results, parameters.get("Marker"), parameters.get("MaxItems") or PAGE_SIZE)
+    page, marker = page_of(results, parameters.get("Marker"), parameters.get("MaxItems") or PAGE_SIZE, service="iam")
     more = {"Marker": marker} if marker else {}
     return ActionResult({"EvaluationResults": page, "IsTruncated": bool(marker), **more})
 

@@ -61,12 +61,11 @@ def _in_value(shape: Any, value: Any, path: str, style: Style) -> Iterator[str]:
 
 def _in_list(member: Any, items: list[Any], path: str, style: Style) -> Iterator[str]:
     if member.type_name not in _COLLECTIONS and style.is_collective:
-        if any(each is None or _breaks(member, each) for each in items):
+        if any(_breaks(member, each) for each in items):
             yield violation(items, path, f"Member must satisfy constraint: {_all_of(member, style)}")
         return
     for number, each in enumerate(items, 1):
-        if each is not None:
-            yield from _in_value(member, each, f"{path}.{number}.member", style)
+        yield from _in_value(member, each, f"{path}.{number}.member", style)
 
 
 def _in_map(shape: Any, items: Mapping[str, Any], path: str, style: Style) -> Iterator[str]:
@@ -74,9 +73,8 @@ def _in_map(shape: Any, items: Mapping[str, Any], path: str, style: Style) -> It
         yield violation(items, path, f"Map keys must satisfy constraint: {_all_of(shape.key, style)}")
     if shape.value.type_name in _COLLECTIONS:
         for key, each in items.items():
-            if each is not None:
-                yield from _in_value(shape.value, each, f"{path}.{key}.member", style)
-    elif any(each is None or _breaks(shape.value, each) for each in items.values()):
+            yield from _in_value(shape.value, each, f"{path}.{key}.member", style)
+    elif any(_breaks(shape.value, each) for each in items.values()):
         yield violation(items, path, f"Map value must satisfy constraint: {_all_of(shape.value, style)}")
 
 

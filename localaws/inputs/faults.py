@@ -8,21 +8,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from localaws.errors import AwsError
+from localaws.paging import QUOTED, invalid_token
 from localaws.permissions.operations import Asked, UnknownOperation, model_of
 from localaws.violations import one_violation
 
-QUOTED = 100  # of a text's characters, which Python's errors cut at 200
 _TOKENS = ("NextToken", "nextToken", "Marker", "ContinuationToken", "PaginationToken")
-_OF_TOKENS = {  # by signing name: code and text, from each service's API reference
-    "application-autoscaling": ("InvalidNextTokenException", "The specified token is not valid."),
-    "ec2": ("InvalidNextToken", "The token '{}' is invalid"),
-    "iam": ("ValidationError", "Invalid Marker."),
-    "lambda": ("InvalidParameterValueException", "Invalid marker: {}"),
-    "logs": ("InvalidParameterException", "The specified nextToken is invalid."),
-    "monitoring": ("InvalidNextToken", "The next token specified is invalid."),
-    "s3": ("InvalidArgument", "The continuation token provided is incorrect"),
-    "ssm": ("InvalidNextToken", "The specified token is not valid."),
-}
+_OF_READING = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)  # what a token leads moto to
 _OF_NAMES = {
     "ec2": "InvalidParameterValue",
     "iam": "NoSuchEntity",
@@ -42,9 +33,8 @@ def refusal_of(error: Exception, asked: Asked) -> AwsError | None:
     except UnknownOperation:
         return None
     token = next((parameters[name] for name in _TOKENS if parameters.get(name)), None)
-    if token is not None and isinstance(error, (ValueError, LookupError)):
-        code, text = _OF_TOKENS.get(asked.service, ("ValidationException", "The pagination token is invalid."))
-        return AwsError(code, text.format(token))
+    if token is not None and isinstance(error, _OF_READING):
+        return invalid_token(asked.service, token)
     unread = next((each for each in _texts(parameters) if repr(each)[:QUOTED] in str(error)), None)
     if isinstance(error, ValueError) and unread is not None:
         code = "InvalidParameterValue" if asked.service == "ec2" else "ValidationException"

@@ -44,6 +44,8 @@ def check_types(asked: Asked) -> None:
     operation = asked.operation
     shape = model_of(operation).input_shape
     for name, value in operation.parameters.items():
+        if value is None:
+            continue
         is_text = asked.is_form or shape.members[name].serialization.get("location") in OUTSIDE_THE_BODY
         try:
             check_type(shape.members[name], value, name, is_text=is_text)

@@ -1,4 +1,7 @@
-"""What KMS refuses and moto does not: AWS's own aliases, and key policies that are none."""
+"""What KMS refuses and moto does not: AWS's own aliases, and key policies that are none or lock out who gives them.
+
+Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_PutKeyPolicy.html
+"""
 
 import json
 from typing import Any
@@ -7,10 +10,18 @@ from moto.core.exceptions import JsonRESTError
 from moto.kms.exceptions import NotAuthorizedException
 from moto.kms.responses import KmsResponse
 
-from localaws.kms.keys import AWS_ALIASES
+from localaws.kms.keys import AWS_ALIASES, find_key
+from localaws.partition import partition
+from localaws.permissions.callers import Caller
+from localaws.permissions.circumstances import HERE, time_of
+from localaws.permissions.gate import CALLER
+from localaws.permissions.request_keys import REGION
 from localaws.policies.conditions import UnknownOperator
-from localaws.policies.documents import resource_policy_of
+from localaws.policies.context import Context
+from localaws.policies.decision import Identity, Kind, Request, decide
+from localaws.policies.documents import Policy, resource_policy_of
 
+_CHANGE = "kms:PutKeyPolicy"
 _set_alias, _delete_alias = KmsResponse._set_alias, KmsResponse.delete_alias
 _create_key, _put_key_policy = KmsResponse.create_key, KmsResponse.put_key_policy
 
@@ -37,13 +48,13 @@ def delete_alias(self: KmsResponse) -> str:
 
 
 def create_key(self: KmsResponse) -> str:
-    """Make a key; its policy can be evaluated."""
+    """Make a key; its policy can be evaluated, and lets its maker change it."""
     _check_policy(self)
     return _create_key(self)
 
 
 def put_key_policy(self: KmsResponse) -> str:
-    """Give a key a policy that can be evaluated."""
+    """Give a key a policy that can be evaluated, and lets who gives it change it again."""
     _check_policy(self)
     return _put_key_policy(self)
 
@@ -65,8 +76,28 @@ def _check_policy(request: KmsResponse) -> None:
     if text is None:
         return
     try:
-        resource_policy_of("key policy", json.loads(text))
+        policy = resource_policy_of("key policy", json.loads(text))
     except UnknownOperator as error:
         raise MalformedKeyPolicy(f"localaws does not evaluate the condition operator {error}.") from None
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         raise MalformedKeyPolicy(f"The new key policy is not a policy: {error}") from None
+    caller: Caller | None = request.normalized_request.environ["asgi.scope"].get(CALLER)  # None: IAM is off
+    is_bypassed = request._get_param("BypassPolicyLockoutSafetyCheck")
+    if caller is not None and not is_bypassed and _locks_out(caller, policy, _arn(request)):
+        raise MalformedKeyPolicy("The new key policy will not allow you to update the key policy in the future.")
+
+
+def _locks_out(caller: Caller, policy: Policy, arn: str) -> bool:
+    """Return whether a key policy keeps its giver from changing it; where it leaves that to IAM, IAM can allow it."""
+    account_id = caller.principal.account_id
+    values = {**HERE, REGION: [arn.split(":")[3]], "kms:calleraccount": [account_id]}
+    asked = Request(_CHANGE, arn, Context(values, (caller.values.get, time_of)), account_id)
+    decision = decide(caller.principal, Identity(), asked, policy, is_trust=True)
+    return not decision.is_allowed and decision.kind is not Kind.IDENTITY
+
+
+def _arn(request: KmsResponse) -> str:
+    """Return the ARN of the key that a request names; of one that is to be made the id is not known."""
+    account_id, region, name = request.current_account, request.region, request._get_param("KeyId")
+    found = find_key(account_id, region, name) if name else None
+    return found.arn if found else f"arn:{partition()}:kms:{region}:{account_id}:key/new"

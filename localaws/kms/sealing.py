@@ -7,10 +7,13 @@ Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption
 from collections.abc import Mapping
 from typing import Any
 
+from localaws.errors import AwsError
 from localaws.kms.keys import OF_S3, Key, find_key
 from localaws.partition import partition
 
 KMS = ("aws:kms", "aws:kms:dsse")
+_ALGORITHMS = ("AES256", *KMS)
+_HEADER = "x-amz-server-side-encryption"
 SEAL, OPEN = "kms:GenerateDataKey", "kms:Decrypt"
 
 
@@ -19,6 +22,20 @@ def bucket_of(account_id: str, name: str) -> Any | None:
     from moto.s3.models import s3_backends
 
     return s3_backends[account_id][partition()].buckets.get(name)
+
+
+def check_wanted(algorithm: str | None, key: str | None) -> None:
+    """Refuse an encryption that S3 has not, and a key without the encryption that uses it, whatever the bucket's is.
+
+    Raises:
+        AwsError: InvalidArgument.
+    """
+    told = {"ArgumentName": _HEADER, "ArgumentValue": algorithm or "null"}
+    if algorithm and algorithm not in _ALGORITHMS:
+        raise AwsError("InvalidArgument", "The encryption method specified is not supported", details=told)
+    if key and algorithm not in KMS:
+        text = f"Server Side Encryption with AWS KMS managed key requires HTTP header {_HEADER} : aws:kms"
+        raise AwsError("InvalidArgument", text, details=told)
 
 
 def wanted_encryption(bucket: Any, algorithm: str | None, key: str | None) -> tuple[str | None, str | None]:

@@ -87,6 +87,8 @@ def tags_of(resource: Resource, place: Place) -> Mapping[str, str]:
         return _identity_tags(_of_arn(arn, place), place)
     if service == "ec2":
         return _ec2_tags(parts[5], place)
+    if service == "budgets":
+        return _budget_tags(parts[5], place)
     return _s3_tags(parts[5], resource.version, place) if service == "s3" else _kept_tags(arn, service, place)
 
 
@@ -133,6 +135,15 @@ def _s3_tags(path: str, version: str, place: Place) -> Mapping[str, str]:
         return {}
     kept = backend.get_object(bucket, key_name, version or None) if key_name else backend.buckets[bucket]
     return dict(backend.tagger.get_tag_dict_for_resource(kept.arn)) if kept is not None else {}
+
+
+def _budget_tags(path: str, place: Place) -> Mapping[str, str]:
+    from moto.budgets.models import budgets_backends
+
+    found = (
+        budgets_backends[place.account_id][place.partition].budgets[place.account_id].get(path.removeprefix("budget/"))
+    )
+    return {each["Key"]: each["Value"] for each in getattr(found, "tags", ())}
 
 
 def _identity_tags(found: Any, place: Place) -> Mapping[str, str]:

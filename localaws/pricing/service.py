@@ -37,10 +37,7 @@ def _get_products(asked: Mapping[str, Any]) -> dict[str, Any]:
     if service not in products():
         raise AwsError("NotFoundException", f"localaws lists no products of the service {service}")
     found = [json.dumps(each) for each in products()[service] if all(_fits(each, wanted) for wanted in filters)]
-    try:
-        page, token = page_of(found, asked.get("NextToken"), min(asked.get("MaxResults") or PAGE, PAGE))
-    except ValueError as error:
-        raise AwsError("InvalidNextTokenException", str(error)) from None
+    page, token = page_of(found, asked.get("NextToken"), min(asked.get("MaxResults") or PAGE, PAGE), service=NAME)
     return {"FormatVersion": FORMAT, "PriceList": page, **({"NextToken": token} if token else {})}
 
 

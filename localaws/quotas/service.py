@@ -38,7 +38,9 @@ def _lister(find: Callable[[str], list[Quota]]) -> Callable[[Any], str]:
     def list_quotas(response: Any) -> str:
         asked = json.loads(response.body)
         rows = [_row(each, response) for each in _known(find, asked["ServiceCode"])]
-        page, token = page_of(rows, asked.get("NextToken"), min(asked.get("MaxResults") or PAGE, PAGE))
+        page, token = page_of(
+            rows, asked.get("NextToken"), min(asked.get("MaxResults") or PAGE, PAGE), service="servicequotas"
+        )
         return json.dumps({"Quotas": page, **({"NextToken": token} if token else {})})
 
     return list_quotas

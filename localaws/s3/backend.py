@@ -20,7 +20,7 @@ from moto.settings import S3_UPLOAD_PART_MIN_SIZE
 from localaws.errors import AwsError
 from localaws.iam.principals import unknown_principals
 from localaws.kms.keys import usable_key
-from localaws.kms.sealing import KMS, wanted_encryption
+from localaws.kms.sealing import KMS, check_wanted, wanted_encryption
 from localaws.object_contents import (
     CHECKSUMS,
     INLINE_BYTES,
@@ -148,13 +148,6 @@ class PolicedBucket(moto_models.FakeBucket):
         return PermissionResult.PERMITTED if may() else PermissionResult.DENIED
 
 
-class UnusableKeyError(S3ClientError):
-    """A key of KMS does not exist or is disabled."""
-
-    def __init__(self, error: AwsError) -> None:
-        super().__init__(error.code, error.message)
-
-
 class UnsupportedPolicyError(S3ClientError):
     """A policy is none, or has something that localaws does not evaluate."""
 
@@ -199,13 +192,25 @@ class ExecutingS3(moto_models.S3Backend):
             raise UnknownPrincipalError
         super().put_bucket_policy(bucket_name, policy)
 
+    def put_bucket_encryption(self, bucket_name: str, encryption: dict[str, Any]) -> None:
+        """Set a bucket's default; a key goes with the encryption that uses it.
+
+        Raises:
+            AwsError: InvalidArgument.
+        """
+        rule = encryption["Rule"]["ApplyServerSideEncryptionByDefault"]
+        if rule.get("KMSMasterKeyID") and rule["SSEAlgorithm"] not in KMS:
+            text = "a KMSMasterKeyID is not applicable if the default sse algorithm is not aws:kms or aws:kms:dsse"
+            raise AwsError("InvalidArgument", text)
+        super().put_bucket_encryption(bucket_name, encryption)
+
     def put_object(self, bucket_name: str, key_name: str, value: Any, *others: Any, **more: Any) -> Any:
         """Store an object; what `undisturbed` reads meanwhile is the old one or the new one.
 
         The ETag of one that is sealed with a key of KMS is no digest of its content, as on AWS.
 
         Raises:
-            UnusableKeyError: there is no such key, or it is disabled.
+            AwsError: there is no such key, it is disabled, or named without what it is for.
         """
         sealed = self._sealed(bucket_name, more.pop("encryption", None), more.pop("kms_key_id", None))
         with REPLACING:
@@ -223,20 +228,18 @@ class ExecutingS3(moto_models.S3Backend):
         return make(bucket_name, *others, sealed["encryption"], sealed["kms_key_id"])
 
     def _sealed(self, bucket_name: str, algorithm: str | None, key: str | None) -> Any:
+        check_wanted(algorithm, key)
         algorithm, name = wanted_encryption(self.get_bucket(bucket_name), algorithm, key)
         return {"encryption": algorithm, "kms_key_id": None if name is None else self._usable(name)}
 
     def _usable(self, name: str) -> str:
-        try:
-            return usable_key(self.account_id, self.region, name).arn
-        except AwsError as error:
-            raise UnusableKeyError(error) from error
+        return usable_key(self.account_id, self.region, name).arn
 
     def require_opened(self, stored: Any) -> None:
         """Return if an object (None: there is none) can be read.
 
         Raises:
-            UnusableKeyError: the key that it is sealed with is not there any more, or disabled.
+            AwsError: the key that it is sealed with is not there any more, or disabled.
         """
         if getattr(stored, "encryption", None) in KMS and stored.kms_key_id:
             self._usable(stored.kms_key_id)

@@ -70,7 +70,9 @@ def list_notebook_instance_lifecycle_configs(response: Any) -> ActionResult:
     parameters = _checked(response, "ListNotebookInstanceLifecycleConfigs")
     configs = response.sagemaker_backend.notebook_instance_lifecycle_configurations
     names = sorted(name for name in list(configs) if (parameters.get("NameContains") or "") in name)
-    page, token = page_of(names, parameters.get("NextToken"), parameters.get("MaxResults") or LIST_PAGE)
+    page, token = page_of(
+        names, parameters.get("NextToken"), parameters.get("MaxResults") or LIST_PAGE, service="sagemaker"
+    )
     listed = [
         {
             "NotebookInstanceLifecycleConfigName": name,

@@ -1,6 +1,7 @@
 """The one port: every service that is listed answers, and what is not says so."""
 
 import http.client
+import json
 import time
 from typing import Any
 from urllib.parse import urlsplit
@@ -58,6 +59,50 @@ def test_an_unsupported_operation_is_named_in_an_aws_shaped_error(localaws: Runn
         with pytest.raises(ClientError, match=wire_name) as caught:
             getattr(client, operation)(**parameters)
         assert caught.value.response["Error"]["Code"].startswith("UnsupportedOperation")
+
+
+ILLEGIBLE = "a\x1b\0\ufffe<&\N{GRINNING FACE}"
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "parameters", "code"),
+    [
+        (
+            "iam",
+            "create_policy",
+            {"PolicyName": "p", "PolicyDocument": json.dumps({"Version": ILLEGIBLE})},
+            "MalformedPolicyDocument",
+        ),
+        ("iam", "create_policy", {"PolicyName": "p", "PolicyDocument": ILLEGIBLE}, "ValidationError"),
+        ("iam", "get_user", {"UserName": ILLEGIBLE}, "ValidationError"),
+        ("ec2", "describe_vpcs", {"VpcIds": [ILLEGIBLE]}, "InvalidVpcID.NotFound"),
+        ("s3", "list_object_versions", {"Bucket": "nothing", "EncodingType": ILLEGIBLE}, "InvalidArgument"),
+        ("s3", "get_object", {"Bucket": "illegible", "Key": ILLEGIBLE}, "NoSuchKey"),
+    ],
+)
+def test_an_error_that_repeats_what_no_xml_may_hold_can_be_read(
+    localaws: RunningLocalAws, service: str, operation: str, parameters: dict[str, Any], code: str
+) -> None:
+    localaws.client("s3").create_bucket(Bucket="illegible")
+    with pytest.raises(ClientError) as refused:
+        getattr(localaws.client(service, parameter_validation=False), operation)(**parameters)
+    assert refused.value.response["Error"]["Code"] == code, refused.value.response
+
+
+def test_a_reply_that_repeats_what_no_xml_may_hold_can_be_read(localaws: RunningLocalAws) -> None:
+    ec2 = localaws.client("ec2", parameter_validation=False)
+    vpc = ec2.create_vpc(CidrBlock="10.77.0.0/16")["Vpc"]["VpcId"]
+    ec2.create_tags(Resources=[vpc], Tags=[{"Key": "k", "Value": ILLEGIBLE}])
+    [found] = ec2.describe_vpcs(VpcIds=[vpc])["Vpcs"]
+    assert found["Tags"] == [{"Key": "k", "Value": "a???<&\N{GRINNING FACE}"}]
+    ec2.delete_vpc(VpcId=vpc)
+
+
+def test_an_object_that_is_xml_comes_back_as_it_was_stored(localaws: RunningLocalAws) -> None:
+    s3, content = localaws.client("s3"), b"<a>\x1b\xff</a>"
+    s3.create_bucket(Bucket="xml-objects")
+    s3.put_object(Bucket="xml-objects", Key="x", Body=content, ContentType="application/xml")
+    assert s3.get_object(Bucket="xml-objects", Key="x")["Body"].read() == content
 
 
 @pytest.mark.parametrize("host", ["evil.example.com", "169.254.169.254", "localhost.evil.com", "127.0.0.1.evil.com"])

@@ -47,7 +47,7 @@ def list_models(self: Any) -> Any:
         key=lambda model: model.model_name if wanted.get("SortBy") == "Name" else model.creation_time,
         reverse=wanted.get("SortOrder", "Descending") == "Descending",
     )
-    page, token = page_of(models, wanted.get("NextToken"), wanted.get("MaxResults") or LIST_PAGE)
+    page, token = page_of(models, wanted.get("NextToken"), wanted.get("MaxResults") or LIST_PAGE, service="sagemaker")
     listed = [
         {"ModelName": model.model_name, "ModelArn": model.arn, "CreationTime": model.creation_time} for model in page
     ]

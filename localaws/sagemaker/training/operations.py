@@ -139,9 +139,7 @@ class TrainingJobs:
         descending = parameters.get("SortOrder") == "Descending"
         jobs.sort(key=SORT_KEYS[parameters.get("SortBy") or "CreationTime"], reverse=descending)
         token = parameters.get("NextToken")
-        if token and not token.isdigit():
-            raise ValidationError(f"Invalid pagination token {token!r}.")
-        page, following = page_of(jobs, token, parameters.get("MaxResults") or PAGE_SIZE)
+        page, following = page_of(jobs, token, parameters.get("MaxResults") or PAGE_SIZE, service="sagemaker")
         summaries = {"TrainingJobSummaries": [job.summary() for job in page]}
         return {**summaries, "NextToken": following} if following else summaries
 

@@ -113,7 +113,7 @@ class TrainingRunner:
     def _run(self) -> None:
         try:
             self._finish(self._attempts())
-        except (DownloadError, UploadError) as error:
+        except (DownloadError, UploadError, AwsError) as error:  # the last: of checkpoints, or of the role
             self.record.finish("Failed", failure=f"ClientError: {error}")
         except (StopFailed, NamespaceError) as error:
             self.record.finish("Failed", failure=f"InternalServerError: {error}")

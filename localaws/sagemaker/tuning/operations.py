@@ -157,7 +157,9 @@ def select_jobs(records: Mapping[str, TuningJobRecord], parameters: Mapping[str,
     """Return ListHyperParameterTuningJobs's reply: filtered, then sorted, then paged."""
     found = [record for record in list(records.values()) if _matches(record, parameters)]
     found.sort(key=JOB_KEYS[parameters.get("SortBy") or "Name"], reverse=_is_descending(parameters))
-    page, following = page_of(found, parameters.get("NextToken"), parameters.get("MaxResults") or PAGE_SIZE)
+    page, following = page_of(
+        found, parameters.get("NextToken"), parameters.get("MaxResults") or PAGE_SIZE, service="sagemaker"
+    )
     rows = {"HyperParameterTuningJobSummaries": [record.summary() for record in page]}
     return {**rows, "NextToken": following} if following else rows
 
@@ -170,7 +172,9 @@ def select_trials(record: TuningJobRecord, parameters: Mapping[str, Any]) -> dic
     if key == "FinalObjectiveMetricValue":
         found = [trial for trial in found if trial.shown_value is not None]
     found.sort(key=TRIAL_KEYS[key], reverse=_is_descending(parameters))
-    page, following = page_of(found, parameters.get("NextToken"), parameters.get("MaxResults") or PAGE_SIZE)
+    page, following = page_of(
+        found, parameters.get("NextToken"), parameters.get("MaxResults") or PAGE_SIZE, service="sagemaker"
+    )
     rows = {"TrainingJobSummaries": [record.row_of(trial) for trial in page]}
     return {**rows, "NextToken": following} if following else rows
 

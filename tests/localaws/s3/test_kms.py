@@ -12,7 +12,7 @@ import pytest
 from boto3.s3.transfer import TransferConfig
 
 from tests.conftest import RunningLocalAws
-from tests.localaws.callers import Somebody, allow, make_user
+from tests.localaws.callers import Somebody, allow, make_role, make_user
 from tests.localaws.ec2.ec2_rooms import refused
 
 CONTENT = b"a photo"
@@ -109,6 +109,47 @@ def test_a_key_that_is_not_there_or_disabled_is_refused(place: Place) -> None:
     kms.disable_key(KeyId=key.rpartition("/")[2])
     with refused("KMS.DisabledException", key):
         place.put("no", SSEKMSKeyId=key, **KMS)
+
+
+@pytest.mark.parametrize("algorithm", [None, "AES256", "aws:kms:own", "aws:fsx"])
+def test_a_key_without_the_encryption_that_uses_it_is_refused(place: Place, algorithm: str | None) -> None:
+    place.put("unsealed")
+    wanted: dict[str, Any] = {"Bucket": place.bucket, "SSEKMSKeyId": place.key}
+    wanted |= {"ServerSideEncryption": algorithm} if algorithm else {}
+    text = "Server Side Encryption with AWS KMS managed key requires HTTP header x-amz-server-side-encryption : aws:kms"
+    if algorithm not in (None, "AES256"):
+        text = "The encryption method specified is not supported"
+    with refused("InvalidArgument", text):
+        place.s3.put_object(**wanted, Key="no", Body=CONTENT)
+    with refused("InvalidArgument", text):
+        place.s3.create_multipart_upload(**wanted, Key="no")
+    with refused("InvalidArgument", text):
+        place.s3.copy_object(**wanted, Key="no", CopySource={"Bucket": place.bucket, "Key": "unsealed"})
+    assert place.s3.list_objects_v2(Bucket=place.bucket, Prefix="no").get("KeyCount") == 0
+    assert not place.s3.list_multipart_uploads(Bucket=place.bucket, Prefix="no").get("Uploads")
+
+
+def test_a_key_alone_is_refused_where_the_buckets_default_is_a_key(place: Place) -> None:
+    bucket = f"{place.bucket}-key-alone"
+    place.s3.create_bucket(Bucket=bucket)
+    rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms"}}
+    place.s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": [rule]})
+    with refused("InvalidArgument", "requires HTTP header x-amz-server-side-encryption : aws:kms"):
+        place.s3.put_object(Bucket=bucket, Key="no", Body=CONTENT, SSEKMSKeyId=place.key)
+    rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256", "KMSMasterKeyID": place.key}}
+    with refused("InvalidArgument", "a KMSMasterKeyID is not applicable"):
+        place.s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": [rule]})
+
+
+def test_a_functions_code_that_a_disabled_key_sealed_is_refused_by_lambda(place: Place) -> None:
+    kms, where = place.localaws.client("kms"), {"S3Bucket": place.bucket, "S3Key": "disabled.zip"}
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    place.put("disabled.zip", SSEKMSKeyId=key, **KMS)
+    kms.disable_key(KeyId=key.rpartition("/")[2])
+    role = make_role(place.localaws, {"Service": "lambda.amazonaws.com"})
+    wanted = {"FunctionName": "sealed", "Runtime": "python3.11", "Role": role, "Handler": "h.h", "Code": where}
+    with refused("InvalidParameterValueException", "S3 Error Code: KMS.DisabledException"):
+        place.localaws.client("lambda").create_function(**wanted)
 
 
 def test_what_a_disabled_key_sealed_cannot_be_read_until_it_is_enabled(place: Place) -> None:
@@ -233,7 +274,7 @@ def test_a_key_policy_that_leaves_iam_out_decides_alone(place: Place) -> None:
     key = kms.create_key()["KeyMetadata"]["Arn"]
     place.put("closed", SSEKMSKeyId=key, **KMS)
     nobody = '{"Version": "2012-10-17", "Statement": []}'
-    kms.put_key_policy(KeyId=key, PolicyName="default", Policy=nobody)
+    kms.put_key_policy(KeyId=key, PolicyName="default", Policy=nobody, BypassPolicyLockoutSafetyCheck=True)
     with refused("AccessDenied", "kms:Decrypt"):
         may.client("s3").get_object(Bucket=place.bucket, Key="closed")
 

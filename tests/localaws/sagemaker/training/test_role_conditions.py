@@ -1,4 +1,4 @@
-"""The conditions in a role's policies count for what a training job does in the role's name."""
+"""What a training job does in its role's name: conditions of the role's policies count, and so do keys of KMS."""
 
 import json
 import secrets
@@ -48,3 +48,36 @@ def test_output_that_is_sealed_with_a_key_is_told_so(room: Room, role: str) -> N
     assert room.run(SCRIPT, RoleArn=role, OutputDataConfig=output)["TrainingJobStatus"] == "Completed"
     plain = room.run(SCRIPT, RoleArn=role)
     assert plain["TrainingJobStatus"] == "Failed" and "s3:PutObject" in plain["FailureReason"]
+
+
+@pytest.mark.parametrize("case", ["missing", "missing alias", "disabled", "denied"])
+def test_a_key_that_cannot_seal_the_output_is_the_clients_error(room: Room, role: str, case: str) -> None:
+    kms = room.client("kms")
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    named = {"missing": key[:-6] + "abcdef", "missing alias": f"alias/{secrets.token_hex(4)}"}.get(case, key)
+    if case == "disabled":
+        kms.disable_key(KeyId=key.rpartition("/")[2])
+    denied(room, role, "kms:GenerateDataKey" if case == "denied" else "kms:CreateKey")
+    output = {"S3OutputPath": f"s3://{room.bucket}/out", "KmsKeyId": named}
+    reason = room.run(SCRIPT, RoleArn=role, OutputDataConfig=output)["FailureReason"]
+    assert reason.startswith("ClientError: Data upload failed: ") and named in reason, reason
+    code = {"disabled": "KMS.DisabledException", "denied": "kms:GenerateDataKey"}.get(case, "KMS.NotFoundException")
+    assert code in reason
+
+
+def test_data_that_a_disabled_key_sealed_cannot_be_read(room: Room, role: str) -> None:
+    kms, prefix = room.client("kms"), f"sealed-{secrets.token_hex(4)}"
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    sealed = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key}
+    room.client("s3").put_object(Bucket=room.bucket, Key=f"{prefix}/1", Body=b"x", **sealed)
+    kms.disable_key(KeyId=key.rpartition("/")[2])
+    denied(room, role, "kms:CreateKey")
+    reason = room.run(SCRIPT, RoleArn=role, channels=[room.channel("data", prefix)])["FailureReason"]
+    assert reason.startswith("ClientError: Data download failed: ") and "KMS.DisabledException" in reason, reason
+
+
+def test_checkpoints_that_the_role_may_not_list_are_the_clients_error(room: Room, role: str) -> None:
+    denied(room, role, "s3:ListBucket", StringLike={"s3:prefix": "checkpoints-*"})
+    kept = {"S3Uri": f"s3://{room.bucket}/checkpoints-{secrets.token_hex(4)}"}
+    reason = room.run(SCRIPT, RoleArn=role, CheckpointConfig=kept)["FailureReason"]
+    assert reason.startswith("ClientError: AccessDenied: ") and "s3:ListBucket" in reason, reason

@@ -1,0 +1,87 @@
+"""Pages and their tokens: only tokens that the server issued lead anywhere."""
+
+import time
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from localaws.errors import AwsError
+from localaws.paging import page_of
+from tests.conftest import RunningLocalAws
+
+FOREIGN = ["9" * 6000, "5", "0", "-1", "x", "٣", "\x1b", "bnVsbA==", "AAAAAAAAAAUAAAAAAAAAAAAAAAAAAAAA"]
+OWN: list[tuple[str, str, dict[str, Any], str, str]] = [
+    ("pricing", "get_products", {"ServiceCode": "AmazonEC2"}, "NextToken", "InvalidNextTokenException"),
+    (
+        "application-autoscaling",
+        "describe_scalable_targets",
+        {"ServiceNamespace": "sagemaker"},
+        "NextToken",
+        "InvalidNextTokenException",
+    ),
+    ("cloudwatch", "describe_alarm_history", {}, "NextToken", "InvalidNextToken"),
+    ("sagemaker", "list_training_jobs", {}, "NextToken", "ValidationException"),
+    ("sagemaker", "list_hyper_parameter_tuning_jobs", {}, "NextToken", "ValidationException"),
+    ("sagemaker", "list_notebook_instance_lifecycle_configs", {}, "NextToken", "ValidationException"),
+    ("sagemaker", "list_models", {}, "NextToken", "ValidationException"),
+    (
+        "service-quotas",
+        "list_service_quotas",
+        {"ServiceCode": "ec2"},
+        "NextToken",
+        "InvalidPaginationTokenException",
+    ),
+    (
+        "iam",
+        "simulate_custom_policy",
+        {"PolicyInputList": ["{}"], "ActionNames": ["s3:GetObject"]},
+        "Marker",
+        "ValidationError",
+    ),
+    ("ec2", "describe_instances", {}, "NextToken", "InvalidNextToken"),
+]
+
+
+def test_each_page_leads_to_the_next_and_the_last_to_none() -> None:
+    items, token = list(range(7)), None
+    seen: list[int] = []
+    for _ in range(3):
+        page, token = page_of(items, token, 3, service="sagemaker")
+        seen += page
+    assert seen == items and token is None
+
+
+def test_a_list_that_got_shorter_ends_where_a_token_leads() -> None:
+    _, token = page_of(range(10), None, 5, service="sagemaker")
+    assert page_of(range(4), token, 5, service="sagemaker") == (range(4, 4), None)
+
+
+@pytest.mark.parametrize("token", FOREIGN)
+def test_a_token_that_was_not_issued_is_refused(token: str) -> None:
+    with pytest.raises(AwsError, match="ValidationException: The pagination token is invalid"):
+        page_of(range(10), token, 5, service="sagemaker")
+
+
+def test_a_token_with_another_characters_end_is_refused() -> None:
+    _, token = page_of(range(10), None, 5, service="lambda")
+    assert token is not None
+    for changed in (token[:-1] + ("A" if token[-1] != "A" else "B"), token + "=", " " + token, token + "\n"):
+        with pytest.raises(AwsError, match="InvalidParameterValueException"):
+            page_of(range(10), changed, 5, service="lambda")
+
+
+@pytest.mark.parametrize(("service", "operation", "parameters", "name", "code"), OWN, ids=[each[1] for each in OWN])
+def test_an_operation_of_our_own_refuses_a_token_in_its_services_words_and_at_once(
+    localaws: RunningLocalAws, service: str, operation: str, parameters: dict[str, Any], name: str, code: str
+) -> None:
+    call = getattr(localaws.client(service, parameter_validation=False), operation)
+    for token in FOREIGN:
+        begin = time.perf_counter()
+        with pytest.raises(ClientError) as refused:
+            call(**parameters, **{name: token})
+        answer = refused.value.response
+        codes = {code, "ValidationError" if service == "iam" else "ValidationException"}  # the latter: of its pattern
+        assert answer["Error"]["Code"] in codes, answer
+        assert answer["ResponseMetadata"]["HTTPStatusCode"] == 400 and len(answer["Error"]["Message"]) < 8000
+        assert time.perf_counter() - begin < 5
