@@ -22,7 +22,7 @@ from training.fit import Metrics
 from training.job import Job
 from training.search_space import Number, Space, parse_space, space_json
 from training.trial_models import Pruned, Trials
-from training.trials import COMPLETE, FAILED, PRUNED, Trial, best_of, is_cut, propose, without_needless
+from training.trials import COMPLETE, FAILED, PRUNED, Trial, best_of, is_cut, is_hopeless, propose, without_needless
 
 if TYPE_CHECKING:
     from optuna import Trial as Proposal
@@ -112,7 +112,8 @@ class Search:
         def watch(metrics: Metrics) -> None:
             measured.append(metrics)
             others = self.found if len(self.found) > 1 or self.trials.default_cuts_alone else []
-            if number and is_cut(others, [each.loss for each in measured], epochs):
+            losses = [each.loss for each in measured]
+            if number and (is_cut(others, losses, epochs) or is_hopeless(self.found, losses, epochs)):
                 raise Pruned
 
         samples: tuple[float, ...] = ()

@@ -24,6 +24,9 @@ RANDOM_TRIALS = 8
 RUNGS = (3, 6, 12, 24, 48, 96, 192, 384, 768)
 """After so many epochs a trial is compared with all that got so far, and cut unless it is in the better half."""
 
+SLOPE_EPOCHS = 3
+"""Over so many epochs the slope of a trial's losses is taken."""
+
 NUMPY_SEEDS = 2**32
 """numpy, from which Optuna draws, takes no larger seed."""
 
@@ -90,6 +93,18 @@ def is_cut(trials: Sequence[Trial], losses: Sequence[float], epochs: int) -> boo
         return False
     others = [min(trial.losses[:rung]) for trial in trials if len(trial.losses) >= rung and trial.state != FAILED]
     return bool(others) and min(losses) > statistics.median(others)
+
+
+def is_hopeless(trials: Sequence[Trial], losses: Sequence[float], epochs: int) -> bool:
+    """Tell whether a trial of `epochs` would stay above the lowest loss of the complete trials, falling no faster.
+
+    Losses fall ever more slowly (learning curves are convex), so a straight line is the best that can come.
+    """
+    best = best_of(trials)
+    if best is None or best.loss is None or not SLOPE_EPOCHS < len(losses) < epochs:
+        return False
+    before, now = min(losses[:-SLOPE_EPOCHS]), min(losses)
+    return now - (before - now) / SLOPE_EPOCHS * (epochs - len(losses)) > best.loss
 
 
 def propose(space: Space, trials: Sequence[Trial], count: int, seed: int) -> list[Proposal]:

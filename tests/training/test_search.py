@@ -19,7 +19,7 @@ from training.search import Search, against_default, choose_hyperparameters
 from training.search_space import HEAD_SPACE
 from training.shards import Manifest
 from training.trial_models import HeadTrials
-from training.trials import COMPLETE, FAILED, PRUNED, Trial, best_of, without_needless
+from training.trials import COMPLETE, FAILED, PRUNED, Trial, best_of, is_hopeless, without_needless
 
 ALONE = World(0, 1, 0, 1, "here", torch.device("cpu"))
 CLASSES = ("apple", "moss", "sky")
@@ -98,6 +98,24 @@ def test_a_trial_that_is_worse_than_most_is_cut_and_never_wins() -> None:
 
     assert pruned and all(2 <= len(trial.losses) < HYPERPARAMETERS.epochs for trial in pruned)
     assert best is not None and best.state == COMPLETE and best.loss == min(t.loss for t in whole if t.loss is not None)
+
+
+@pytest.mark.parametrize(
+    ("losses", "hopeless"),
+    [
+        ((2.0, 1.9, 1.8, 1.7), False),  # 0.1 an epoch: 1.1 after ten
+        ((2.0, 1.95, 1.9, 1.85), True),  # 0.05 an epoch: 1.55
+        ((2.0, 1.9, 1.8), False),  # too few to tell a slope
+        ((1.1, 1.3, 1.2, 1.25), False),  # not above the best
+        ((1.9, 1.3, 1.35, 1.4, 1.45), True),  # rising since
+    ],
+)
+def test_a_trial_that_cannot_reach_the_best_by_falling_as_fast_as_before_is_hopeless(
+    losses: tuple[float, ...], hopeless: bool
+) -> None:
+    complete = Trial(0, {}, COMPLETE, (1.2,), loss=1.2)
+    assert is_hopeless([complete], losses, epochs=10) is hopeless
+    assert not is_hopeless([replace(complete, state=PRUNED)], losses, epochs=10), "nothing to reach"
 
 
 def test_an_interrupted_search_goes_on_to_the_same_trials(whole: list[Trial], tmp_path: Path) -> None:
