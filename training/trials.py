@@ -127,18 +127,16 @@ def _study(space: Space, trials: Sequence[Trial], seed: int) -> Study:
 
 
 def _frozen(space: Space, trial: Trial) -> Any:
+    """Return Optuna's record of a trial. One that was cut has the value that it had reached, as if it were complete.
+
+    Optuna ranks what it calls pruned by the number of epochs first, so one that was cut late for being hopeless would
+    come before one that was cut earlier at a lower loss.
+    """
     from optuna.trial import TrialState, create_trial
 
-    states = {COMPLETE: TrialState.COMPLETE, PRUNED: TrialState.PRUNED, FAILED: TrialState.FAIL}
     return create_trial(
-        state=states[trial.state],
+        state=TrialState.FAIL if trial.state == FAILED else TrialState.COMPLETE,
         value=trial.loss if trial.state != FAILED else None,
         params={name: trial.parameters[name] for name in space},
         distributions=distributions(space),
-        intermediate_values=dict(enumerate(lowest_so_far(trial.losses), start=1)),
     )
-
-
-def lowest_so_far(losses: Sequence[float]) -> list[float]:
-    """Return the lowest loss up to each epoch."""
-    return [min(losses[: epoch + 1]) for epoch in range(len(losses))]
