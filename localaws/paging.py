@@ -3,7 +3,6 @@
 The codes and texts are those of each service's API reference.
 """
 
-import base64
 import hmac
 import secrets
 from collections.abc import Sequence
@@ -53,7 +52,7 @@ def invalid_token(service: str, token: Any) -> AwsError:
 
 def _start_of(token: Any, service: str) -> int:
     try:
-        start = int.from_bytes(base64.urlsafe_b64decode(token)[:_NUMBER_BYTES])
+        start = int.from_bytes(bytes.fromhex(token)[:_NUMBER_BYTES])
     except (TypeError, ValueError):
         raise invalid_token(service, token) from None
     if not hmac.compare_digest(_token(start).encode(), str(token).encode()):
@@ -63,4 +62,4 @@ def _start_of(token: Any, service: str) -> int:
 
 def _token(start: int) -> str:
     number = start.to_bytes(_NUMBER_BYTES)
-    return base64.urlsafe_b64encode(number + hmac.digest(_KEY, number, "sha256")[:16]).decode()
+    return (number + hmac.digest(_KEY, number, "sha256")[:16]).hex()  # which fits each service's pattern

@@ -64,16 +64,23 @@ def test_an_unsupported_operation_is_named_in_an_aws_shaped_error(localaws: Runn
 ILLEGIBLE = "a\x1b\0\ufffe<&\N{GRINNING FACE}"
 
 
+def trusting(name: str) -> str:
+    statement = {"Effect": "Allow", "Principal": {"AWS": name}, "Action": "sts:AssumeRole"}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
 @pytest.mark.parametrize(
     ("service", "operation", "parameters", "code"),
     [
         (
             "iam",
-            "create_policy",
-            {"PolicyName": "p", "PolicyDocument": json.dumps({"Version": ILLEGIBLE})},
+            "create_role",
+            {
+                "RoleName": "illegible",
+                "AssumeRolePolicyDocument": trusting(f"arn:aws:iam::123456789012:role/{ILLEGIBLE}"),
+            },
             "MalformedPolicyDocument",
         ),
-        ("iam", "create_policy", {"PolicyName": "p", "PolicyDocument": ILLEGIBLE}, "ValidationError"),
         ("iam", "get_user", {"UserName": ILLEGIBLE}, "ValidationError"),
         ("ec2", "describe_vpcs", {"VpcIds": [ILLEGIBLE]}, "InvalidVpcID.NotFound"),
         ("s3", "list_object_versions", {"Bucket": "nothing", "EncodingType": ILLEGIBLE}, "InvalidArgument"),
