@@ -28,9 +28,11 @@ from pydantic import (
     StringConstraints,
     ValidationError,
 )
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tasks.run import naming
+from tasks.run.command_line import path_argument
 from tasks.run.errors import SettingsRefused, TargetRefused
 from tasks.run.escaping import terminal_text
 from tasks.run.source_name import source_name
@@ -101,6 +103,9 @@ LOCAL_SPARES_PATHS = ("/_localaws/spares", "/_localaws/function-spares")
 
 DEFAULT_HOME = Path(".kennel")
 PREFIX = "KENNEL_"
+_OPTIONS: dict[str, str] = {}
+"""The options of this process's command that set a field, by the field."""
+
 READ_ELSEWHERE = ("KENNEL_CRASH_AT", "KENNEL_GIT_COMMIT")
 """Environment variables with the prefix that are not settings; other modules read them."""
 
@@ -262,6 +267,20 @@ class Settings(BaseSettings):
     caller_address_url: Url | None = Field(default=None, pattern=r"^https?://")
 
     @classmethod
+    def given(cls, options: Mapping[str, tuple[str, object]]) -> Self:
+        """Read the settings with the values of a command's options: {field: (option, value)}; None is one not given.
+
+        From then on, an error about such a field names the option in this process.
+
+        Raises:
+            SettingsRefused: as `load`.
+        """
+        values = {field: value for field, (_, value) in options.items() if value is not None}
+        _OPTIONS.clear()
+        _OPTIONS.update({field: options[field][0] for field in values})
+        return cls.load(**values)
+
+    @classmethod
     def load(cls, **overrides: object) -> Self:
         """Read the settings from the environment; `overrides` take precedence.
 
@@ -273,6 +292,10 @@ class Settings(BaseSettings):
             return cls(**overrides)  # type: ignore[arg-type]
         except ValidationError as error:
             raise _refusal(cls, error.errors(include_context=False)[0], overrides) from error
+
+    def shown(self, field: str) -> str:
+        """Return a field's value with the option or the variable that set it, for the message of an error."""
+        return _shown(field, f"{PREFIX}{field.upper()}", getattr(self, field))
 
     def target(self) -> Target:
         """Return the AWS that the settings name, without calling it.
@@ -353,7 +376,8 @@ def _require_own(home: Path) -> None:
     owner = home.stat().st_uid
     if owner != os.geteuid():
         why = f"it belongs to the user with the id {owner}, and what lies in it is trusted; you are {os.geteuid()}"
-        remedy = f"export KENNEL_HOME=<a folder of yours>; or, if you trust it: sudo chown -R {os.geteuid()} {home}"
+        take = f"sudo chown -R {os.geteuid()} {path_argument(home)}"
+        remedy = f"export KENNEL_HOME=<a folder of yours>; or, if you trust it: {take}"
         raise SettingsRefused("settings", f"the home {home} is not used", why, remedy)
 
 
@@ -379,11 +403,28 @@ def _refuse_service_overrides(environment: Mapping[str, str]) -> None:
 
 def _refusal(kind: type[Settings], first: ErrorDetails, overrides: Mapping[str, object]) -> SettingsRefused:
     """Return the error that names the variable which was set; a URL is named without what may be a secret in it."""
-    variable = _variable(kind, str(first["loc"][0]), overrides)
-    value = first["input"]
-    shown = source_name(value) if isinstance(value, str) and "URL" in variable else value
-    why = first["msg"].removeprefix("Value error, ")
-    return SettingsRefused("settings", f"{variable}={shown!r}", why, f"set {variable} to an allowed value, or unset it")
+    location, why = str(first["loc"][0]), first["msg"].removeprefix("Value error, ")
+    variable, field = _variable(kind, location, overrides), _field(kind, location)
+    todo = f"set {variable} to an allowed value, or unset it"
+    if field in _OPTIONS:
+        todo = f"give {_OPTIONS[field]} an allowed value, or leave it out"
+    return SettingsRefused("settings", _shown(field, variable, first["input"]), why, todo)
+
+
+def _shown(field: str, variable: str, value: object) -> str:
+    """Return what the user gave; a URL without what may be a secret in it."""
+    text = repr(source_name(value) if isinstance(value, str) and "URL" in variable else value)
+    return f"{_OPTIONS[field]} {text}" if field in _OPTIONS else f"{variable}={text}"
+
+
+def _field(kind: type[Settings], location: str) -> str:
+    """Return the field that pydantic names by one of its aliases."""
+    found = (name for name, field in kind.model_fields.items() if location in _aliases(field))
+    return next(found, location)
+
+
+def _aliases(field: FieldInfo) -> list[object]:
+    return list(field.validation_alias.choices) if isinstance(field.validation_alias, AliasChoices) else []
 
 
 def _variable(kind: type[Settings], location: str, overrides: Mapping[str, object]) -> str:
@@ -391,7 +432,7 @@ def _variable(kind: type[Settings], location: str, overrides: Mapping[str, objec
     if location in overrides:
         return f"{PREFIX}{location.upper()}"
     for field in kind.model_fields.values():
-        aliases = field.validation_alias.choices if isinstance(field.validation_alias, AliasChoices) else []
+        aliases = _aliases(field)
         if location in aliases:
             return next((str(name) for name in aliases if str(name).upper() in os.environ), location)
     return f"{PREFIX}{location.upper()}"
