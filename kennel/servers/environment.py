@@ -93,8 +93,8 @@ def use_key(name: str | None) -> None:
         SettingsRefused: it is neither an ARN nor an alias.
     """
     if name is not None:
+        Settings.given({"kms_key": ("--kms-key", name)})
         os.environ["KENNEL_KMS_KEY"] = name
-        Settings.load()
 
 
 def start_servers(meanwhile: Callable[[], None], options: localaws.Options = localaws.UNCHANGED) -> Environment:

@@ -291,11 +291,11 @@ class Settings(BaseSettings):
         try:
             return cls(**overrides)  # type: ignore[arg-type]
         except ValidationError as error:
-            raise _refusal(cls, error.errors(include_context=False)[0], overrides) from error
+            raise _refusal(cls, error.errors(include_context=False)[0]) from error
 
     def shown(self, field: str) -> str:
         """Return a field's value with the option or the variable that set it, for the message of an error."""
-        return _shown(field, f"{PREFIX}{field.upper()}", getattr(self, field))
+        return _shown(field, _variable(type(self), field), getattr(self, field))
 
     def target(self) -> Target:
         """Return the AWS that the settings name, without calling it.
@@ -308,9 +308,8 @@ class Settings(BaseSettings):
             if is_loopback(self.endpoint_url):
                 return strict_aws(self.time_scale) if self.strict else EMBEDDED_AWS
             why = "an endpoint override must be on loopback, because credentials and data are sent to it"
-            raise TargetRefused(
-                "target", f"AWS_ENDPOINT_URL={source_name(self.endpoint_url)}", why, "unset AWS_ENDPOINT_URL"
-            )
+            name = _variable(type(self), "endpoint_url")
+            raise TargetRefused("target", f"{name}={source_name(self.endpoint_url)}", why, f"unset {name}")
         _refuse_service_overrides(os.environ)
         if self.account_id is None:
             why = "without an endpoint, calls go to real AWS, which kennel only calls for an account that you name"
@@ -401,10 +400,11 @@ def _refuse_service_overrides(environment: Mapping[str, str]) -> None:
         )
 
 
-def _refusal(kind: type[Settings], first: ErrorDetails, overrides: Mapping[str, object]) -> SettingsRefused:
+def _refusal(kind: type[Settings], first: ErrorDetails) -> SettingsRefused:
     """Return the error that names the variable which was set; a URL is named without what may be a secret in it."""
     location, why = str(first["loc"][0]), first["msg"].removeprefix("Value error, ")
-    variable, field = _variable(kind, location, overrides), _field(kind, location)
+    field = _field(kind, location)
+    variable = _variable(kind, field)
     todo = f"set {variable} to an allowed value, or unset it"
     if field in _OPTIONS:
         todo = f"give {_OPTIONS[field]} an allowed value, or leave it out"
@@ -427,15 +427,11 @@ def _aliases(field: FieldInfo) -> list[object]:
     return list(field.validation_alias.choices) if isinstance(field.validation_alias, AliasChoices) else []
 
 
-def _variable(kind: type[Settings], location: str, overrides: Mapping[str, object]) -> str:
-    """Return the environment variable that set a field; pydantic names the first that may set it."""
-    if location in overrides:
-        return f"{PREFIX}{location.upper()}"
-    for field in kind.model_fields.values():
-        aliases = _aliases(field)
-        if location in aliases:
-            return next((str(name) for name in aliases if str(name).upper() in os.environ), location)
-    return f"{PREFIX}{location.upper()}"
+def _variable(kind: type[Settings], field: str) -> str:
+    """Return the environment variable that sets a field: of several the one that is set, else the first."""
+    names = [str(name) for name in _aliases(kind.model_fields[field])] if field in kind.model_fields else []
+    names = names or [f"{PREFIX}{field.upper()}"]
+    return next((name for name in names if os.environ.get(name)), names[0])
 
 
 def _refuse_misspelt(environment: Mapping[str, str], known: set[str]) -> None:
