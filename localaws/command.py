@@ -10,6 +10,7 @@
 import argparse
 import difflib
 import os
+import shlex
 import sys
 import unicodedata
 from dataclasses import replace
@@ -117,7 +118,7 @@ def _spares_line(fleet: control.FleetSpares) -> str:
 def _print_environment(home: Path, record: ServerRecord) -> None:
     print(_printable(f"# localaws at {record.url}, home {home.resolve()}"))
     for name, value in {**record.environment, **shell.proxy_bypass(os.environ)}.items():
-        print(f"export {name}={value}")
+        print(f"export {name}={shlex.quote(value)}")
 
 
 def _settings(options: argparse.Namespace) -> Settings:

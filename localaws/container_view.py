@@ -27,6 +27,11 @@ SIZE = "size=256m,mode=755"  # of what is written outside the folders that are s
 Operation = tuple[str | int | None, ...]
 
 
+def as_in_container(text: str, folder: Path, place: str) -> str:
+    """Return a text with `place`, where a program sees a folder, for each path of the folder on this machine."""
+    return text.replace(str(folder.resolve()), place).replace(str(folder), place)
+
+
 @dataclass(frozen=True)
 class View:
     """Folders and files of this machine by the path at which a program sees them.

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import psutil
 
+from localaws import shell
 from localaws.errors import AlreadyRunning, NotRunning, StartFailed, StopFailed
 from localaws.folders import open_own
 from localaws.process_tree import find_members
@@ -128,7 +129,7 @@ def running(home: Path) -> ServerRecord:
     """
     record = read_record(home)
     if record is None:
-        raise NotRunning(f"no localaws server runs with home {home}; start one: python -m localaws start --home {home}")
+        raise NotRunning(f"no localaws server runs with home {home}; start one: {shell.command('start', home)}")
     return record
 
 

@@ -5,6 +5,7 @@ import gc
 import importlib
 import os
 import resource
+import shlex
 import signal
 import socket
 import sys
@@ -318,9 +319,9 @@ def _announce(core: Core, keys: HomeKeys, announce: Announce) -> None:
     is_seen = sys.stdout.isatty()  # in a log, the secret would lie about
     for name, value in {**record.environment, **shell.proxy_bypass(os.environ)}.items():
         if is_seen or name != "AWS_SECRET_ACCESS_KEY":
-            announce(f"export {name}={value}")
+            announce(f"export {name}={shlex.quote(value)}")
     if not is_seen:
-        announce(f"# with the key: python -m localaws env --home {settings.home}")
+        announce(f"# with the key: {shell.command('env', settings.home)}")
 
 
 def _shorten_collections() -> None:
@@ -361,7 +362,7 @@ def _only_one(home: Path) -> Iterator[None]:
 def already_running(home: Path, record: ServerRecord | None) -> str:
     """Return the message that says where the running server is and how to stop it."""
     where = f" at {record.url} (pid {record.pid})" if record else ""
-    return f"localaws is already running with home {home}{where}; stop it: python -m localaws stop --home {home}"
+    return f"localaws is already running with home {home}{where}; stop it: {shell.command('stop', home)}"
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 """Keeps the user's proxies and AWS configuration, which the shell may hold, out of calls to loopback."""
 
 import os
+import shlex
 from collections.abc import Mapping, MutableMapping
+from pathlib import Path
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _BYPASS = ("NO_PROXY", "no_proxy")  # most clients prefer the lower case where both are set
@@ -15,6 +17,11 @@ def isolate(environment: MutableMapping[str, str]) -> None:
     for name in _PROFILES:
         environment.pop(name, None)
     environment.update(dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), os.devnull))
+
+
+def command(verb: str, home: Path) -> str:
+    """Return a command of localaws for a home, as a shell takes it."""
+    return f"python -m localaws {verb} --home={shlex.quote(str(home))}"
 
 
 def proxy_bypass(environment: Mapping[str, str]) -> dict[str, str]:

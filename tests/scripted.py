@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 
 from tasks.run import naming
 from tasks.run.aws import Aws
+from tasks.run.command_line import aws_command
 from tasks.run.handle import Run
 from tasks.run.logical_aws import LogicalAws
 from tasks.run.settings import EMBEDDED_AWS, Settings
@@ -41,8 +42,8 @@ class Scripted:
     def tag_list(self, run_id: str) -> list[dict[str, str]]:
         return naming.tag_list(run_id)
 
-    def cli(self, command: str) -> str:
-        return f"aws {command}"
+    def cli(self, operation: str, **parameters: str | Sequence[str]) -> str:
+        return f"aws {aws_command(operation, **parameters)}"
 
     @property
     def aws(self) -> Aws:

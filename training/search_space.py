@@ -65,12 +65,21 @@ def parse_space(text: str) -> Space:
         TrainingFailure: it is no such JSON object, or names an unknown hyperparameter, or has a value out of bounds.
     """
     try:
-        given = json.loads(text)
+        given = json.loads(text, object_pairs_hook=_unique)
     except ValueError as error:
         raise _refused("", f"is no JSON: {error}") from error
     if not isinstance(given, dict) or not given:
         raise _refused("", 'is no JSON object of the form {"learning_rate": {"low": 0.0001, "high": 0.01}}')
     return {name: _dimension(name, each) for name, each in given.items()}
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise _refused(name, "is given twice")
+        found[name] = value
+    return found
 
 
 def space_json(space: Space) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from kennel import SAMPLE
 from tasks.data.archive import list_source
 from tasks.data.layout import read_layout
+from tasks.run.command_line import path_argument
 from tasks.run.errors import DataRefused, SourceRefused
 from tasks.run.settings import Settings
 from tasks.run.source_name import MALFORMED, UNREADABLE, is_url, source_name
@@ -61,7 +62,7 @@ def check_data_argument(data: str, settings: Settings) -> None:
         why = "kennel fetches http:// and https:// URLs only" if is_meant_as_url else "there is no such file or folder"
         raise SourceRefused("source", name or "''", why, FORMS)
     if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
-        raise SourceRefused("source", data, "this user may not read it", f"ls -ld {data}")
+        raise SourceRefused("source", data, "this user may not read it", f"ls -ld {path_argument(data)}")
     read_layout(list_source(path, settings))
 
 

@@ -32,16 +32,17 @@ def operator_policy(
     from tasks.run.naming import RESOURCE_PREFIX
     from tasks.run.settings import Settings
 
-    settings = Settings.load(**({"account_id": account_id} if account_id else {}))
+    given = {"account_id": ("--account", account_id), "region": ("--region", region), "bucket": ("--bucket", bucket)}
+    settings = Settings.given(given)
     if settings.account_id is None:
         why = "the policy is bound to the resources of an account"
         named = "export KENNEL_ACCOUNT_ID=<12 digits>, or kennel iam operator-policy --account <12 digits>"
         raise SettingsRefused("operator policy", "no account is named", why, named)
     account = Account(
         settings.account_id,
-        region or settings.region,
+        settings.region,
         prefix=prefix or RESOURCE_PREFIX,
-        bucket=bucket or settings.bucket or "",
+        bucket=settings.bucket or "",
     )
     every = operator_policies(account)
     unknown = [name for name in features if name not in every]

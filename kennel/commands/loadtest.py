@@ -129,11 +129,13 @@ def overrides_of(texts: tuple[str, ...]) -> dict[str, float]:
     """Return the numbers of the plan that were given as `--set name=value`.
 
     Raises:
-        SettingsRefused: a text does not have that form.
+        SettingsRefused: a text does not have that form, or a number is given twice.
     """
-    found = {}
+    found: dict[str, float] = {}
     for text in texts:
         name, equals, value = text.partition("=")
+        if name in found:
+            raise SettingsRefused("kennel loadtest", f"--set {text}", f"{name} is given twice", "give it once")
         try:
             found[name] = float(value)
         except ValueError as error:

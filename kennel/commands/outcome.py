@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kennel.servers import prefect, processes
+from tasks.run.command_line import path_argument
 from tasks.scaling.choice import format_amount
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def next_lines(run_dir: Path, function: FunctionRef | None, home: Path, *, is_lo
         *([] if function is None else _ask_lines(run_dir, function, is_local=is_local)),
         "Look at it:",
         f"  {kennel} status {run_dir.name}",
-        f"  less {_from_here(run_dir / 'report.md')}",
+        f"  less {path_argument(_from_here(run_dir / 'report.md'))}",
         *(_prefects_page(page.url, home) if page is not None else []),
         "Take it down:",
         f"  {kennel} down --yes",
@@ -67,7 +67,8 @@ def program(name: str) -> str:
     """Return how to call a program of this environment: by path if this command was called by path, else by name."""
     started = Path(sys.argv[0])
     beside = started.parent / name
-    return str(beside) if started.name == "kennel" and started.parent.name and beside.exists() else name
+    is_beside = started.name == "kennel" and started.parent.name and beside.exists()
+    return path_argument(beside) if is_beside else name
 
 
 def _payload(run_dir: Path) -> tuple[str, list[str]]:
@@ -76,7 +77,7 @@ def _payload(run_dir: Path) -> tuple[str, list[str]]:
     photo = next(photos, None)
     if photo is None:
         return '{"url": "https://HOST/PHOTO.jpg"}', []
-    return """{"image": "'$(base64 -w0 "$photo")'"}""", [f"  photo={shlex.quote(_from_here(photo))}"]
+    return """{"image": "'$(base64 -w0 "$photo")'"}""", [f"  photo={path_argument(_from_here(photo))}"]
 
 
 def _from_here(path: Path) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from kennel.servers import environment, localaws, localaws_record, prefect, processes
 from kennel.terminal.console import print_json, print_log_line, print_table, say
+from tasks.run.command_line import path_argument
 from tasks.run.errors import LedgerRefused, SettingsRefused
 from tasks.run.ledger_contents import LedgerHeader, LedgerRow, damaged, has_lost_its_ledger, inspect_ledger, run_folders
 from tasks.run.logical_aws import LogicalAws, is_lost
@@ -58,7 +59,8 @@ def logs(run_id: str | None, source: str, *, follow: bool) -> int:
     if source == "ec2":
         return _print_files(run_dir, follow=follow)
     if environment.connect_to_running() is None:
-        raise SettingsRefused("logs", "localaws does not run", "its logs ended with it", f"less {run_dir}/kennel.log")
+        see = f"less {path_argument(run_dir / 'kennel.log')}"
+        raise SettingsRefused("logs", "localaws does not run", "its logs ended with it", see)
     from tasks.account.logs import LogFollower
     from tasks.account.role_policies import TRAINING_LOG_GROUP
     from tasks.run.aws import Aws

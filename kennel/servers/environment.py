@@ -14,6 +14,7 @@ from pathlib import Path
 
 from kennel.servers import isolation, localaws, localaws_record, prefect, processes
 from kennel.servers.limits import require_limits
+from kennel.servers.localaws_watch import LocalAwsWatch
 from kennel.servers.operator_policies import renew_policies
 from kennel.servers.private_home import foreign_folders, make_private
 from kennel.terminal import console
@@ -51,6 +52,7 @@ class _Used:
     """What this process uses, for the message of an error."""
 
     embedded: localaws.EmbeddedAws | None = None
+    watch: LocalAwsWatch | None = None
     again: str = localaws.AGAIN
 
 
@@ -93,8 +95,8 @@ def use_key(name: str | None) -> None:
         SettingsRefused: it is neither an ARN nor an alias.
     """
     if name is not None:
+        Settings.given({"kms_key": ("--kms-key", name)})
         os.environ["KENNEL_KMS_KEY"] = name
-        Settings.load()
 
 
 def start_servers(meanwhile: Callable[[], None], options: localaws.Options = localaws.UNCHANGED) -> Environment:
@@ -144,6 +146,7 @@ def start_servers(meanwhile: Callable[[], None], options: localaws.Options = loc
         variables |= _Used.embedded.environment
     os.environ.update(variables)
     target = Settings.load().target()
+    _watch()
     if server is not None:
         console.say("waiting for Prefect's server")
         prefect.wait(server)
@@ -230,7 +233,19 @@ def connect_to_running() -> Environment | None:
     target = Settings.load().target()
     if target.runs_on_this_machine:
         isolation.isolate_aws(os.environ)
+    _watch()
     return Environment(home, runs, target, variables)
+
+
+def _watch() -> None:
+    """Say from now on when the AWS on this machine that the settings name does not answer, and when it does again."""
+    if _Used.watch is not None:
+        _Used.watch.end()
+        _Used.watch = None
+    url, own = Settings.load().endpoint_url, _Used.embedded
+    if url is not None:
+        _Used.watch = LocalAwsWatch(url, own.pid if own and own.url == url else None, console.say)
+        _Used.watch.start()
 
 
 def _renew_policies(home: Path) -> None:

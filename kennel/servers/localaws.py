@@ -25,6 +25,7 @@ from kennel.servers.localaws_record import NAME, localaws_home, read_record, rec
 from kennel.servers.operator_policies import write_policies
 from kennel.servers.ports import free_port
 from kennel.terminal.console import say
+from tasks.run.command_line import path_argument
 from tasks.run.errors import KennelError, SettingsRefused, StageFailed, Unreachable, WaitTimedOut
 from tasks.run.machine import fetch_from_loopback
 from tasks.run.record_store import write_atomically
@@ -210,8 +211,8 @@ def wait(home: Path, started: processes.BackgroundProcess | None) -> EmbeddedAws
         if started is not None and answered is not None and now - answered > RECORD_SECONDS:
             raise _unreadable(started)
         if now - begun > START_SECONDS:
-            log = started.log if started else str(localaws_home(home))
-            raise WaitTimedOut("localaws", "it does not start", f"no answer in {now - begun:.0f} s", f"less {log}")
+            see = f"less {path_argument(started.log if started else localaws_home(home))}"
+            raise WaitTimedOut("localaws", "it does not start", f"no answer in {now - begun:.0f} s", see)
         time.sleep(0.02)
     require_answer(running)
     if started is not None:
@@ -267,7 +268,7 @@ def _ended(started: processes.BackgroundProcess) -> SettingsRefused | StageFaile
     if status == WRONG_USAGE:
         why = tail.splitlines()[-1] if tail else "it did not say why"
         return SettingsRefused("the embedded AWS", "an option was refused", why, "kennel up --help")
-    return StageFailed("localaws", "it ended while starting", tail, f"less {started.log}")
+    return StageFailed("localaws", "it ended while starting", tail, f"less {path_argument(started.log)}")
 
 
 def _unreadable(started: processes.BackgroundProcess) -> StageFailed:

@@ -31,6 +31,7 @@ from kennel.servers import processes, work_pool
 from kennel.servers.isolation import isolate_prefect
 from kennel.servers.ports import free_port, is_free, listens
 from kennel.terminal.console import say
+from tasks.run.command_line import path_argument
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import StageFailed, WaitTimedOut
 from tasks.run.own_files import READ_AND_WRITE, open_own, replacing
@@ -127,7 +128,7 @@ def failed(server: processes.BackgroundProcess, what: str, why: str = "") -> Sta
     if last == f"port {port_of(server)} is taken by another program":
         remedy = "run the same command again: it takes another free port"
         return StageFailed("Prefect's server", what, "; ".join(filter(None, [why, last])), remedy)
-    return StageFailed("Prefect's server", what, f"{why}\n{tail}".strip(), f"less {server.log}")
+    return StageFailed("Prefect's server", what, f"{why}\n{tail}".strip(), f"less {path_argument(server.log)}")
 
 
 def prepare() -> Path:

@@ -66,7 +66,7 @@ def ensure_budget_alarm(run: Run, budget_usd: float | None, email: str | None) -
         with run.ledger.create(KIND, name, lambda: _arn_of_same(run, name, spec)) as row:
             aws.client("budgets").create_budget(**_request(run, name, budget_usd, email))
             row.identifier = budget_arn(aws, name)
-    activate = aws.cli(f"ce update-cost-allocation-tags-status --cost-allocation-tags-status {_ACTIVE}")
+    activate = aws.cli("ce update-cost-allocation-tags-status", cost_allocation_tags_status=_ACTIVE)
     say(f"budget alarm: mail to {email} at 80 % and 100 % of {budget_usd:g} USD; AWS sees costs hours late")
     say(f"budget alarm: AWS sees none until the tag is activated, once for an account: {activate}")
 

@@ -68,7 +68,7 @@ def require_key(aws: Aws) -> None:
         SettingsRefused, AwsFailed: as `encryption_of` says.
     """
     if aws.settings.kms_key is not None:
-        _arn_of(aws, aws.settings.kms_key)
+        _arn_of(aws, aws.settings.kms_key, aws.settings.shown("kms_key"))
 
 
 def default_encryption(aws: Aws, bucket: str) -> Mapping[str, Any] | None:
@@ -90,7 +90,7 @@ def default_encryption(aws: Aws, bucket: str) -> Mapping[str, Any] | None:
 
 def _look(aws: Aws, bucket: str) -> Encryption:
     if aws.settings.kms_key is not None:
-        return Encryption("aws:kms", _arn_of(aws, aws.settings.kms_key))
+        return Encryption("aws:kms", _arn_of(aws, aws.settings.kms_key, aws.settings.shown("kms_key")))
     with aws_boundary(WHERE):
         default = default_encryption(aws, bucket) or {}
     if default.get("SSEAlgorithm") not in KMS:
@@ -98,12 +98,13 @@ def _look(aws: Aws, bucket: str) -> Encryption:
     key = default.get("KMSMasterKeyID")
     if key is None or str(key).endswith("alias/aws/s3"):
         return Encryption("aws:kms")
-    return Encryption("aws:kms", str(key) if ":key/" in str(key) else _arn_of(aws, str(key)))
+    given = f"key {key}, the default of bucket {bucket}"
+    return Encryption("aws:kms", str(key) if ":key/" in str(key) else _arn_of(aws, str(key), given))
 
 
-def _arn_of(aws: Aws, name: str) -> str:
-    """Return the ARN of a key by any of its names, if it can encrypt now."""
-    command = aws.cli(f"kms describe-key --key-id {name}")
+def _arn_of(aws: Aws, name: str, given: str) -> str:
+    """Return the ARN of a key by any of its names, if it can encrypt now; `given` says who names it."""
+    command = aws.cli("kms describe-key", key_id=name)
     with aws_boundary(f"key {name}"):
         try:
             found = aws.client("kms").describe_key(KeyId=name)["KeyMetadata"]
@@ -111,9 +112,9 @@ def _arn_of(aws: Aws, name: str) -> str:
             if not is_not_found(error):
                 raise
             why = f"KMS knows no such key in {aws.region} of account {aws.account_id}; nothing was made"
-            raise SettingsRefused(WHERE, f"--kms-key {name}", why, command) from error
+            raise SettingsRefused(WHERE, given, why, command) from error
     state, kind = found.get("KeyState", "Enabled"), found.get("KeySpec", "SYMMETRIC_DEFAULT")
     if (state, kind) != ("Enabled", "SYMMETRIC_DEFAULT"):
         why = f"its state is {state} and its kind {kind}; a symmetric key that is enabled is needed"
-        raise SettingsRefused(WHERE, f"--kms-key {name}", why, command)
+        raise SettingsRefused(WHERE, given, why, command)
     return str(found["Arn"])

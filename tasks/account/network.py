@@ -104,7 +104,7 @@ def _default_vpc(aws: Aws) -> str:
     )
     if not any(page["Subnets"] for page in pages):
         why = "EC2 launches in a default subnet of a zone if no subnet is named; nothing was made"
-        make = aws.cli("ec2 create-default-subnet --availability-zone <zone>")
+        make = aws.cli("ec2 create-default-subnet", availability_zone="<zone>")
         raise NotFound("default VPC", f"{vpc_id} has no default subnet", why, f"{make}; {name_one}")
     return vpc_id
 
@@ -152,7 +152,7 @@ def _reachable(aws: Aws, subnets: Sequence[Subnet]) -> list[Subnet]:
     if not found:
         what = f"{_listed(each.subnet_id for each in subnets)}: no public addresses are assigned there"
         why = "kennel logs in to EC2 instances from here by SSH"
-        change = aws.cli(f"ec2 modify-subnet-attribute --map-public-ip-on-launch --subnet-id {subnets[0].subnet_id}")
+        change = aws.cli("ec2 modify-subnet-attribute --map-public-ip-on-launch", subnet_id=subnets[0].subnet_id)
         raise SettingsRefused(WHERE, what, why, f"add another --subnet; or {change}")
     return found
 

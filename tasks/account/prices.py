@@ -53,22 +53,28 @@ def choose_training_instance(region: str, *, finetune: bool, requested: str | No
     """Choose the instance type of a training job.
 
     With a frozen backbone every image passes through the network once and the head trains on the stored embeddings, so
-    a GPU would idle most of the time (an ml.g4dn.xlarge costs 3.2 times an ml.m5.xlarge). Fine-tuning runs the backbone
-    forwards and backwards in every epoch, where a GPU is cheaper.
+    a GPU would idle most of the time (in us-east-1 an ml.g4dn.xlarge costs 3.2 times an ml.m5.xlarge). Fine-tuning
+    runs the backbone forwards and backwards in every epoch, where a GPU is cheaper.
     """
     if requested is not None:
         return _choice(region, requested, "named by the user (--instance-type)", "Training")
     usual, with_gpu, _ = TRAINING_TYPES
     if finetune:
-        why = "fine-tuning runs the backbone both ways every epoch: the cheapest type with a GPU"
+        why = f"fine-tuning runs the backbone both ways every epoch: the cheapest type with a GPU in {REGION}"
         return _choice(region, with_gpu, why, "Training")
-    cheap, dear = (dated_price(Item(name, "Training"), REGION).usd_per_hour for name in (usual, with_gpu))
-    assert cheap is not None and dear is not None
     why = (
         "frozen backbone: one forward pass per image, then a small head on kept embeddings; "
-        f"a GPU type costs {dear / cheap:.1f} times as much (in {REGION}) and would idle during the head's epochs"
+        f"a GPU type {_compared(region, usual, with_gpu)} and would idle during the head's epochs"
     )
     return _choice(region, usual, why, "Training")
+
+
+def _compared(region: str, usual: str, other: str) -> str:
+    """Return what a training type costs against the usual one, as far as the prices of the region are known."""
+    cheap, dear = (usd_per_hour(name, region, "Training") for name in (usual, other))
+    if cheap is None or dear is None:
+        return f"(its price in {region} is not known)"
+    return f"costs {dear / cheap:.1f} times as much (in {region})"
 
 
 def choose_hosting_instance(region: str, requested: str | None = None) -> InstanceChoice:

@@ -94,7 +94,7 @@ def _own_role(run: Run, name: str) -> Mapping[str, Any] | None:
     answer: Mapping[str, Any] | None = none_if_missing(lambda: iam.get_role(RoleName=name))
     if answer is None:
         return None
-    look = run.aws.cli(f"iam get-role --role-name {name}")
+    look = run.aws.cli("iam get-role", role_name=name)
     tags = answer["Role"].get("Tags", [])
     refuse_foreign_iam(f"role {name}", tags, run.id, region=run.aws.region, look=look)
     role: Mapping[str, Any] = answer["Role"]

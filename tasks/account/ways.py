@@ -33,10 +33,8 @@ def warn_of_missing_ways(aws: Aws, vpc_id: str, subnets: Sequence[str]) -> None:
     """
     missing = _missing_ways(aws, vpc_id, subnets)
     if missing.s3:
-        make = aws.cli(
-            f"ec2 create-vpc-endpoint --vpc-id {vpc_id} --service-name {_service(aws)} "
-            f"--route-table-ids {' '.join(missing.tables)}"
-        )
+        where = {"vpc_id": vpc_id, "service_name": _service(aws)}
+        make = aws.cli("ec2 create-vpc-endpoint", **where, route_table_ids=missing.tables)
         say(
             f"WARNING: {', '.join(missing.s3)}: no way to S3 (no endpoint for S3, no NAT), which training jobs and "
             f"endpoints need; {make}"

@@ -55,7 +55,7 @@ def _round_trip(aws: Aws, name: str) -> Iterator[Finding]:
         s3.delete_object(**there)
     except (ClientError, BotoCoreError) as error:
         refused = translate(error, CHECK)
-        cure = aws.cli(f"s3api delete-object --bucket {name} --key {there['Key']}")
+        cure = aws.cli("s3api delete-object", bucket=name, key=there["Key"])
         yield fail(CHECK, f"{url} could not be deleted again: {refused.what}: {refused.why}", cure)
     scheme = "TLS" if str(s3.meta.endpoint_url).startswith("https:") else "HTTP on loopback"
     yield problem or ok(CHECK, f"put, read and deleted {url}, over {scheme}")

@@ -55,13 +55,13 @@ def _default_vpc_findings(aws: Aws, wanted: Ec2TrainingOptions) -> Iterator[Find
 
 def _subnet_finding(aws: Aws, vpc: str, subnets: list[Any]) -> Finding:
     if not subnets:
-        cure = aws.cli(f"ec2 create-default-subnet --availability-zone {aws.region}a")
+        cure = aws.cli("ec2 create-default-subnet", availability_zone=f"{aws.region}a")
         return fail(CHECK, f"the default VPC {vpc} has no subnet", cure)
     private = [str(each["SubnetId"]) for each in subnets if not each["MapPublicIpOnLaunch"]]
     if not private:
         return ok(CHECK, f"default VPC {vpc} with {len(subnets)} subnets that assign public addresses")
     what = f"{len(private)} of {len(subnets)} subnets of the default VPC assign no public address, which SSH needs"
-    cure = aws.cli(f"ec2 modify-subnet-attribute --map-public-ip-on-launch --subnet-id {private[0]}")
+    cure = aws.cli("ec2 modify-subnet-attribute --map-public-ip-on-launch", subnet_id=private[0])
     return (fail if len(private) == len(subnets) else warn)(CHECK, what, cure)
 
 

@@ -13,6 +13,7 @@ from tasks.account.prices import choose_hosting_instance, choose_training_instan
 from tasks.doctor.findings import Finding, fail, ok, warn
 from tasks.ec2.prices import choose_instances
 from tasks.run.aws import Aws
+from tasks.run.command_line import aws_command
 from tasks.run.errors import AwsFailed, LimitReached, aws_boundary
 from tasks.run.options import DeployOptions, Ec2TrainingOptions, TrainingOptions
 from tasks.run.waiting import say
@@ -60,11 +61,9 @@ class Quota:
     @property
     def request(self) -> str:
         """The command of the aws CLI, after `aws`, that asks for as much as is needed."""
-        each = self.needed
-        return (
-            f"service-quotas request-service-quota-increase --service-code {each.service} --quota-code {self.code} "
-            f"--desired-value {each.amount}"
-        )
+        quota = {"service_code": self.needed.service, "quota_code": self.code}
+        ask = "service-quotas request-service-quota-increase"
+        return aws_command(ask, **quota, desired_value=str(self.needed.amount))
 
 
 def needed_for(
@@ -104,7 +103,7 @@ def quota_findings(aws: Aws, service: str, needed: Iterable[Needed]) -> Iterator
     for each, found in _compared(aws, service, needed):
         if found is None:
             seen = f"Service Quotas does not list '{each.name}', so its default holds; {each.what} needs {each.amount}"
-            cure = aws.cli(f"service-quotas list-aws-default-service-quotas --service-code {service}")
+            cure = aws.cli("service-quotas list-aws-default-service-quotas", service_code=service)
             yield warn(CHECK, seen, cure)
         elif found.value >= each.amount:
             yield ok(CHECK, f"'{each.name}' is {found.value:g}; {each.what} needs {each.amount}")

@@ -25,7 +25,7 @@ def role_findings(aws: Aws, *, spot: bool) -> Iterator[Finding]:
     else:
         yield ok(CHECK, "Application Auto Scaling has no role yet; AWS makes it, which may take the first run a minute")
     if spot and not _exists(aws, SPOT):
-        cure = aws.cli("iam create-service-linked-role --aws-service-name spot.amazonaws.com")
+        cure = aws.cli("iam create-service-linked-role", aws_service_name="spot.amazonaws.com")
         yield warn(CHECK, "EC2's spot service has no role, so instances would be on demand", cure)
     if find_boundary(aws) is None:
         what = f"the account has no policy {NAME}, so kennel's roles get no boundary"

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_private_key,
 )
 
+from tasks.run.command_line import path_argument
 from tasks.run.errors import LedgerRefused
 from tasks.run.record_store import write_atomically
 
@@ -95,7 +96,7 @@ def _public_of(path: Path) -> str:
     if not stat.S_ISREG(state.st_mode) or state.st_mode & 0o077:
         mode = stat.filemode(state.st_mode)
         why = f"a private key has to be a regular file that only its owner can read, and this one has mode {mode}"
-        close = f"chmod 600 {path}, if nobody else read it; else kennel down {path.parent.parent.name}"
+        close = f"chmod 600 {path_argument(path)}, if nobody else read it; else kennel down {path.parent.parent.name}"
         raise LedgerRefused("key", str(path), why, close)
     try:
         key = load_ssh_private_key(path.read_bytes(), password=None)

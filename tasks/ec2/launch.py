@@ -79,7 +79,7 @@ def launch(run: Run, plan: InstancePlan, *, waiting: Waiting = REAL_TIME) -> Ins
     ref = record_of(run, found, plan, tuple(attempt.refused))
     if not ref.address:
         why = "its subnet does not assign public addresses"
-        change = run.aws.cli("ec2 modify-subnet-attribute --map-public-ip-on-launch --subnet-id <id>")
+        change = run.aws.cli("ec2 modify-subnet-attribute --map-public-ip-on-launch", subnet_id="<id>")
         give = f"{change}; then kennel down {run.id} --yes, and the same command again"
         raise StageFailed(f"instance {ref.instance_id}", "it has no public address", why, give)
     run.keep(ref)

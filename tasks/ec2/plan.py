@@ -174,7 +174,7 @@ def find_image(aws: Aws, data_bytes: int = 0) -> Image:
         NotFound: the parameter or the image does not exist in this region.
         AwsFailed: SSM or EC2 refused.
     """
-    choose = aws.cli(f"ssm get-parameters-by-path --path {IMAGES_PATH} --recursive")
+    choose = aws.cli("ssm get-parameters-by-path --recursive", path=IMAGES_PATH)
     with aws_boundary(f"image {aws.settings.ec2_image_parameter or IMAGES_PATH}", choose):
         parameter, image_id = _named_image(aws) or _newest_image(aws)
         images = aws.client("ec2").describe_images(ImageIds=[image_id], IncludeDeprecated=True)["Images"]

@@ -158,17 +158,17 @@ def hourly_price(region: str, instance_type: str, offers: Sequence[Offer], *, is
 
 
 def _why_frozen() -> str:
-    first, older = TABLE[FROZEN[0]], TABLE["c6i.xlarge"]
-    assert first.usd_per_hour is not None and older.usd_per_hour is not None
-    more = 100 * (first.usd_per_hour / older.usd_per_hour - 1)
     return (
         "frozen backbone: one forward pass per image, then a small head; 7th-generation Intel multiplies bfloat16 in "
-        f"hardware (AMX) and costs {more:.0f} % more an hour than the 6th; a GPU would idle while the head is trained"
+        "hardware (AMX), which the 6th does not; a GPU would idle while the head is trained"
     )
 
 
 def _why_finetune() -> str:
-    return "fine-tuning runs the backbone forward and backward in every epoch: the cheapest type with a GPU"
+    return (
+        "fine-tuning runs the backbone forward and backward in every epoch: the cheapest type with a GPU in "
+        f"{TABLE_REGION}"
+    )
 
 
 def _unknown(name: str) -> InstanceType:

@@ -69,7 +69,7 @@ def _own_arn(run: Run, name: str) -> str | None:
 
 def _refuse_foreign(aws: Aws, profile: Mapping[str, Any], run_id: str) -> None:
     name = profile["InstanceProfileName"]
-    look = aws.cli(f"iam get-instance-profile --instance-profile-name {name}")
+    look = aws.cli("iam get-instance-profile", instance_profile_name=name)
     tags = profile.get("Tags", [])
     refuse_foreign_iam(f"instance profile {name}", tags, run_id, region=aws.region, look=look)
 

@@ -24,6 +24,7 @@ from tasks.ec2.worker import (
     read_status,
     send_signal,
 )
+from tasks.run.command_line import path_argument
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import RemoteFailed, StageFailed, WaitTimedOut
 from tasks.run.own_files import APPEND, open_own
@@ -163,7 +164,7 @@ def _failure(worker: Worker, job: RemoteJob) -> StageFailed:
     lines = worker.log.read_text(errors="replace").splitlines()[-TAIL_LINES:] if worker.log.exists() else []
     tail = "\n".join(f"    {_shortened(line)}" for line in lines) or "    (no log lines arrived)"
     why = f"{_shortened(str(worker.status.get('error')))}\n{tail}"
-    look = f"less {worker.log}; then run the same command again"
+    look = f"less {path_argument(worker.log)}; then run the same command again"
     return StageFailed(f"training {job.name}", f"it failed on {worker.label}", why, look)
 
 

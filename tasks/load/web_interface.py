@@ -18,6 +18,7 @@ from pathlib import Path
 
 from tasks.load.generator import GeneratorOptions, LoadStage, generator_plan
 from tasks.load.locust_process import HOST, LOCUSTFILE, free_port, kill_process_group, locust_environment
+from tasks.run.command_line import path_argument
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import SettingsRefused, StageFailed, WaitTimedOut
 from tasks.run.handle import Run
@@ -113,7 +114,7 @@ def _await_answer(ui: LocustInterface) -> None:
         if ui.process.poll() is not None:
             tail = (ui.folder / "locust.log").read_text(errors="replace")[-1500:]
             what = f"Locust ended with exit code {ui.process.returncode}"
-            raise StageFailed("loadtest --ui", what, tail, f"less {ui.folder}/locust.log")
+            raise StageFailed("loadtest --ui", what, tail, f"less {path_argument(ui.folder / 'locust.log')}")
         try:
             socket.create_connection((HOST, int(ui.url.rpartition(":")[2])), timeout=1.0).close()
         except OSError:
@@ -121,7 +122,10 @@ def _await_answer(ui: LocustInterface) -> None:
         else:
             return
     raise WaitTimedOut(
-        "loadtest --ui", "Locust's page", f"it gave no answer in {START_SECONDS:g} s", f"less {ui.folder}/locust.log"
+        "loadtest --ui",
+        "Locust's page",
+        f"it gave no answer in {START_SECONDS:g} s",
+        f"less {path_argument(ui.folder / 'locust.log')}",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from tasks.run.command_line import path_argument
 from tasks.run.errors import DataRefused, SettingsRefused
 from tasks.run.options import ModelOptions
 from tasks.run.sealed import parse_json
@@ -37,7 +38,7 @@ def named_file(model: ModelOptions) -> Path | None:
         instead = "name a .safetensors file, or leave --weights out for the ImageNet weights"
         raise SettingsRefused(WHERE, str(path), "there is no such file", instead)
     if not os.access(path, os.R_OK):
-        raise SettingsRefused(WHERE, str(path), "this user may not read it", f"ls -l {path}")
+        raise SettingsRefused(WHERE, str(path), "this user may not read it", f"ls -l {path_argument(path)}")
     check_safetensors(path)
     return path
 

@@ -248,7 +248,7 @@ def _require_status(aws: Aws, run_id: str, found: Mapping[str, Any] | None, want
     state = _state(found, run_id, aws.region)
     if state.status not in wanted:
         reason = state.failure_reason or "AWS gave no reason"
-        logs = aws.cli(f"logs tail {LOG_GROUP} --log-stream-name-prefix {state.name}/")
+        logs = aws.cli(f"logs tail {LOG_GROUP}", log_stream_name_prefix=f"{state.name}/")
         raise StageFailed(where, f"it is {state.status}", reason, f"{logs}, then kennel notebook start {run_id}")
     return state
 

@@ -123,5 +123,7 @@ def _machines(purpose: _Purpose, prices: Mapping[Item, Price]) -> Machines:
 def _on_spot(candidate: Candidate, *, is_on_ec2: bool) -> Candidate:
     """Return a candidate on the spot market, whose price nobody knows before; it is not above that on demand."""
     usd, source = candidate.price.usd_per_hour, candidate.price.source
+    if usd is None:
+        return candidate
     note = f"on demand, which spot does not exceed ({SPOT_NOTE})" if is_on_ec2 else "on demand; spot costs less"
     return Candidate(candidate.item, Price(usd, f"{source}; {note}"))

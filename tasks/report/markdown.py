@@ -106,7 +106,8 @@ def _training_section(model: TrainedModel | None) -> list[str]:
     if model is None:
         return []
     metrics = [(markdown_text(name), f"{value:g}") for name, value in sorted(model.metrics.items())]
-    cost = "" if model.cost_usd is None else f", about {model.cost_usd:.4f} USD ({PRICES_SOURCE})"
+    known = None if model.cost_usd is None else f"about {model.cost_usd:.4f} USD ({PRICES_SOURCE})"
+    cost = f", {known or 'at a price that is not known'}"
     return [
         "## Training",
         "",

@@ -63,9 +63,12 @@ def _model_rows(model: TrainedModel) -> dict[str, str]:
         "model": f"{model.backbone}, {_machines(model)}, {model.seconds:.1f} s",
         "test accuracy": accuracy_text(model.test_accuracy, model.test_images),
     }
-    if model.cost_usd is not None:
-        rows["training cost"] = f"about {model.cost_usd:.4f} USD at AWS's list price for that time"
+    rows["training cost"] = _about(model.cost_usd, "at AWS's list price for that time")
     return rows
+
+
+def _about(usd: float | None, basis: str) -> str:
+    return "unknown: its price is not known" if usd is None else f"about {usd:.4f} USD {basis}"
 
 
 def _machines(used: TrainedModel | EndpointRef) -> str:
@@ -89,8 +92,7 @@ def ec2_rows(model: InstanceModel, parity: Parity | None) -> dict[str, str]:
         "EC2 over SSH": f"{machines}, {model.wall_seconds:.1f} s, {model.interruptions} interruptions",
         "EC2 test accuracy": accuracy_text(model.test_accuracy, model.test_images),
     }
-    if model.cost_usd is not None:
-        rows["EC2 cost"] = f"about {model.cost_usd:.4f} USD for {model.billable_seconds:.0f} billable s, an estimate"
+    rows["EC2 cost"] = _about(model.cost_usd, f"for {model.billable_seconds:.0f} billable s, an estimate")
     return rows if parity is None else rows | {"EC2, SageMaker": parity.verdict}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -26,6 +26,7 @@ from tasks.run import naming
 from tasks.run.assumed_credentials import CredentialLife, keep_assumed_credentials, life_of
 from tasks.run.bounded_answers import add_bounds
 from tasks.run.clock_skew import seconds_ahead
+from tasks.run.command_line import aws_command
 from tasks.run.errors import AwsFailed, ClockSkewed, TargetRefused, Unreachable, aws_boundary
 from tasks.run.expiry import expiry_tags
 from tasks.run.logical_aws import AGAIN, LogicalAws, identify
@@ -228,9 +229,9 @@ class Aws:
         """
         return [{"Key": key, "Value": value} for key, value in self.tags(run_id).items()]
 
-    def cli(self, command: str) -> str:
+    def cli(self, operation: str, **parameters: str | Sequence[str]) -> str:
         """Return a command of the aws CLI for this AWS; without the endpoint it would ask the real one."""
-        endpoint = self.settings.endpoint_url
+        command, endpoint = aws_command(operation, **parameters), self.settings.endpoint_url
         return f"aws --endpoint-url {endpoint} {command}" if endpoint else f"aws {command}"
 
     def sagemaker_session(self) -> Any:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from tasks.run import ledger_file, naming
+from tasks.run.command_line import path_argument
 from tasks.run.errors import LedgerRefused
 from tasks.run.ledger_file import FILE_NAME, FORMAT, HEAD_NAME, Entry, Fault, Scan
 from tasks.run.ledger_rows import UnknownKind, check_header, check_row
@@ -192,10 +193,10 @@ def _scanned(path: Path) -> Scan | None:
         if not path.is_symlink():
             return None
         why = f"it is a link to {path.readlink()}, where nothing is; a ledger is a file of its own"
-        raise LedgerRefused("ledger", f"{path} cannot be read", why, f"ls -ld {path}") from error
+        raise LedgerRefused("ledger", f"{path} cannot be read", why, f"ls -ld {path_argument(path)}") from error
     except (OSError, Damaged) as error:
         why = getattr(error, "strerror", None) or str(error)
-        raise LedgerRefused("ledger", f"{path} cannot be read", why, f"ls -ld {path}") from error
+        raise LedgerRefused("ledger", f"{path} cannot be read", why, f"ls -ld {path_argument(path)}") from error
     return scanned
 
 

@@ -6,10 +6,13 @@ import fcntl
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
+from tasks.run.command_line import path_argument
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import RunBusy
 from tasks.run.own_files import READ_AND_WRITE, open_own
@@ -34,7 +37,7 @@ def run_lock(run_dir: Path) -> Iterator[None]:
     What the process creates meanwhile is private, also when a worker or a notebook runs the flow.
 
     Raises:
-        RunBusy: another process holds the lock; the message names its pid.
+        RunBusy: another process holds the lock; the message names its pid, if this user may see it.
         DiskFailed: the lock cannot be written.
     """
     path = run_dir.resolve() / "lock"
@@ -59,11 +62,33 @@ def _lock_file(path: Path, run_id: str) -> int:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
         os.close(descriptor)
-        why = "two processes on one run would create resources twice"
-        wait = f"kennel status {run_id}, or wait for process {holder} to end"
-        raise RunBusy(f"run {run_id}", f"process {holder} is working on it", why, wait) from error
+        raise _busy(path, run_id) from error
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, str(os.getpid()).encode(), 0)
     return descriptor
+
+
+def _busy(path: Path, run_id: str) -> RunBusy:
+    """Return the error that names who holds a lock: who has its file open, since the id in it may be another's.
+
+    The id is written after the lock is taken, and a holder may have been killed while a child of it lives on.
+    """
+    why, holders = "two processes on one run would create resources twice", _holders(path)
+    if holders:
+        named = f"process{'es' if len(holders) > 1 else ''} {' and '.join(map(str, holders))}"
+        what, wait = f"{named} {'are' if len(holders) > 1 else 'is'} working on it", f"wait for {named} to end"
+    else:
+        what = f"another process holds {path}, and this user may not see which"
+        wait = f"wait for it to end, or find it: sudo fuser {path_argument(path)}"
+    return RunBusy(f"run {run_id}", what, why, f"kennel status {run_id}, or {wait}")
+
+
+def _holders(path: Path) -> list[int]:
+    """Return the ids of the other processes that have a file open, of those that this user may look into."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.pid != os.getpid() and any(each.path == str(path) for each in process.open_files()):
+                found.append(process.pid)
+    return sorted(found)

@@ -67,12 +67,34 @@ def parse_json(data: bytes | str) -> Any:
     Raises:
         Damaged: it is not JSON, or nested deeper than Python can read.
     """
+    return _parsed(data)
+
+
+def parse_given_json(text: str) -> Any:
+    """Return the value of a text of JSON that a person wrote, in which no object has a name twice.
+
+    Raises:
+        Damaged: it is not JSON, nested deeper than Python can read, or has a name twice, of which one would be lost.
+    """
+    return _parsed(text, _unique)
+
+
+def _parsed(data: bytes | str, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
     try:
-        return json.loads(data)
+        return json.loads(data, object_pairs_hook=pairs)
     except RecursionError as error:
         raise Damaged(_TOO_DEEP) from error
     except ValueError as error:
         raise Damaged(str(error)) from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"{name!r} is given twice")
+        found[name] = value
+    return found
 
 
 def read_regular(path: Path) -> bytes:

@@ -28,9 +28,11 @@ from pydantic import (
     StringConstraints,
     ValidationError,
 )
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tasks.run import naming
+from tasks.run.command_line import path_argument
 from tasks.run.errors import SettingsRefused, TargetRefused
 from tasks.run.escaping import terminal_text
 from tasks.run.source_name import source_name
@@ -101,6 +103,9 @@ LOCAL_SPARES_PATHS = ("/_localaws/spares", "/_localaws/function-spares")
 
 DEFAULT_HOME = Path(".kennel")
 PREFIX = "KENNEL_"
+_OPTIONS: dict[str, str] = {}
+"""The options of this process's command that set a field, by the field."""
+
 READ_ELSEWHERE = ("KENNEL_CRASH_AT", "KENNEL_GIT_COMMIT")
 """Environment variables with the prefix that are not settings; other modules read them."""
 
@@ -262,6 +267,20 @@ class Settings(BaseSettings):
     caller_address_url: Url | None = Field(default=None, pattern=r"^https?://")
 
     @classmethod
+    def given(cls, options: Mapping[str, tuple[str, object]]) -> Self:
+        """Read the settings with the values of a command's options: {field: (option, value)}; None is one not given.
+
+        From then on, an error about such a field names the option in this process.
+
+        Raises:
+            SettingsRefused: as `load`.
+        """
+        values = {field: value for field, (_, value) in options.items() if value is not None}
+        _OPTIONS.clear()
+        _OPTIONS.update({field: options[field][0] for field in values})
+        return cls.load(**values)
+
+    @classmethod
     def load(cls, **overrides: object) -> Self:
         """Read the settings from the environment; `overrides` take precedence.
 
@@ -272,7 +291,11 @@ class Settings(BaseSettings):
         try:
             return cls(**overrides)  # type: ignore[arg-type]
         except ValidationError as error:
-            raise _refusal(cls, error.errors(include_context=False)[0], overrides) from error
+            raise _refusal(cls, error.errors(include_context=False)[0]) from error
+
+    def shown(self, field: str) -> str:
+        """Return a field's value with the option or the variable that set it, for the message of an error."""
+        return _shown(field, _variable(type(self), field), getattr(self, field))
 
     def target(self) -> Target:
         """Return the AWS that the settings name, without calling it.
@@ -285,9 +308,8 @@ class Settings(BaseSettings):
             if is_loopback(self.endpoint_url):
                 return strict_aws(self.time_scale) if self.strict else EMBEDDED_AWS
             why = "an endpoint override must be on loopback, because credentials and data are sent to it"
-            raise TargetRefused(
-                "target", f"AWS_ENDPOINT_URL={source_name(self.endpoint_url)}", why, "unset AWS_ENDPOINT_URL"
-            )
+            name = _variable(type(self), "endpoint_url")
+            raise TargetRefused("target", f"{name}={source_name(self.endpoint_url)}", why, f"unset {name}")
         _refuse_service_overrides(os.environ)
         if self.account_id is None:
             why = "without an endpoint, calls go to real AWS, which kennel only calls for an account that you name"
@@ -353,7 +375,8 @@ def _require_own(home: Path) -> None:
     owner = home.stat().st_uid
     if owner != os.geteuid():
         why = f"it belongs to the user with the id {owner}, and what lies in it is trusted; you are {os.geteuid()}"
-        remedy = f"export KENNEL_HOME=<a folder of yours>; or, if you trust it: sudo chown -R {os.geteuid()} {home}"
+        take = f"sudo chown -R {os.geteuid()} {path_argument(home)}"
+        remedy = f"export KENNEL_HOME=<a folder of yours>; or, if you trust it: {take}"
         raise SettingsRefused("settings", f"the home {home} is not used", why, remedy)
 
 
@@ -377,24 +400,38 @@ def _refuse_service_overrides(environment: Mapping[str, str]) -> None:
         )
 
 
-def _refusal(kind: type[Settings], first: ErrorDetails, overrides: Mapping[str, object]) -> SettingsRefused:
+def _refusal(kind: type[Settings], first: ErrorDetails) -> SettingsRefused:
     """Return the error that names the variable which was set; a URL is named without what may be a secret in it."""
-    variable = _variable(kind, str(first["loc"][0]), overrides)
-    value = first["input"]
-    shown = source_name(value) if isinstance(value, str) and "URL" in variable else value
-    why = first["msg"].removeprefix("Value error, ")
-    return SettingsRefused("settings", f"{variable}={shown!r}", why, f"set {variable} to an allowed value, or unset it")
+    location, why = str(first["loc"][0]), first["msg"].removeprefix("Value error, ")
+    field = _field(kind, location)
+    variable = _variable(kind, field)
+    todo = f"set {variable} to an allowed value, or unset it"
+    if field in _OPTIONS:
+        todo = f"give {_OPTIONS[field]} an allowed value, or leave it out"
+    return SettingsRefused("settings", _shown(field, variable, first["input"]), why, todo)
 
 
-def _variable(kind: type[Settings], location: str, overrides: Mapping[str, object]) -> str:
-    """Return the environment variable that set a field; pydantic names the first that may set it."""
-    if location in overrides:
-        return f"{PREFIX}{location.upper()}"
-    for field in kind.model_fields.values():
-        aliases = field.validation_alias.choices if isinstance(field.validation_alias, AliasChoices) else []
-        if location in aliases:
-            return next((str(name) for name in aliases if str(name).upper() in os.environ), location)
-    return f"{PREFIX}{location.upper()}"
+def _shown(field: str, variable: str, value: object) -> str:
+    """Return what the user gave; a URL without what may be a secret in it."""
+    text = repr(source_name(value) if isinstance(value, str) and "URL" in variable else value)
+    return f"{_OPTIONS[field]} {text}" if field in _OPTIONS else f"{variable}={text}"
+
+
+def _field(kind: type[Settings], location: str) -> str:
+    """Return the field that pydantic names by one of its aliases."""
+    found = (name for name, field in kind.model_fields.items() if location in _aliases(field))
+    return next(found, location)
+
+
+def _aliases(field: FieldInfo) -> list[object]:
+    return list(field.validation_alias.choices) if isinstance(field.validation_alias, AliasChoices) else []
+
+
+def _variable(kind: type[Settings], field: str) -> str:
+    """Return the environment variable that sets a field: of several the one that is set, else the first."""
+    names = [str(name) for name in _aliases(kind.model_fields[field])] if field in kind.model_fields else []
+    names = names or [f"{PREFIX}{field.upper()}"]
+    return next((name for name in names if os.environ.get(name)), names[0])
 
 
 def _refuse_misspelt(environment: Mapping[str, str], known: set[str]) -> None:

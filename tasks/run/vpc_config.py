@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.run.sealed import parse_json
+from tasks.run.sealed import parse_given_json
 
 SAGEMAKER_VPC_ACTIONS = (
     *("CreateNetworkInterface", "CreateNetworkInterfacePermission", "DeleteNetworkInterface"),
@@ -37,7 +37,7 @@ class VpcConfig:
         Raises:
             ValueError: it is no such JSON.
         """
-        given = parse_json(text)
+        given = parse_given_json(text)
         if not isinstance(given, dict) or set(given) != set(_IDS):
             raise ValueError('it has to be {"Subnets": ["subnet-..."], "SecurityGroupIds": ["sg-..."]}')
         return cls(*(_ids(name, given[name]) for name in _IDS))

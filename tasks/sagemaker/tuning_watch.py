@@ -42,9 +42,9 @@ def follow_tuning(aws: Aws, name: str, *, deadline_seconds: float, waiting: Wait
             return _outcome(name, ended)
         spent = patience.spent_seconds
         if spent >= deadline_seconds:
-            stop = f"sagemaker stop-hyper-parameter-tuning-job --hyper-parameter-tuning-job-name {name}"
+            stop = aws.cli("sagemaker stop-hyper-parameter-tuning-job", hyper_parameter_tuning_job_name=name)
             why = f"{state}; the tuning job continues, and the same command follows it again"
-            raise WaitTimedOut(f"tuning job {name}", f"waited {spent:.0f} s", why, aws.cli(stop))
+            raise WaitTimedOut(f"tuning job {name}", f"waited {spent:.0f} s", why, stop)
         patience.pause(state, POLL_SECONDS, most_seconds=deadline_seconds - spent)
 
 

@@ -58,7 +58,7 @@ def follow_job(
         spent = patience.spent_seconds
         if spent >= deadline_seconds:
             why = f"it is still {state}; the job continues, and the same command follows it again"
-            stop = aws.cli(f"sagemaker stop-training-job --training-job-name {name}") + ", or the same command again"
+            stop = aws.cli("sagemaker stop-training-job", training_job_name=name) + ", or the same command again"
             raise WaitTimedOut(f"training job {name}", f"waited {spent:.0f} s", why, stop)
         patience.pause(state, POLL_SECONDS, most_seconds=deadline_seconds - spent)
 

@@ -262,7 +262,7 @@ def _table(choices: tuple[Choice, ...]) -> list[str]:
         )
         predicted = "; ".join(_predicted(each) for each in choice.predictions)
         cells = (choice.name, format_amount(choice.value, choice.unit), choice.formula, inputs, predicted)
-        cost = "?" if choice.monthly_cost_usd is None else f"{choice.monthly_cost_usd:.2f}"
+        cost = "unknown" if choice.monthly_cost_usd is None else f"{choice.monthly_cost_usd:.2f}"
         rows.append([markdown_text(text) for text in (*cells, cost, choice.reason)])
     return markdown_table(("choice", "value", "formula", "inputs", "prediction", "USD a month", "reason"), rows)
 

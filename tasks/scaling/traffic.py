@@ -19,7 +19,7 @@ from typing import Annotated, Any, Self, get_type_hints
 from pydantic import ConfigDict, Field
 
 from tasks.run.errors import SettingsRefused
-from tasks.run.sealed import parse_json, read_regular
+from tasks.run.sealed import parse_given_json, read_regular
 
 MAX_RPS = 10_000_000.0
 _EXAMPLE = '{"baseline_rps": 5, "peak_rps": 40, "spike_rps": 60, "ramp_seconds": 600, "slo_p95_ms": 500, …}'
@@ -87,7 +87,7 @@ class Traffic:
             SettingsRefused: the text is not a JSON object, or as `from_mapping`.
         """
         try:
-            content = parse_json(text)
+            content = parse_given_json(text)
         except ValueError as error:
             raise SettingsRefused("traffic", "the text is not JSON", str(error), f"write {_EXAMPLE}") from error
         if not isinstance(content, dict):

@@ -284,8 +284,9 @@ def _refuse_other_policies(aws: Aws, plan: AutoscalingPlan) -> None:
     others = [each["PolicyName"] for each in _policies(aws, plan.resource_id) if each["PolicyName"] != plan.policy_name]
     if others:
         why = "with two policies AWS takes the larger count, so a load test would test neither policy's numbers"
-        variant = f"--service-namespace {NAMESPACE} --resource-id {plan.resource_id} --scalable-dimension {DIMENSION}"
-        delete = aws.cli(f"application-autoscaling delete-scaling-policy --policy-name {others[0]} {variant}")
+        variant = {"resource_id": plan.resource_id, "scalable_dimension": DIMENSION, "policy_name": others[0]}
+        delete_policy = "application-autoscaling delete-scaling-policy"
+        delete = aws.cli(delete_policy, service_namespace=NAMESPACE, **variant)
         where = f"autoscaling of {plan.endpoint_name}"
         raise OwnershipRefused(where, f"the policy {others[0]} scales it already", why, delete)
 

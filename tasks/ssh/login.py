@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from paramiko.pkey import UnknownKeyType
 
+from tasks.run.command_line import path_argument
 from tasks.run.errors import HostKeyRefused, LoginRefused
 
 
@@ -80,7 +81,7 @@ class Login:
         try:
             return _read(self.key_path.read_bytes())
         except TypeError as error:  # cryptography raises it when the key needs a password
-            change = f"ssh-keygen -p -N '' -f {shlex.quote(str(self.key_path))}"
+            change = f"ssh-keygen -p -N '' -f {path_argument(self.key_path)}"
             raise self._key_refused("it is protected by a passphrase, which kennel cannot enter", change) from error
         except (ValueError, UnsupportedAlgorithm) as error:
             make = "give the private key itself: ssh-keygen -t ed25519 -N '' makes one"
@@ -90,10 +91,10 @@ class Login:
         try:
             found = self.key_path.stat()
         except OSError as error:
-            hint = f"ls -l {shlex.quote(str(self.key_path.parent))}"
+            hint = f"ls -l {path_argument(self.key_path.parent)}"
             raise self._key_refused(error.strerror or "it cannot be read", hint) from error
         if stat.S_IMODE(found.st_mode) & 0o077:
-            change = f"chmod 600 {shlex.quote(str(self.key_path))}"
+            change = f"chmod 600 {path_argument(self.key_path)}"
             why = f"its mode is {stat.S_IMODE(found.st_mode):04o}, so other users may read it"
             raise self._key_refused(why, change)
 

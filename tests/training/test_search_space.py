@@ -43,6 +43,8 @@ def test_whole_numbers_stay_whole_and_the_scale_is_linear_by_default() -> None:
         ({"batch_size": {"choices": [128.5]}}, "batch_size has 128.5, and takes whole numbers"),
         ({"batch_size": {"choices": [True]}}, "batch_size has True, which is not between"),
         ('{"learning_rate": {"low": 1e-4, "high": NaN}}', "learning_rate has nan"),
+        ('{"dropout": {"low": 0, "high": 0.1}, "dropout": {"low": 0, "high": 0.5}}', "dropout is given twice"),
+        ('{"dropout": {"low": 0, "low": 0.1, "high": 0.5}}', "low is given twice"),
     ],
 )
 def test_what_is_no_space_is_refused_by_name(given: Any, message: str) -> None:

@@ -16,7 +16,7 @@ from typing import NoReturn
 import psutil
 
 from localaws.auth.grants import Grant
-from localaws.container_view import TMP, View
+from localaws.container_view import TMP, View, as_in_container
 from localaws.containers import Program
 from localaws.core import Core
 from localaws.errors import LocalAwsError
@@ -29,6 +29,7 @@ from localaws.sagemaker.endpoints.connections import ConnectionPool
 from localaws.sagemaker.endpoints.errors import DeploymentFailed, failure_reason
 from localaws.sagemaker.endpoints.plan import SCALE_IN_GRACE_SECONDS, VariantPlan
 from localaws.sagemaker.model_server import LISTENER, PINGS_EARLY, TOKEN, TOKEN_HEADER
+from localaws.sagemaker.model_server.archive import MODEL_FOLDER
 from localaws.sagemaker.roles import PRINCIPAL
 
 LOG_TAIL_LINES = 30
@@ -38,7 +39,6 @@ PING_POLL_SECONDS = 0.02
 LEAST_STARTUP_SECONDS = 20.0  # a process takes real time to start, however fast the emulated clock runs
 THREAD_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 INFERENCE_LIMIT = "INFERENCE_NUM_THREADS"  # where a rule limits the capacity: the name that training/serve.py looks for
-MODEL_FOLDER = "/opt/ml/model"
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "SYSTEMROOT")
 
 
@@ -168,7 +168,7 @@ class Instance:
             failure_reason(
                 f"The primary container for production variant {self._launch.variant.name} did not pass the ping "
                 "health check. Please check CloudWatch logs for this endpoint.",
-                list(self._tail),
+                [as_in_container(line, self._launch.model_dir, MODEL_FOLDER) for line in self._tail],
             )
         )
 

@@ -1,9 +1,13 @@
 """Unpacks a `model.tar.gz` that may be hostile: no file outside the folder, no links out of it, no bomb."""
 
+import posixpath
 import tarfile
 import zlib
 from pathlib import Path
 
+from localaws.container_view import as_in_container
+
+MODEL_FOLDER = "/opt/ml/model"  # where the container sees what is unpacked
 MAX_UNPACKED_BYTES = 30 * 1024**3  # the default volume of a SageMaker hosting instance
 MAX_MEMBERS = 100_000
 MAX_RATIO = 200  # unpacked : packed; gzip's own limit is about 1,030, models stay under 10
@@ -28,7 +32,8 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int = MAX_UNPACKED_BYTES) 
             _read_to_its_end(tar, allowed)
             return unpacked
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        raise ArchiveRefused(f"{type(error).__name__}: {error}") from error
+        shown = as_in_container(str(error), folder, MODEL_FOLDER)
+        raise ArchiveRefused(f"{type(error).__name__}: {shown}") from error
 
 
 def _read_to_its_end(tar: tarfile.TarFile, allowed: int) -> None:
@@ -52,7 +57,13 @@ def _extract(tar: tarfile.TarFile, folder: Path, allowed: int) -> int:
             raise ArchiveRefused(
                 f"member {member.name!r} is neither a file nor a folder: links and devices are refused"
             )
-        tar.extract(member, folder, filter=_private)
+        try:
+            tar.extract(member, folder, filter=_private)
+        except tarfile.OutsideDestinationError as error:  # its text has this machine's path
+            there = posixpath.normpath(f"{MODEL_FOLDER}/{member.name}")
+            raise ArchiveRefused(
+                f"member {member.name!r} would be extracted to {there}, outside of {MODEL_FOLDER}"
+            ) from error
     return unpacked
 
 

@@ -3,8 +3,10 @@
 import time
 from collections.abc import Sequence
 
+from localaws.container_view import as_in_container
 from localaws.sagemaker.training.hosts import HostProcess
 from localaws.sagemaker.training.record import FAILURE_REASON_CHARACTERS
+from localaws.sagemaker.training.requests import ML
 
 SETTLE_SECONDS = 5.0  # for a host that has written its failure file to end by itself
 POLL_SECONDS = 0.02
@@ -27,6 +29,13 @@ def failure_reason(ended: HostProcess, failure: str | None) -> str:
     text = failure if failure is not None else "\n".join(list(ended.tail)[-FAILURE_TAIL_LINES:])
     suffix = f", exit code: {ended.status()}"
     return f"AlgorithmError: {text[: FAILURE_REASON_CHARACTERS - len('AlgorithmError: ') - len(suffix)]}{suffix}"
+
+
+def as_hosts_see(text: str, running: Sequence[HostProcess]) -> str:
+    """Return a text with the paths at which the hosts see their files, in place of those of this machine."""
+    for each in running:
+        text = as_in_container(text, each.host.ml, str(ML))
+    return text
 
 
 def _failed_at(running: HostProcess) -> float:

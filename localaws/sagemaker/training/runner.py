@@ -22,7 +22,7 @@ from localaws.errors import AwsError, StopFailed
 from localaws.permissions.roles import LogsOfRole, Role
 from localaws.sagemaker.roles import PRINCIPAL
 from localaws.sagemaker.training.channels import DownloadError, fill_channels
-from localaws.sagemaker.training.failures import failure_reason, first_to_fail
+from localaws.sagemaker.training.failures import as_hosts_see, failure_reason, first_to_fail
 from localaws.sagemaker.training.hosts import Host, HostProcess, stop_hosts
 from localaws.sagemaker.training.isolation import Isolation
 from localaws.sagemaker.training.metrics import MetricScanner
@@ -114,16 +114,19 @@ class TrainingRunner:
         try:
             self._finish(self._attempts())
         except (DownloadError, UploadError, AwsError) as error:  # the last: of checkpoints, or of the role
-            self.record.finish("Failed", failure=f"ClientError: {error}")
+            self._finish_failed(f"ClientError: {error}")
         except (StopFailed, NamespaceError) as error:
-            self.record.finish("Failed", failure=f"InternalServerError: {error}")
+            self._finish_failed(f"InternalServerError: {error}")
         except OSError as error:  # a full disk, no more processes, and the like
-            self.record.finish("Failed", failure=f"InternalServerError: localaws failed: {error}")
+            self._finish_failed(f"InternalServerError: localaws failed: {error}")
         except Exception as error:  # noqa: BLE001 the job must not stay InProgress for ever, whatever went wrong
             traceback.print_exc(file=sys.stderr)
-            self.record.finish("Failed", failure=f"InternalServerError: {error!r}")
+            self._finish_failed(f"InternalServerError: {error!r}")
         finally:
             self._tidy()
+
+    def _finish_failed(self, reason: str) -> None:
+        self.record.finish("Failed", failure=as_hosts_see(reason, self._running))
 
     def _attempts(self) -> Outcome:
         self._core.propagation.settle(self._request.role_arn)
@@ -324,7 +327,7 @@ class TrainingRunner:
         first = first_to_fail(running)
         failure = first.host.failure()
         stop_hosts(running, GANG_GRACE_SECONDS)
-        return Outcome(End.FAILED, failure_reason(first, failure[1] if failure else None))
+        return Outcome(End.FAILED, as_hosts_see(failure_reason(first, failure[1] if failure else None), running))
 
     def _upload_checkpoints(
         self, checkpoints: CheckpointSync | None, running: Sequence[HostProcess], *, final: bool
@@ -334,8 +337,9 @@ class TrainingRunner:
         try:
             checkpoints.upload(final=final)
         except (AwsError, OSError) as error:
+            why = as_hosts_see(str(error), running)
             for each in running:
-                each.say(f"localaws: checkpoints were not uploaded to {checkpoints.store.uri}: {error}")
+                each.say(f"localaws: checkpoints were not uploaded to {checkpoints.store.uri}: {why}")
 
     # --- after it -----------------------------------------------------------------------------------------------------
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from datetime import timedelta
 
 from tasks.audit.account import ROOT, Account, Credentials
 from tasks.audit.findings import Finding, finding
+from tasks.run.command_line import aws_command
 
 KEY_DAYS = 90
 
@@ -21,7 +21,7 @@ def check(account: Account) -> Iterator[Finding]:
 
 def _password(row: Credentials) -> Iterator[Finding]:
     if row.has_password and not row.has_mfa:
-        commands = [] if row.user == ROOT else [f"iam delete-login-profile --user-name {shlex.quote(row.user)}"]
+        commands = [] if row.user == ROOT else [aws_command("iam delete-login-profile", user_name=row.user)]
         yield finding(
             "no-mfa", row.arn, row.user, f"user {row.user} signs in with a password and has no MFA", *commands
         )
@@ -46,4 +46,4 @@ def _keys(account: Account, row: Credentials) -> Iterator[Finding]:
 
 
 def _deactivate(row: Credentials, key: str) -> str:
-    return f"iam update-access-key --user-name {shlex.quote(row.user)} --access-key-id {key} --status Inactive"
+    return aws_command("iam update-access-key", user_name=row.user, access_key_id=key, status="Inactive")

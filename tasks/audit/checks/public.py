@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from tasks.audit.account import Account, Bucket, FunctionPolicy
 from tasks.audit.findings import Finding, finding
 from tasks.audit.policy import CALLERS, SOURCES, Statement, trusted
+from tasks.run.command_line import aws_command
 
 _ACL_OF_ALL = ("/global/AllUsers", "/global/AuthenticatedUsers")
+_SET_BLOCK = "s3api put-public-access-block"
 _BLOCK = ",".join(
     f"{name}=true" for name in ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
 )
@@ -30,13 +31,13 @@ def _bucket(bucket: Bucket, arn: str) -> Iterator[Finding]:
     if actions or by_acl:
         by = [f"its policy allows everybody {', '.join(dict.fromkeys(actions))}"] if actions else []
         by += [f"its ACL names {', '.join(dict.fromkeys(uri.rpartition('/')[2] for uri in by_acl))}"] if by_acl else []
-        command = f"s3api put-public-access-block --bucket {bucket.name} --public-access-block-configuration {_BLOCK}"
-        yield finding("bucket-public", arn, bucket.name, "; ".join(by), command)
+        where = {"bucket": bucket.name, "public_access_block_configuration": _BLOCK}
+        yield finding("bucket-public", arn, bucket.name, "; ".join(by), aws_command(_SET_BLOCK, **where))
 
 
 def _function(account: Account, policy: FunctionPolicy) -> Iterator[Finding]:
-    where = f"--region {policy.region} --function-name {policy.name}"
-    where += f" --qualifier {policy.qualifier}" if policy.qualifier else ""
+    where = {"region": policy.region, "function_name": policy.name}
+    where |= {"qualifier": policy.qualifier} if policy.qualifier else {}
     for each, _, value in trusted(policy.document, CALLERS):
         if value == "*" and policy.arn in each.resources:
             shown = f"statement {each.sid} of {policy.name}'s policy allows everybody {', '.join(each.actions)}"
@@ -44,10 +45,10 @@ def _function(account: Account, policy: FunctionPolicy) -> Iterator[Finding]:
     for each, kind, value in trusted(policy.document, SOURCES):
         if kind == "Service" and policy.arn in each.resources:
             shown = f"statement {each.sid} of {policy.name}'s policy allows {value} for any customer"
-            again = f"lambda add-permission {where} --statement-id {shlex.quote(each.sid)} --principal {value}"
-            again += f" --action {each.actions[0]} --source-account {account.account_id}"
+            allowed = {"principal": value, "action": each.actions[0], "source_account": account.account_id}
+            again = aws_command("lambda add-permission", **where, statement_id=each.sid, **allowed)
             yield finding("confused-deputy", policy.arn, policy.name, shown, _remove(where, each), again)
 
 
-def _remove(where: str, statement: Statement) -> str:
-    return f"lambda remove-permission {where} --statement-id {shlex.quote(statement.sid)}"
+def _remove(where: Mapping[str, str], statement: Statement) -> str:
+    return aws_command("lambda remove-permission", **where, statement_id=statement.sid)

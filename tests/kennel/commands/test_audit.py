@@ -60,7 +60,7 @@ def test_findings_of_the_severity_asked_for_end_with_12_and_accepted_ones_do_not
     shown = terminal.kennel("audit", "--sarif", str(sarif))
     assert shown.code == 12, shown.err
     assert "HIGH trust-foreign: vendor" in shown.out
-    assert "iam update-assume-role-policy --role-name vendor --policy-document '" in shown.out
+    assert "iam update-assume-role-policy --role-name=vendor --policy-document='" in shown.out
     assert "not looked at: the account's public access block" in shown.out
     assert "1 high in 1 roles, users and groups" in shown.out
     assert [each["ruleId"] for each in json.loads(sarif.read_text())["runs"][0]["results"]] == ["trust-foreign"]

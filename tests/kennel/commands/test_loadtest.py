@@ -63,6 +63,11 @@ def test_a_number_by_hand_that_is_none_is_refused(text: str) -> None:
         overrides_of((text,))
 
 
+def test_a_number_by_hand_that_is_given_twice_is_refused_by_its_name() -> None:
+    with pytest.raises(SettingsRefused, match="target_value is given twice"):
+        overrides_of(("target_value=60", "reserved_concurrency=2", "target_value=70"))
+
+
 def test_a_page_has_one_target() -> None:
     with pytest.raises(SettingsRefused, match="a page has one target"):
         show_page("run", SendingOptions(through="both"), port=0)

@@ -43,7 +43,7 @@ def test_an_operator_of_another_release_gets_the_policies_of_this_one(tmp_path: 
 
         done = terminal.kennel("up")
 
-        assert done.code == 0 and "was started by another release" in done.err, done.err
+        assert done.code == 0 and "had the policies of another release of kennel" in done.err, done.err
         version = iam.get_policy(PolicyArn=arn(STAGE))["Policy"]["DefaultVersionId"]
         found = iam.get_policy_version(PolicyArn=arn(STAGE), VersionId=version)["PolicyVersion"]["Document"]
         attached = iam.list_attached_user_policies(UserName="operator")["AttachedPolicies"]
@@ -51,5 +51,19 @@ def test_an_operator_of_another_release_gets_the_policies_of_this_one(tmp_path: 
         assert {each["PolicyName"] for each in attached} == {name for name in current if not name.endswith("boundary")}
         assert json.loads(file.read_text()) == current
         assert "another release" not in terminal.kennel("up").err
+        of_bucket(terminal)
     finally:
         terminal.kennel("down", "--yes")
+
+
+def of_bucket(terminal: Terminal) -> None:
+    """A command with another bucket says so, and blames no release."""
+    said = "the operator of the embedded AWS had the policies for "
+    for bucket, text in (
+        ("mine-1", f"{said}no bucket of yours (KENNEL_BUCKET is mine-1)"),
+        ("mine-2", f"{said}bucket mine-1 (KENNEL_BUCKET is mine-2)"),
+        ("", f"{said}bucket mine-2 (KENNEL_BUCKET is not set)"),
+    ):
+        done = terminal.kennel("up", more={"KENNEL_BUCKET": bucket})
+        assert done.code == 0 and text in " ".join(done.err.split()), done.err
+        assert "another release" not in done.err

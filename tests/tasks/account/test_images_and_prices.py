@@ -15,6 +15,12 @@ def test_a_frozen_backbone_trains_on_cpus_and_says_why() -> None:
     assert "would idle" in choice.reason
 
 
+def test_the_reason_compares_prices_only_where_they_are_known() -> None:
+    assert "costs 3.2 times as much (in us-east-1)" in choose_training_instance("us-east-1", finetune=False).reason
+    elsewhere = choose_training_instance("eu-west-1", finetune=False).reason
+    assert "its price in eu-west-1 is not known" in elsewhere and "times as much" not in elsewhere
+
+
 def test_fine_tuning_gets_a_gpu() -> None:
     choice = choose_training_instance("us-east-1", finetune=True)
     assert choice.has_gpu

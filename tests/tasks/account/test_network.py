@@ -59,6 +59,12 @@ def test_json_that_is_no_vpc_config_is_refused(text: str) -> None:
         Network(vpc_config=text)
 
 
+def test_a_vpc_config_with_a_name_twice_is_refused_by_the_name() -> None:
+    text = '{"Subnets": ["subnet-01234567"], "Subnets": ["subnet-76543210"], "SecurityGroupIds": ["sg-01234567"]}'
+    with pytest.raises(ValidationError, match="'Subnets' is given twice"):
+        Network(vpc_config=text)
+
+
 def test_a_subnet_or_group_that_does_not_exist_is_told(aws: Aws, vpc: Vpc) -> None:
     with pytest.raises(SettingsRefused, match=f"{NOWHERE} does not exist"):
         require_network(aws, Network(subnets=(*vpc.subnets, NOWHERE), security_groups=(vpc.group,)))

@@ -30,7 +30,7 @@ def test_keys_are_old_after_90_days_and_several_when_there_are_two() -> None:
 
 def test_the_commands_deactivate_the_old_key_and_all_but_the_newest() -> None:
     old, several = found(credentials=(user({"AKIA1": 100, "AKIA2": 2}),))
-    command = "aws iam update-access-key --user-name ann --access-key-id AKIA1 --status Inactive"
+    command = "aws iam update-access-key --user-name=ann --access-key-id=AKIA1 --status=Inactive"
     assert (old.commands, several.commands) == ((command,), (command,))
     assert old.evidence == "user ann has AKIA1 of 2026-08-20, older than 90 days"
 
@@ -93,7 +93,7 @@ def test_a_function_with_everybody_in_its_policy_is_public() -> None:
     (finding,) = function("*", "live")
     assert finding.id == "function-public"
     assert finding.commands == (
-        "aws lambda remove-permission --region us-east-1 --function-name f --qualifier live --statement-id s",
+        "aws lambda remove-permission --region=us-east-1 --function-name=f --qualifier=live --statement-id=s",
     )
     (url,) = function("*", Condition={"StringEquals": {"lambda:FunctionUrlAuthType": "NONE"}})
     assert url.id == "function-public"
@@ -103,9 +103,9 @@ def test_a_service_that_invokes_for_any_customer_is_a_confused_deputy() -> None:
     (finding,) = function({"Service": "s3.amazonaws.com"})
     assert finding.id == "confused-deputy"
     assert finding.commands == (
-        "aws lambda remove-permission --region us-east-1 --function-name f --statement-id s",
-        "aws lambda add-permission --region us-east-1 --function-name f --statement-id s --principal s3.amazonaws.com "
-        f"--action lambda:InvokeFunction --source-account {OWN}",
+        "aws lambda remove-permission --region=us-east-1 --function-name=f --statement-id=s",
+        "aws lambda add-permission --region=us-east-1 --function-name=f --statement-id=s --principal=s3.amazonaws.com "
+        f"--action=lambda:InvokeFunction --source-account={OWN}",
     )
 
 

@@ -136,6 +136,6 @@ def test_the_commands_take_the_policies_away_from_those_who_have_them() -> None:
     (finding,) = found(group, identity("user", "bob", groups=("passing",), policies=(managed,)))
     assert finding.evidence == "user bob may do iam:PassRole + ec2:RunInstances (by inline, Make)"
     assert finding.commands == (
-        "aws iam delete-group-policy --group-name passing --policy-name inline",
-        f"aws iam detach-user-policy --user-name bob --policy-arn arn:aws:iam::{OWN}:policy/Make",
+        "aws iam delete-group-policy --group-name=passing --policy-name=inline",
+        f"aws iam detach-user-policy --user-name=bob --policy-arn=arn:aws:iam::{OWN}:policy/Make",
     )

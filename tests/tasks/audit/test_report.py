@@ -58,7 +58,7 @@ def test_what_is_accepted_is_counted_and_not_shown() -> None:
 def test_the_commands_are_for_the_aws_that_was_looked_at(report: AuditReport) -> None:
     (command,) = report.findings[0].commands
     start = "aws --endpoint-url http://127.0.0.1:4566 iam delete-role-policy"
-    assert command == f"{start} --role-name admin --policy-name inline"
+    assert command == f"{start} --role-name=admin --policy-name=inline"
 
 
 def test_the_audit_is_a_section_of_the_runs_report(report: AuditReport, tmp_path: Path) -> None:

@@ -22,9 +22,12 @@ def mended(*trusts: Raw) -> Any:
     """Return the trust policy that the finding's command sets."""
     (finding,) = found(role("r", trusts=trusts))
     (command,) = finding.commands
-    words = shlex.split(command)
-    assert words[:5] == ["aws", "iam", "update-assume-role-policy", "--role-name", "r"]
-    return json.loads(words[-1])
+    assert command.startswith("aws iam update-assume-role-policy --role-name=r ")
+    return document_in(command)
+
+
+def document_in(command: str) -> Any:
+    return json.loads(shlex.split(command)[-1].removeprefix("--policy-document="))
 
 
 @pytest.mark.parametrize("principal", ["*", {"AWS": "*"}, {"AWS": [OWN, "*"]}, {"AWS": "arn:aws:iam::*:root"}])
@@ -134,7 +137,7 @@ def test_the_command_adds_the_source_to_the_conditions_that_are_there() -> None:
     statement = service("sagemaker", Condition=conditions)
     expected = {"StringEquals": {"aws:RequestedRegion": "us-east-1", "aws:SourceAccount": OWN}}
     (finding,) = found(role("r", trusts=(statement,)), unseen=frozenset({"sagemaker"}))
-    assert json.loads(shlex.split(finding.commands[0])[-1]) == document({**statement, "Condition": expected})
+    assert document_in(finding.commands[0]) == document({**statement, "Condition": expected})
 
 
 def test_what_a_mended_trust_policy_allows_is_no_finding_any_more() -> None:

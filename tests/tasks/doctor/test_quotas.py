@@ -45,8 +45,8 @@ def test_a_new_account_is_told_each_quota_and_the_command_that_asks(new: Running
     assert "too little of 3 quotas" in said
     assert "'ml.m5.large for endpoint usage' is 0, and the endpoint (1 × ml.m5.large) needs 1" in said
     assert "'Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances' is 5, and EC2 training" in said
-    ask = "service-quotas request-service-quota-increase --service-code sagemaker --quota-code L-614B09FD"
-    assert f"aws --endpoint-url {new.url} {ask} --desired-value 1" in said
+    ask = "service-quotas request-service-quota-increase --service-code=sagemaker --quota-code=L-614B09FD"
+    assert f"aws --endpoint-url {new.url} {ask} --desired-value=1" in said
 
 
 def test_quotas_that_cannot_be_read_are_not_in_the_way(localaws: RunningLocalAws, tmp_path: Path) -> None:

@@ -114,6 +114,13 @@ def test_the_report_has_the_records_figures_with_their_n(run: RunFolder) -> None
     assert "There is no load test" in text
 
 
+def test_a_cost_at_a_price_that_is_not_known_is_told_as_unknown(run: RunFolder) -> None:
+    run.keep(dataclasses.replace(MODEL, cost_usd=None))
+    summary = summarise(run)
+    assert summary_rows(summary)["training cost"] == "unknown: its price is not known"
+    assert "billable, at a price that is not known." in write_report(summary).read_text()
+
+
 def test_the_summary_says_when_the_smoke_tests_label_was_wrong(run: RunFolder) -> None:
     assert summary_rows(summarise(run))["smoke test"] == "y for x, 12.5 ms"
 

@@ -1,5 +1,6 @@
 """Tests of the ledger: rows are written before the call and readable after a crash; foreign ledgers are refused."""
 
+import fcntl
 import json
 import os
 import re
@@ -153,6 +154,33 @@ def test_a_second_process_on_a_run_is_refused_by_the_pid_of_the_first(tmp_path: 
     assert f"process {os.getpid()} is working on it" in refused.stderr
     assert subprocess.run(command, check=False, timeout=60).returncode == 0
     assert RunBusy.exit_code == 7
+
+
+HOLD = """
+import fcntl, sys, time
+file = open(sys.argv[1], "a"); fcntl.flock(file, fcntl.LOCK_EX); print("held", flush=True); time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("content", ["", "999999999"])
+def test_who_holds_a_lock_is_named_whatever_its_file_says(tmp_path: Path, content: str) -> None:
+    (tmp_path / "lock").write_text(content)
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "lock")], stdout=subprocess.PIPE) as holder:
+        try:
+            assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
+            with pytest.raises(RunBusy, match=f"process {holder.pid} is working on it") as refused, run_lock(tmp_path):
+                pass
+        finally:
+            holder.kill()
+    assert refused.value.next_command.endswith(f"or wait for process {holder.pid} to end")
+
+
+def test_a_holder_that_cannot_be_seen_is_not_guessed(tmp_path: Path) -> None:
+    with (tmp_path / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # this process is not looked at, as one of another user could not be
+        with pytest.raises(RunBusy, match="this user may not see which") as refused, run_lock(tmp_path):
+            pass
+    assert refused.value.next_command.endswith(f"or find it: sudo fuser {tmp_path / 'lock'}")
 
 
 def sealed(run_dir: Path, *lines: Mapping[str, object]) -> Path:

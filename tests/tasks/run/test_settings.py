@@ -59,6 +59,17 @@ def test_the_clock_of_an_embedded_aws_is_not_taken_to_the_real_one() -> None:
         Settings(account_id="1" * 12, time_scale=60.0, clock_origin=1.0).target()
 
 
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "KENNEL_ENDPOINT_URL"])
+def test_an_endpoint_elsewhere_is_refused_by_the_variable_that_names_it(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    monkeypatch.setenv(name, "http://elsewhere:4577")
+    with pytest.raises(TargetRefused, match=f"target: {name}=http://elsewhere:4577") as refused:
+        Settings.load().target()
+    assert refused.value.next_command == f"unset {name}"
+
+
 def test_the_override_of_one_service_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://elsewhere")
     with pytest.raises(TargetRefused, match="AWS_ENDPOINT_URL_S3=http://elsewhere"):
@@ -121,6 +132,28 @@ def test_the_variable_that_was_set_is_the_one_that_is_named(monkeypatch: pytest.
     with pytest.raises(SettingsRefused, match=f"settings: {name}='nowhere'") as refused:
         Settings.load()
     assert refused.value.next_command.startswith(f"set {name} ")
+
+
+@pytest.mark.parametrize(
+    ("field", "option", "value"),
+    [("kms_key", "--kms-key", "nonsense"), ("account_id", "--account", "12"), ("region", "--region", "x")],
+)
+def test_what_an_option_gave_is_named_by_the_option_and_what_a_variable_gave_by_the_variable(
+    monkeypatch: pytest.MonkeyPatch, field: str, option: str, value: str
+) -> None:
+    variable = f"KENNEL_{field.upper()}"
+    with pytest.raises(SettingsRefused, match=f"settings: {option} '{value}'") as refused:
+        Settings.given({field: (option, value)})
+    assert refused.value.next_command == f"give {option} an allowed value, or leave it out"
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsRefused, match=f"settings: {variable}='{value}'"):
+        Settings.given({field: (option, None)})
+
+
+def test_a_value_that_is_allowed_is_shown_as_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.given({"kms_key": ("--kms-key", "alias/a")}).shown("kms_key") == "--kms-key 'alias/a'"
+    monkeypatch.setenv("KENNEL_KMS_KEY", "alias/b")
+    assert Settings.given({"kms_key": ("--kms-key", None)}).shown("kms_key") == "KENNEL_KMS_KEY='alias/b'"
 
 
 @pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "KENNEL_ENDPOINT_URL", "KENNEL_CALLER_ADDRESS_URL"])

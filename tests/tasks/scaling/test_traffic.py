@@ -69,7 +69,14 @@ def test_a_missing_field_is_named() -> None:
         Traffic.from_mapping({name: value for name, value in FIELDS.items() if name != "slo_p95_ms"})
 
 
-@pytest.mark.parametrize(("text", "named"), [("{", "not JSON"), ("[1]", "has to be a JSON object")])
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("{", "not JSON"),
+        ("[1]", "has to be a JSON object"),
+        ('{"peak_rps": 40, "peak_rps": 50}', "'peak_rps' is given twice"),
+    ],
+)
 def test_text_that_is_no_json_object_is_refused(text: str, named: str) -> None:
     with pytest.raises(SettingsRefused, match=named):
         Traffic.from_json(text)

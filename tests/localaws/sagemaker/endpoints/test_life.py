@@ -113,13 +113,14 @@ def _bomb() -> bytes:
 @pytest.mark.parametrize(
     ("archive", "why"),
     [
-        (_leaving, "would be extracted to"),
+        (_leaving, "would be extracted to /escaped.txt, outside of /opt/ml/model"),
+        (lambda: pack({"a" * 300: "w"}), "File name too long: '/opt/ml/model/aaa"),
         (_linked, "links and devices are refused"),
         (_bomb, "unpacks to more than"),
         (lambda: b"no archive at all", "ReadError"),
         (lambda: pack({"weights.bin": "w"}), "model.tar.gz has no inference script"),
     ],
-    ids=["leaving", "linked", "bomb", "garbage", "no-code"],
+    ids=["leaving", "long", "linked", "bomb", "garbage", "no-code"],
 )
 def test_a_hostile_or_broken_archive_is_failed_with_the_reason(bench: Workbench, archive: Any, why: str) -> None:
     endpoint = bench.start(bench.config({"ModelName": bench.model(data=bench.upload(archive()))}))
@@ -128,6 +129,7 @@ def test_a_hostile_or_broken_archive_is_failed_with_the_reason(bench: Workbench,
 
     assert described["EndpointStatus"] == "Failed"
     assert why in described["FailureReason"]
+    assert str(bench.localaws.home.parent) not in described["FailureReason"], "a path of this machine"
     assert not list(bench.localaws.home.rglob("escaped.txt"))
 
 

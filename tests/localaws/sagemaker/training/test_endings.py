@@ -119,6 +119,7 @@ def test_a_disk_that_is_full_fails_the_job_with_the_file_and_the_reason(room: Ro
 
     assert described["TrainingJobStatus"] == "Failed"
     assert "File too large" in described["FailureReason"] and "Traceback" not in described["FailureReason"]
+    assert str(localaws.home.parent) not in described["FailureReason"], "a path of this machine"
     assert room.run("print('again')", channels=[room.channel("data", f"{prefix}/")])["TrainingJobStatus"] == "Completed"
 
 
