@@ -1,12 +1,14 @@
 """Tells which hyperparameters mattered in a search: the share of the losses' variance that each explains alone.
 
 The shares are those of fANOVA in Optuna (Hutter et al. 2014, "An efficient approach for assessing hyperparameter
-importance"), over the complete trials: one that was cut might have become better. The forest of 20 trials is unsure of
-itself, so it is grown again on trials that are drawn with replacement. Optuna is imported only here, when it is needed.
+importance"). A trial that was cut might have become better, so trials are compared by their lowest loss in the same
+number of epochs: the most that enough of them ran. The forest of 20 trials is unsure of itself, so it is grown again on
+trials that are drawn with replacement. Optuna is imported only here, when it is needed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +16,7 @@ import numpy.typing as npt
 
 from tasks.report.search_axes import Axis, axes_of, drawn_trials
 from tasks.run.record_store import Count, Share
-from tasks.run.trials import Search
+from tasks.run.trials import COMPLETE, Search, Trial
 
 LEAST_TRIALS = 10
 RESAMPLES, TREES = 20, 16
@@ -35,11 +37,17 @@ class Importance:
 
 @dataclass(frozen=True, kw_only=True)
 class Importances:
-    """The shares, the greatest first, from so many trials; `why_none` is "" unless there are none."""
+    """The shares, the greatest first, from so many trials in their first `epochs`; `why_none` is "" unless none."""
 
     trials: Count
+    epochs: Count = 0
     shares: tuple[Importance, ...] = ()
     why_none: str = ""
+
+    @property
+    def of_what(self) -> str:
+        """What the shares are of, in words."""
+        return f"{self.trials} trials by their lowest loss in {self.epochs} epoch{'' if self.epochs == 1 else 's'}"
 
 
 def importances_of(search: Search) -> Importances:
@@ -49,16 +57,29 @@ def importances_of(search: Search) -> Importances:
         ValueError, LookupError, TypeError: the search's space or its trials' parameters are malformed.
     """
     axes = axes_of(search)
-    trials = drawn_trials(search, axes)
+    drawn = drawn_trials(search, axes)
+    epochs = most_epochs(drawn)
+    trials = [trial for trial in drawn if _ran(trial, epochs)]
     if len(trials) < LEAST_TRIALS:
-        why = f"not enough trials: {len(trials)} are complete and within the space, and {LEAST_TRIALS} are needed"
+        why = f"not enough trials: {len(trials)} have a loss and lie within the space, and {LEAST_TRIALS} are needed"
         return Importances(trials=len(trials), why_none=why)
     places = np.array([[axis.place(trial.parameters[axis.name]) for axis in axes] for trial in trials])
-    losses = np.array([trial.loss for trial in trials], np.float64)
+    losses = np.array([min(trial.losses[:epochs]) for trial in trials], np.float64)
     whole = _shares(axes, places, losses, search.seed)
     if whole is None:
-        return Importances(trials=len(trials), why_none="the complete trials do not differ in their loss")
-    return Importances(trials=len(trials), shares=_with_intervals(axes, places, losses, whole, search.seed))
+        return Importances(trials=len(trials), epochs=epochs, why_none="the trials do not differ in their loss")
+    shares = _with_intervals(axes, places, losses, whole, search.seed)
+    return Importances(trials=len(trials), epochs=epochs, shares=shares)
+
+
+def most_epochs(trials: Sequence[Trial]) -> int:
+    """Return the greatest number of epochs that enough trials ran or did not need; 0 if there are too few trials."""
+    lengths = sorted({len(trial.losses) for trial in trials}, reverse=True)
+    return next((each for each in lengths if sum(_ran(trial, each) for trial in trials) >= LEAST_TRIALS), 0)
+
+
+def _ran(trial: Trial, epochs: int) -> bool:
+    return trial.state == COMPLETE or len(trial.losses) >= epochs
 
 
 def _with_intervals(

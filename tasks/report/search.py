@@ -102,7 +102,7 @@ def _study_lines(study: SearchStudy) -> list[str]:
     rows = [
         (markdown_text(each.name), f"{each.share:.2f}", f"{each.low:.2f} to {each.high:.2f}") for each in found.shares
     ]
-    told = f"Importance by fANOVA of {found.trials} complete trials; the intervals are those of resampled trials."
+    told = f"Importance by fANOVA of {found.of_what}; the intervals are those of resampled trials."
     importance = [*markdown_table(head, rows), "", told] if rows else [f"Importance: {markdown_text(found.why_none)}."]
     picture = [f"!{markdown_link('the search', study.picture)}", ""] if study.picture else []
     return [*importance, "", *picture, *([f"- {markdown_text(study.note)}", ""] if study.note else [])]

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from tasks.run.sealed import parse_json
-from tasks.run.trials import COMPLETE, Search, Trial
+from tasks.run.trials import FAILED, Search, Trial
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,12 @@ def axes_of(search: Search) -> list[Axis]:
 
 
 def drawn_trials(search: Search, axes: list[Axis]) -> list[Trial]:
-    """Return the complete trials that the search could have drawn; number 0, the default, may lie outside."""
+    """Return the trials with a loss that the search could have drawn; number 0, the default, may lie outside."""
     return [
         trial
         for trial in search.trials
-        if trial.state == COMPLETE
+        if trial.state != FAILED
         and trial.loss is not None
-        and math.isfinite(trial.loss)
+        and all(math.isfinite(loss) for loss in trial.losses)
         and all(axis.holds(trial.parameters[axis.name]) for axis in axes)
     ]

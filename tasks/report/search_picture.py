@@ -12,6 +12,7 @@ from typing import Any
 
 from tasks.report.importance import Importances
 from tasks.report.search_axes import Axis, axes_of
+from tasks.run.escaping import terminal_text
 from tasks.run.trials import COMPLETE, Search, Trial
 from tasks.verdicts.picture import BLUE, DPI, GREEN, GREY, ORANGE, RED, WIDTH_INCHES, take_texts_literally
 
@@ -107,10 +108,10 @@ def _draw_importances(panel: Any, importances: Importances) -> None:
         return
     shown = importances.shares[::-1]
     below, above = [each.share - each.low for each in shown], [each.high - each.share for each in shown]
-    names = [each.name for each in shown]
+    names = [terminal_text(each.name) for each in shown]  # labels of ticks are made when the figure is drawn
     panel.barh(names, [each.share for each in shown], xerr=(below, above), color=BLUE, ecolor=GREY, capsize=3)
     panel.set_xlim(0, 1)
-    panel.set_xlabel(f"fANOVA of {importances.trials} complete trials; lines: 95 % of resampled", fontsize=8)
+    panel.set_xlabel(f"fANOVA of {importances.of_what}; lines: 95 % of resampled", fontsize=8)
 
 
 def _draw_slice(panel: Any, axis: Axis, search: Search, *, names_loss: bool) -> None:

@@ -58,7 +58,8 @@ def search(trials: int, loss: Callable[[dict[str, float]], float], space: dict[s
 
 def ended(loss: float, state: str = "complete") -> dict[str, Any]:
     has_loss = state != "failed"
-    found = {"losses": (loss,) if has_loss else (), "loss": loss if has_loss else None}
+    losses = {"complete": (loss + 1, loss), "pruned": (loss + 1,), "failed": ()}[state]
+    found = {"losses": losses, "loss": losses[-1] if has_loss else None}
     return {"state": state, "accuracy": 0.5 if has_loss else None, "images": 23, "seconds": 0.1, **found}
 
 
@@ -76,14 +77,22 @@ def test_a_choice_that_decides_the_loss_is_found_as_well() -> None:
     assert first.name == "batch_size" and first.share > 0.9
 
 
-def test_too_few_complete_trials_have_no_importances() -> None:
-    found = importances_of(search(12, by_learning_rate))
+def test_too_few_trials_have_no_importances() -> None:
+    found = importances_of(search(10, by_learning_rate))
     assert found.shares == () and found.trials == 9 < LEAST_TRIALS
-    assert found.why_none == "not enough trials: 9 are complete and within the space, and 10 are needed"
+    assert found.why_none == "not enough trials: 9 have a loss and lie within the space, and 10 are needed"
 
 
 def test_trials_of_one_loss_have_no_importances() -> None:
-    assert importances_of(search(40, lambda _: 1.0)).why_none == "the complete trials do not differ in their loss"
+    assert importances_of(search(40, lambda _: 1.0)).why_none == "the trials do not differ in their loss"
+
+
+def test_where_few_are_complete_those_that_were_cut_are_compared_after_as_many_epochs() -> None:
+    """Of 12 trials 9 are complete after two epochs, and two were cut after one: so the first epoch's losses count."""
+    cut = importances_of(search(12, by_learning_rate))
+    assert (cut.trials, cut.epochs, cut.shares[0].name) == (11, 1, "learning_rate")
+    enough = importances_of(search(40, by_learning_rate))
+    assert (enough.trials, enough.epochs) == (28, 2), "all complete trials, and none that was cut"
 
 
 @pytest.mark.parametrize(
@@ -107,7 +116,8 @@ def test_the_picture_shows_trials_importances_and_a_slice_of_each_hyperparameter
     path = draw_search(found, importances_of(found), tmp_path)
     assert path.stat().st_size > 20_000
     svg = path.with_suffix(".svg").read_text()
-    for text in ("40 trials, 8 cut, 4 failed", "best so far", "winner: ", "default: 3", "fANOVA of 28 complete trials"):
+    shares = "fANOVA of 28 trials by their lowest loss in 2 epochs"
+    for text in ("40 trials, 8 cut, 4 failed", "best so far", "winner: ", "default: 3", shares):
         assert text in svg
     assert "mathdefault" not in svg, "a formula would be drawn as its text"
     for name in SPACE:
