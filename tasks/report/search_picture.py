@@ -111,7 +111,7 @@ def _draw_importances(panel: Any, importances: Importances) -> None:
     names = [terminal_text(each.name) for each in shown]  # labels of ticks are made when the figure is drawn
     panel.barh(names, [each.share for each in shown], xerr=(below, above), color=BLUE, ecolor=GREY, capsize=3)
     panel.set_xlim(0, 1)
-    panel.set_xlabel(f"fANOVA of {importances.of_what}; lines: 95 % of resampled", fontsize=8)
+    panel.set_xlabel(f"fANOVA of {importances.of_what}\nlines: 95 % of resampled", fontsize=8)
 
 
 def _draw_slice(panel: Any, axis: Axis, search: Search, *, names_loss: bool) -> None:
