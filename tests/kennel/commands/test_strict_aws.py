@@ -52,6 +52,6 @@ def test_a_new_account_ends_with_each_quota_its_value_what_is_needed_and_the_com
     assert done.code == 5, done.err
     for use, instance_type, needed in (("training job", "ml.m5.xlarge", 2), ("endpoint", "ml.m5.large", 1)):
         assert f"'{instance_type} for {use} usage' is 0, and the {use} ({needed} × {instance_type}) needs" in done.err
-        assert f"--desired-value {needed}" in done.err
+        assert f"--desired-value={needed}" in done.err
     assert "service-quotas request-service-quota-increase --service-code=sagemaker --quota-code=L-" in done.err
     assert "stage 2" not in done.err
