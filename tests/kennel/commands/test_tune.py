@@ -144,10 +144,10 @@ def test_a_search_whose_command_is_killed_goes_on_and_the_same_command_adopts_it
     terminal: Terminal, photos: Path, own_localaws: RunningLocalAws
 ) -> None:
     run_id, sagemaker = "killed", own_localaws.client("sagemaker")
-    command = ("tune", "--data", str(photos), "--run-id", run_id, *QUICK[:-1], "150")
+    command = ("tune", "--data", str(photos), "--run-id", run_id, *QUICK[:-1], "300")
     log = terminal.runs / run_id / "kennel.log"
     with started(terminal, "-m", "kennel", *command) as process:
-        wait_until(lambda: process.poll() is not None or "trial=4 " in text_of(log), "the search", seconds=200)
+        wait_until(lambda: process.poll() is not None or "trial=0 " in text_of(log), "the search", seconds=200)
         assert process.poll() is None, process.communicate()
         process.kill()
         process.wait(60)
@@ -157,7 +157,7 @@ def test_a_search_whose_command_is_killed_goes_on_and_the_same_command_adopts_it
     assert again.code == 0, again.err
     assert f"{job['TrainingJobName']}: adopted the job of an earlier command; it is InProgress" in again.err
     assert again.answer["training_job"] == job["TrainingJobName"]
-    assert again.answer["search"]["trials"] == 150
+    assert again.answer["search"]["trials"] == 300
     assert [each["TrainingJobName"] for each in jobs_of(sagemaker, run_id)] == [job["TrainingJobName"]]
     assert [row.state for row in read_ledger(terminal.runs / run_id)[1]].count("intended") == 0
 
