@@ -127,6 +127,24 @@ app.command(
 
 
 @app.command
+def runs(
+    *,
+    sort: Annotated[
+        Literal["date", "accuracy", "low", "seconds", "cost", "p95"],
+        Parameter(
+            help="By what: newest, most accurate, highest lower end of the accuracy's interval, shortest training, "
+            "cheapest training, or lowest p95 of the load test first."
+        ),
+    ] = "date",
+    json: Json = False,
+) -> int:
+    """List all runs side by side: accuracy with its interval, time and cost of the training, latency, verdicts."""
+    from kennel.commands.runs import runs
+
+    return runs(sort, as_json=json)
+
+
+@app.command
 def status(run_id: RunName = None, /, *, json: Json = False) -> int:
     """Show the local servers, and the finished stages and existing resources of each run."""
     from kennel.commands.status import status

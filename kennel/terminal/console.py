@@ -204,6 +204,26 @@ def print_table(title: str, rows: Mapping[str, str]) -> None:
         Console(file=sys.stdout, soft_wrap=False).print(table)
 
 
+LEAST_WIDTH = 12
+"""Of the first column of a table, in characters; the others take as much as they need."""
+
+
+def print_columns(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table with a head to stdout; where it is too wide for the terminal the first column is folded."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    end(is_finished=True)
+    table = Table(title=Text(terminal_text(title)), title_justify="left", box=None, pad_edge=False)
+    for number, name in enumerate(head):
+        table.add_column(name, overflow="fold", no_wrap=number > 0, min_width=0 if number else LEAST_WIDTH)
+    for row in rows:
+        table.add_row(*[_coloured(cell) for cell in row])
+    with to_stdout():
+        Console(file=sys.stdout, soft_wrap=False).print(table)
+
+
 def print_lines(lines: Sequence[str]) -> None:
     """Print lines to stdout with coloured verdicts; a line that is too long for the terminal is cut."""
     from rich.console import Console

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from tasks.run.handle import RunFolder
 from tasks.run.ledger import Ledger
 from tasks.run.run_lock import run_lock
 from tests.hostile import harmful_in
 from tests.kennel.interface import differences
 from tests.kennel.shell import ROOT, Terminal, children_cpu_seconds
+from tests.tasks.report.test_report import MODEL
 
 
 @pytest.fixture
@@ -126,6 +128,26 @@ def test_status_shows_a_damaged_ledger_and_goes_on_with_the_other_runs(terminal:
     assert alone.code == 6 and "is damaged" in alone.out and "kennel-bad-training" in alone.out
 
 
+def test_runs_are_listed_side_by_side_and_a_damaged_record_is_said(terminal: Terminal) -> None:
+    for name in ("dogs", "cats\x1b[2J"):
+        Ledger(terminal.runs / name, account_id="210987654321", endpoint="aws").record("role", "kennel-r", "created")
+    RunFolder(terminal.runs / "dogs").keep(MODEL)
+    (terminal.runs / "dogs" / "smoke.json").write_text("{")
+    shown = terminal.kennel("runs", "--sort", "accuracy")
+    title, head, *rows = shown.out.splitlines()
+    assert shown.code == 0 and title.startswith("2 runs in ") and head.split()[:2] == ["run", "date"]
+    assert rows[0].startswith("dogs ") and f"{MODEL.test_accuracy:.3f} (" in rows[0]
+    assert rows[1].startswith("cats\\x1b[2J") and "\x1b[2J" not in shown.out
+    assert "run dogs: smoke.json cannot be read: " in " ".join(shown.err.split())
+    answer = terminal.kennel("runs", "--json").answer
+    assert differences("runs", answer) == [] and len(answer["runs"]) == 2
+
+
+def test_where_there_is_no_run_that_is_said(terminal: Terminal) -> None:
+    assert f"there are no runs under {terminal.runs}" in " ".join(terminal.kennel("runs").err.split())
+    assert terminal.kennel("runs", "--json").answer == {"runs": []}
+
+
 def test_status_says_what_was_lost_with_an_embedded_aws_that_has_ended(terminal: Terminal) -> None:
     home = str(terminal.home / "localaws")
     past = Ledger(
@@ -194,6 +216,7 @@ sys.exit(code)
     [
         ("kennel.commands.status", ("status",)),
         ("kennel.commands.status", ("logs",)),
+        ("kennel.commands.runs", ("runs",)),
         ("kennel.commands.up_down", ("up",)),
         ("kennel.commands.up_down", ("down", "--yes")),
         ("kennel.commands.up_down", ("prepare",)),
