@@ -177,7 +177,7 @@ def test_a_search_by_sagemakers_tuner_is_adopted_after_a_kill_and_removed_with_i
     terminal: Terminal, photos: Path, own_localaws: RunningLocalAws
 ) -> None:
     run_id, sagemaker = "tuner", own_localaws.client("sagemaker")
-    options = (*QUICK[:-1], "4", "--search", "sagemaker")
+    options = (*QUICK[:-1], "4", "--search", "sagemaker", "--parallel-trials", "1")  # so that it lasts
     command = ("tune", "--data", str(photos), "--run-id", run_id, *options)
     with started(terminal, "-m", "kennel", *command) as process:
         wait_until(lambda: process.poll() is not None or tuning_jobs_of(sagemaker), "the tuning job", seconds=200)
