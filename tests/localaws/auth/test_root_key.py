@@ -77,7 +77,7 @@ def test_a_restart_and_a_reset_keep_the_key_and_start_and_env_print_it(home: Pat
     printed = localaws("env", "--home", str(home))
     assert f"export AWS_ACCESS_KEY_ID={keys.access_key_id}\n" in printed
     assert f"export AWS_SECRET_ACCESS_KEY={keys.secret_access_key}\n" in printed
-    assert "export AWS_SESSION_TOKEN=\n" in printed and keys.token not in printed
+    assert "export AWS_SESSION_TOKEN=''\n" in printed and keys.token not in printed
 
 
 def test_a_record_of_0_1_0_names_no_key(tmp_path: Path) -> None:
