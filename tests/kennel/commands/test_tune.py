@@ -2,9 +2,12 @@
 
 import inspect
 import shlex
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from kennel.cli import app
@@ -14,6 +17,7 @@ from tasks.model.search import with_trials, without_search
 from tasks.run import naming
 from tasks.run.ledger_contents import read_ledger
 from tasks.run.options import Network, TrainingOptions
+from tests.command_lines import command_line
 from tests.conftest import RunningLocalAws
 from tests.counting_proxy import Calls
 from tests.kennel.interface import differences
@@ -26,6 +30,8 @@ from training.search_space import HEAD_SPACE, parse_space
 
 RUN = "tuned"
 QUICK = ("--backbone", "efficientnet_lite0", "--epochs", "3", "--views", "1", "--trials", "12")
+ADOPTED = "adopted the job of an earlier command; it is InProgress"
+TRIAL = "head_trial"
 
 
 def parsed(line: str) -> dict[str, Any]:
@@ -144,22 +150,45 @@ def test_a_search_whose_command_is_killed_goes_on_and_the_same_command_adopts_it
     terminal: Terminal, photos: Path, own_localaws: RunningLocalAws
 ) -> None:
     run_id, sagemaker = "killed", own_localaws.client("sagemaker")
-    command = ("tune", "--data", str(photos), "--run-id", run_id, *QUICK[:-1], "300")
+    command = ("tune", "--data", str(photos), "--run-id", run_id, *QUICK[:-1], "150")
     log = terminal.runs / run_id / "kennel.log"
     with started(terminal, "-m", "kennel", *command) as process:
         wait_until(lambda: process.poll() is not None or "trial=0 " in text_of(log), "the search", seconds=200)
         assert process.poll() is None, process.communicate()
         process.kill()
         process.wait(60)
+    again = run_again(terminal, command, own_localaws, "training/train.py")
     (job,) = jobs_of(sagemaker, run_id)
-    assert job["TrainingJobStatus"] == "InProgress", "the search had ended: the test would prove nothing"
-    again = terminal.kennel(*command, "--json")
     assert again.code == 0, again.err
     assert f"{job['TrainingJobName']}: adopted the job of an earlier command; it is InProgress" in again.err
     assert again.answer["training_job"] == job["TrainingJobName"]
-    assert again.answer["search"]["trials"] == 300
-    assert [each["TrainingJobName"] for each in jobs_of(sagemaker, run_id)] == [job["TrainingJobName"]]
+    assert again.answer["search"]["trials"] == 150
     assert [row.state for row in read_ledger(terminal.runs / run_id)[1]].count("intended") == 0
+
+
+def run_again(terminal: Terminal, command: tuple[str, ...], localaws: RunningLocalAws, script: str) -> Finished:
+    """Run a command whose job is held until the command has adopted it, so that the job cannot end before."""
+    log = terminal.runs / command[command.index("--run-id") + 1] / "kennel.log"
+    held = programs_of(localaws, script)
+    assert held, "the job had ended: the test would prove nothing"
+    for program in held:
+        with suppress(psutil.NoSuchProcess):
+            program.suspend()
+    with ThreadPoolExecutor(1) as pool:
+        again = pool.submit(terminal.kennel, *command, "--json")
+        try:
+            wait_until(lambda: again.done() or ADOPTED in text_of(log), "the adoption", seconds=200)
+        finally:
+            for program in held:
+                with suppress(psutil.NoSuchProcess):
+                    program.resume()
+        return again.result()
+
+
+def programs_of(localaws: RunningLocalAws, script: str) -> list[psutil.Process]:
+    """Return the programs that localaws started and that have a script in their command line."""
+    children = psutil.Process(localaws.pid).children(recursive=True)
+    return [child for child in children if script in command_line(child)]
 
 
 def text_of(file: Path) -> str:
@@ -177,15 +206,15 @@ def test_a_search_by_sagemakers_tuner_is_adopted_after_a_kill_and_removed_with_i
     terminal: Terminal, photos: Path, own_localaws: RunningLocalAws
 ) -> None:
     run_id, sagemaker = "tuner", own_localaws.client("sagemaker")
-    options = (*QUICK[:-1], "4", "--search", "sagemaker", "--parallel-trials", "1")  # so that it lasts
+    options = (*QUICK[:-1], "4", "--search", "sagemaker", "--parallel-trials", "1")
     command = ("tune", "--data", str(photos), "--run-id", run_id, *options)
     with started(terminal, "-m", "kennel", *command) as process:
-        wait_until(lambda: process.poll() is not None or tuning_jobs_of(sagemaker), "the tuning job", seconds=200)
+        wait_until(lambda: process.poll() is not None or programs_of(own_localaws, TRIAL), "a trial", seconds=200)
         assert process.poll() is None, process.communicate()
         process.kill()
         process.wait(60)
+    again = run_again(terminal, command, own_localaws, TRIAL)
     (name,) = tuning_jobs_of(sagemaker)
-    again = terminal.kennel(*command, "--json")
     assert again.code == 0, again.err
     assert f"tuning job {name}: adopted the job of an earlier command; it is InProgress" in again.err
     assert differences("tune", again.answer) == []

@@ -60,7 +60,7 @@ def test_busy_programs_of_others_are_seen() -> None:
         seen = worst_values(watched(2.5))
     assert seen["other_cpu"] > 0.4
     if HAS_PRESSURE:
-        assert seen["cpu_pressure"] > 0.8, "somebody always waited"
+        assert seen["cpu_pressure"] > 0.6, "somebody waited most of the time"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc")

@@ -199,7 +199,8 @@ def test_max_runtime_ends_the_search_with_what_it_has(tuning: TuningRoom) -> Non
     began = time.monotonic()
     limits = {**LIMITS, "MaxRuntimeInSeconds": 120}
 
-    done = tuning.run(WAITS, ResourceLimits=limits, definition={"StoppingCondition": {"MaxRuntimeInSeconds": 600}})
+    name = tuning.start(WAITS, ResourceLimits=limits, definition={"StoppingCondition": {"MaxRuntimeInSeconds": 600}})
+    done = tuning.end_of(name, seconds=360)
 
     assert done["HyperParameterTuningJobStatus"] == "Completed", done
     assert time.monotonic() - began >= 119
