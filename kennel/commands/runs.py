@@ -27,7 +27,7 @@ def runs(order: Order, *, as_json: bool) -> int:
         for note in run.notes:
             say(f"run {run.run_id}: {note}")
     if listed:
-        print_columns(f"{len(listed)} runs in {folder}", HEAD, [run.cells for run in listed])
+        print_columns(HEAD, [run.cells for run in listed])
     else:
         say(f"there are no runs under {folder}")
     return 0

@@ -208,14 +208,13 @@ LEAST_WIDTH = 12
 """Of the first column of a table, in characters; the others take as much as they need."""
 
 
-def print_columns(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table with a head to stdout; where it is too wide for the terminal the first column is folded."""
     from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     end(is_finished=True)
-    table = Table(title=Text(terminal_text(title)), title_justify="left", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
     for number, name in enumerate(head):
         table.add_column(name, overflow="fold", no_wrap=number > 0, min_width=0 if number else LEAST_WIDTH)
     for row in rows:

@@ -9,7 +9,8 @@ import pytest
 from tasks.load.generator import GeneratorOptions, run_load_test
 from tasks.load.photos import fetch_test_images
 from tasks.run.aws import Aws
-from tasks.run.errors import StageFailed
+from tasks.run.errors import Inconclusive, StageFailed
+from tasks.run.record_store import load_record
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, LoadReport
 from tasks.run.settings import Settings
 from tests.conftest import RunningLocalAws
@@ -22,15 +23,21 @@ ANSWERING = "def handler(event, context):\n    return {'statusCode': 200, 'body'
 
 
 def load(localaws: RunningLocalAws, target: EndpointRef | FunctionRef, image: Path, run_dir: Path) -> LoadReport:
-    return run_load_test(
-        Settings.load(endpoint_url=localaws.url, region="us-east-1"),
-        run_dir,
-        target=target,
-        images=[image],
-        rate_per_second=60,
-        seconds=2,
-        options=OPTIONS,
-    )
+    """Return the report of a run; it may be void on a busy machine, and its counts have to be right all the same."""
+    try:
+        return run_load_test(
+            Settings.load(endpoint_url=localaws.url, region="us-east-1"),
+            run_dir,
+            target=target,
+            images=[image],
+            rate_per_second=60,
+            seconds=2,
+            options=OPTIONS,
+        )
+    except Inconclusive:
+        kept = load_record(run_dir, LoadReport)
+        assert kept is not None and not kept.is_valid
+        return kept
 
 
 def test_an_endpoints_own_count_in_cloudwatch_equals_the_load_tests(
@@ -40,7 +47,7 @@ def test_an_endpoints_own_count_in_cloudwatch_equals_the_load_tests(
     target = EndpointRef(name, "arn", "config", "model", "AllTraffic", "ml.m5.large", 2, "s3://b/k", 1.0)
     report = load(localaws, target, image, tmp_path)
     assert (report.requests, report.failures) == (report.answered, 0)
-    assert report.is_valid and report.p90_ms is not None
+    assert report.p90_ms is not None
     dimensions = {"EndpointName": name, "VariantName": "AllTraffic"}
     everything = report.requests + report.warm_up_requests
     seen = wait_until(
