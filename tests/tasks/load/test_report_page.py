@@ -16,6 +16,7 @@ from tasks.run.records import EndpointRef
 from tasks.run.settings import Settings
 from tests.hostile import CORPUS, harmful_in
 from tests.loadtest.conftest import InvokeServer
+from tests.tasks.load.void_runs import even_if_void
 
 CHROMIUM = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -27,15 +28,18 @@ ARN = f"arn:aws:sagemaker:us-east-1:123456789012:endpoint/{NAME}"
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium: `make apt` installs it")
 def test_the_page_shows_the_target_and_every_request(server: InvokeServer, image: Path, tmp_path: Path) -> None:
-    report = run_load_test(
-        Settings.load(endpoint_url=server.url, region="us-east-1"),
+    report = even_if_void(
         tmp_path / "run",
-        target=EndpointRef(NAME, ARN, "config", "model", "AllTraffic", "ml.m5.large", 1, "s3://b/k", 1.0),
-        images=[image],
-        rate_per_second=200,
-        seconds=1.0,
-        options=GeneratorOptions(warm_up_seconds=0.5, drain_seconds=5, seed=4),
-        say=lambda _: None,
+        lambda: run_load_test(
+            Settings.load(endpoint_url=server.url, region="us-east-1"),
+            tmp_path / "run",
+            target=EndpointRef(NAME, ARN, "config", "model", "AllTraffic", "ml.m5.large", 1, "s3://b/k", 1.0),
+            images=[image],
+            rate_per_second=200,
+            seconds=1.0,
+            options=GeneratorOptions(warm_up_seconds=0.5, drain_seconds=5, seed=4),
+            say=lambda _: None,
+        ),
     )
     page = rendered(Path(report.files["html"]), tmp_path / "profile")
     cells = re.sub(r"<[^>]+>", "|", page)

@@ -3,41 +3,30 @@
 import io
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tasks.load.generator import GeneratorOptions, run_load_test
 from tasks.load.photos import fetch_test_images
 from tasks.run.aws import Aws
-from tasks.run.errors import Inconclusive, StageFailed
-from tasks.run.record_store import load_record
+from tasks.run.errors import StageFailed
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, LoadReport
 from tasks.run.settings import Settings
 from tests.conftest import RunningLocalAws
 from tests.localaws.functions.functions_kit import Functions
 from tests.localaws.sagemaker.endpoints.endpoint_models import Workbench
 from tests.polling import wait_until
+from tests.tasks.load.void_runs import even_if_void
 
 OPTIONS = GeneratorOptions(warm_up_seconds=0.5, drain_seconds=20)
 ANSWERING = "def handler(event, context):\n    return {'statusCode': 200, 'body': str(len(event['image']))}\n"
 
 
 def load(localaws: RunningLocalAws, target: EndpointRef | FunctionRef, image: Path, run_dir: Path) -> LoadReport:
-    """Return the report of a run; it may be void on a busy machine, and its counts have to be right all the same."""
-    try:
-        return run_load_test(
-            Settings.load(endpoint_url=localaws.url, region="us-east-1"),
-            run_dir,
-            target=target,
-            images=[image],
-            rate_per_second=60,
-            seconds=2,
-            options=OPTIONS,
-        )
-    except Inconclusive:
-        kept = load_record(run_dir, LoadReport)
-        assert kept is not None and not kept.is_valid
-        return kept
+    settings = Settings.load(endpoint_url=localaws.url, region="us-east-1")
+    sent: dict[str, Any] = {"images": [image], "rate_per_second": 60, "seconds": 2, "options": OPTIONS}
+    return even_if_void(run_dir, lambda: run_load_test(settings, run_dir, target=target, **sent))
 
 
 def test_an_endpoints_own_count_in_cloudwatch_equals_the_load_tests(
