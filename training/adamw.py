@@ -1,7 +1,6 @@
 """AdamW by torch's own function, without `torch.optim.AdamW`.
 
-The class imports torch.compile when it is made, which took 1.5 of the 9 CPU seconds of a small training (2 × EPYC,
-torch 2.13); the function does not.
+The class imports torch.compile when it is made, which took 1.5 s of CPU (2 × EPYC, torch 2.13); the function does not.
 """
 
 from collections.abc import Iterable
@@ -62,6 +61,7 @@ class AdamW:
 
         Raises:
             KeyError: a tensor is missing.
+            RuntimeError: a tensor has another shape.
         """
         for name, tensor in self.state.items():
             tensor.copy_(state[name])

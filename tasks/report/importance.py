@@ -37,7 +37,10 @@ class Importance:
 
 @dataclass(frozen=True, kw_only=True)
 class Importances:
-    """The shares, the greatest first, from so many trials in their first `epochs`; `why_none` is "" unless none."""
+    """The shares, the greatest first, from so many trials, by their lowest loss in the first `epochs`.
+
+    `why_none` says why there are no shares; it is "" where there are.
+    """
 
     trials: Count
     epochs: Count = 0

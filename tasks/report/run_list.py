@@ -24,8 +24,8 @@ class ListedRun:
     """The figures of one run; what it has no record of is None.
 
     `date` is when a record of it changed last, in UTC. `low` and `high` are the ends of the accuracy's interval of
-    95 %, `seconds` and `cost_usd` those of its training, `p95_ms` that of its load test through the function, and
-    `verdicts` counts those on the scaling plan. `notes` says what cannot be read.
+    95 %, `seconds` and `cost_usd` those of its training, `p95_ms` that of its load test, and `verdicts` counts those
+    on the scaling plan. `notes` says what cannot be read.
     """
 
     run_id: str
@@ -67,9 +67,14 @@ def list_runs(folders: Sequence[Path], order: Order) -> list[ListedRun]:
 
 
 def _rank(run: ListedRun, order: Order) -> tuple[float, str]:
-    if order == "date":
-        return -datetime.fromisoformat(run.date).timestamp(), run.run_id
-    value = {"cost": run.cost_usd, "p95": run.p95_ms}.get(order, getattr(run, order, None))
+    value = {
+        "date": datetime.fromisoformat(run.date).timestamp(),
+        "accuracy": run.accuracy,
+        "low": run.low,
+        "seconds": run.seconds,
+        "cost": run.cost_usd,
+        "p95": run.p95_ms,
+    }[order]
     if value is None or not math.isfinite(value):
         return math.inf, run.run_id
     return -value if order in _LARGEST_FIRST else value, run.run_id
@@ -125,11 +130,8 @@ def _verdicts(summary: RunSummary) -> dict[str, int] | None:
 
 def _changed(folder: Path) -> datetime:
     """Return when a record of a run changed last, or its folder where it has none."""
-    times = []
-    for path in (folder, *folder.glob("*.json")):
-        with suppress(OSError):
-            times.append(path.lstat().st_mtime)
-    return datetime.fromtimestamp(max(times[1:] or times or [0.0]), UTC).replace(microsecond=0)
+    times = [path.lstat().st_mtime for path in folder.glob("*.json")] or [folder.lstat().st_mtime]
+    return datetime.fromtimestamp(max(times), UTC).replace(microsecond=0)
 
 
 def _number(value: float | None, form: str) -> str:

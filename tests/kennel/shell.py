@@ -7,7 +7,8 @@ import resource
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,3 +113,13 @@ class Terminal:
             except psutil.Error:
                 continue
         return found
+
+
+@contextmanager
+def terminal_with_servers(folder: Path) -> Iterator[Terminal]:
+    """Yield a terminal whose servers run; at the end all is taken down, and no process may be left."""
+    terminal = Terminal(folder / "home", folder / "runs")
+    assert terminal.kennel("up").code == 0
+    yield terminal
+    terminal.kennel("down", "--yes")
+    assert terminal.processes() == []

@@ -14,7 +14,7 @@ from typing import IO
 import pytest
 
 from kennel.servers import localaws
-from tests.kennel.shell import Terminal
+from tests.kennel.shell import Terminal, terminal_with_servers
 from tests.kennel.signalled import started
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -49,11 +49,8 @@ class Lines:
 
 @pytest.fixture
 def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    terminal = Terminal(tmp_path / "home", tmp_path / "runs")
-    assert terminal.kennel("up").code == 0
-    yield terminal
-    terminal.kennel("down", "--yes")
-    assert terminal.processes() == []
+    with terminal_with_servers(tmp_path) as terminal:
+        yield terminal
 
 
 def test_a_stopped_aws_is_told_while_a_flow_runs_and_the_flow_goes_on_when_it_does(

@@ -13,18 +13,15 @@ import psutil
 import pytest
 
 from kennel.servers import localaws, localaws_record, prefect, processes
-from tests.kennel.shell import Terminal
+from tests.kennel.shell import Terminal, terminal_with_servers
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture
 def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    terminal = Terminal(tmp_path / "home", tmp_path / "runs")
-    assert terminal.kennel("up").code == 0
-    yield terminal
-    terminal.kennel("down", "--yes")
-    assert terminal.processes() == []
+    with terminal_with_servers(tmp_path) as terminal:
+        yield terminal
 
 
 def pids(home: Path) -> list[int]:
