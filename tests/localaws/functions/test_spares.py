@@ -27,7 +27,8 @@ while time.process_time() < {seconds}:
     pass
 def handler(event, context):
     time.sleep(event.get("seconds", 0))
-    return {{"pid": PID, "kind": os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"]}}
+    used_ms = time.process_time() * 1000
+    return {{"pid": PID, "kind": os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"], "used_ms": used_ms}}
 """.replace("PID", outer_pid.WHO)
 pytestmark = pytest.mark.skipif(not can_come_back(), reason="no spares without CAP_SYS_NICE or RLIMIT_NICE")
 CALLING = """
@@ -45,6 +46,7 @@ CALLS_LATE = CALLING + "def handler(event, context):\n    return call()\n"
 STS = {"service": "sts", "path": "/", "body": b"Action=GetCallerIdentity&Version=2011-06-15"}
 ENDPOINT = {"service": "sagemaker", "path": "/endpoints/e/invocations", "body": b"{}"}
 BURN_SECONDS = 0.1
+SANDBOX_MS = 100.0  # the most that starting a sandbox may use
 READY_SECONDS = 150.0  # at idle priority, an init waits for all that the machine does besides
 DIES = "import os, threading\nthreading.Timer(0.3, os._exit, [1]).start()\ndef handler(event, context):\n    return 1\n"
 
@@ -137,8 +139,9 @@ def test_a_burst_takes_spares_and_reports_their_own_init(bench: Bench) -> None:
     assert {answer.payload["pid"] for answer in answers} <= before, "an environment was started on demand"
     assert len({answer.payload["pid"] for answer in answers}) == 8 and len(cold) >= 7
     assert bench.counts(name)["taken"] == len(cold) and bench.counts(name)["cold"] == 1
-    inits = [answer.init_ms for answer in cold if answer.init_ms]
-    assert inits == pytest.approx([BURN_SECONDS * 1000] * len(inits), abs=100), "it burns until it has used so much"
+    for answer in cold:  # what a slow processor adds counts in both; the sandbox around the process counts in REPORT
+        most_ms = answer.payload["used_ms"] + SANDBOX_MS
+        assert BURN_SECONDS * 1000 <= (answer.init_ms or 0.0) <= most_ms, "it reports what the init used, not its wait"
     assert all(answer.client_ms >= (answer.init_ms or 0.0) + 300 for answer in cold), "the init was not waited for"
     assert all("INIT_START" in answer.log and answer.payload["kind"] == "on-demand" for answer in cold)
     wait_until(lambda: bench.counts(name)["ready"] > 0, "another spare", seconds=READY_SECONDS)
