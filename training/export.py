@@ -24,6 +24,7 @@ from training.engines import one_thread, traced_graph
 from training.failures import TrainingFailure
 from training.graphs import checksum_of, has_bf16, import_openvino, sha256_of
 from training.model import Classifier, Served
+from training.predictions import Predictions
 from training.preprocess import Pixels
 
 # the largest accepted difference of a probability from torch fp32
@@ -33,9 +34,12 @@ _SERVING_PACKAGES = ("numpy", "openvino", "pillow", "simplejpeg")
 _PACKAGES = ("torch", "torchvision", "openvino", "numpy", "pillow", "simplejpeg", "safetensors")
 
 
-def save_model(classifier: Classifier, meta: Mapping[str, Any], *, images: Pixels, target: Path) -> dict[str, float]:
+def save_model(
+    classifier: Classifier, meta: Mapping[str, Any], predictions: Predictions | None, *, images: Pixels, target: Path
+) -> dict[str, float]:
     """Write model.safetensors, meta.json, graph.xml/.bin and code/ to `target`; return the graph's errors by precision.
 
+    `predictions`, of the test split, are written beside them; nothing that serves reads them.
     `images`, (N, H, W, 3) uint8, are the ones on which the graph is compared with torch.
 
     Raises:
@@ -50,7 +54,8 @@ def save_model(classifier: Classifier, meta: Mapping[str, Any], *, images: Pixel
         )
         errors = _save_graph(classifier, images, staging)
         _save_code(staging / "code")
-        _save_meta(meta, errors, staging)
+        tested = {} if predictions is None else {"predictions": sha256_of(predictions.save(staging))}
+        _save_meta({**meta, **tested}, errors, staging)
         for path in staging.iterdir():
             _replace(path, target / path.name)
     return errors

@@ -75,18 +75,16 @@ class ImageTask:
 
     def sample_losses(self, samples: Sequence[Sample]) -> tuple[float, ...]:
         """Return the loss of each of this rank's pictures, in its evaluation view."""
-        losses = [
-            cross_entropy(logits.double(), labels, reduction="none")
-            for logits, labels in self._evaluation_logits(samples)
-        ]
+        losses = [cross_entropy(logits.double(), labels, reduction="none") for logits, labels in self.logits(samples)]
         return tuple(torch.cat(losses).tolist()) if losses else ()
 
     def evaluate(self, samples: Sequence[Sample]) -> Metrics:
         """Return the metrics over the pictures of all ranks, each in its evaluation view."""
-        return measure(self._evaluation_logits(samples), self._world)
+        return measure(self.logits(samples), self._world)
 
     @torch.no_grad()
-    def _evaluation_logits(self, samples: Sequence[Sample]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def logits(self, samples: Sequence[Sample]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield logits (n, classes) and labels (n,) of some of this rank's pictures after others, on the CPU."""
         self._classifier.eval()
         for start in range(0, len(samples), _EVALUATION_ROWS):
             chosen = samples[start : start + _EVALUATION_ROWS]

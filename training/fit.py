@@ -51,28 +51,41 @@ class Schedule:
 
 
 @dataclass(frozen=True)
+class Epoch:
+    """A point of the learning curve: the mean loss over the rows of an epoch, and validation after it."""
+
+    train_loss: float
+    validation: Metrics
+
+
+@dataclass(frozen=True)
 class FitResult:
-    """The validation metrics of the restored weights, the epoch they come from, and the validation loss of each."""
+    """The validation metrics of the restored weights, the epoch they come from, and the learning curve."""
 
     validation: Metrics
     best_epoch: int
-    losses: tuple[float, ...]
+    curve: tuple[Epoch, ...]
+
+    @property
+    def losses(self) -> tuple[float, ...]:
+        """The validation loss after each epoch."""
+        return tuple(epoch.validation.loss for epoch in self.curve)
 
     @property
     def epochs(self) -> int:
         """The number of epochs run."""
-        return len(self.losses)
+        return len(self.curve)
 
 
 @dataclass
 class _Progress:
-    losses: tuple[float, ...] = ()
+    curve: tuple[Epoch, ...] = ()
     best_epoch: int = 0
     best: Metrics | None = None
 
     @property
     def epoch(self) -> int:
-        return len(self.losses)
+        return len(self.curve)
 
 
 class Fit:
@@ -133,7 +146,7 @@ class Fit:
             self._save_checkpoint(is_interrupted=is_interrupted)
         self._model.load_state_dict(self._best_state)
         assert self._at.best is not None  # at least one epoch ran, or a baseline was given
-        return FitResult(self._at.best, self._at.best_epoch, self._at.losses)
+        return FitResult(self._at.best, self._at.best_epoch, self._at.curve)
 
     # --- one epoch ----------------------------------------------------------------------------------------------------
 
@@ -170,7 +183,7 @@ class Fit:
                 raise TrainingFailure(f"the {name} loss {reason} at epoch {epoch} ({loss:g}): lower the learning rate")
 
     def _finish_epoch(self, epoch: int, train_loss: float, validation: Metrics) -> None:
-        self._at.losses = (*self._at.losses, validation.loss)
+        self._at.curve = (*self._at.curve, Epoch(train_loss, validation))
         if self._at.best is None or validation.loss < self._at.best.loss:
             self._at.best, self._at.best_epoch = validation, epoch
             self._best_state = copied(self._model)
@@ -218,7 +231,8 @@ class Fit:
         self._optimizer.restore(_with_prefix("optimizer.", saved.tensors))
         facts = saved.facts
         best = facts["best"] and Metrics(**facts["best"])
-        self._at = _Progress(tuple(facts["losses"]), facts["best_epoch"], best)
+        curve = (Epoch(epoch["train_loss"], Metrics(**epoch["validation"])) for epoch in facts["curve"])
+        self._at = _Progress(tuple(curve), facts["best_epoch"], best)
 
 
 def copied(model: nn.Module) -> Tensors:

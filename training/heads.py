@@ -89,17 +89,23 @@ class HeadTask:
 
     def evaluator(self, split: Embeddings) -> Callable[[], Metrics]:
         """Return a function that measures the head on a split's evaluation views, on rank 0 for all ranks."""
+        rows, labels = self._evaluated(split)
+        return lambda: measure(self._logits(rows, labels), self.world)
+
+    def logits(self, split: Embeddings) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield logits (n, classes) and labels (n,) of some of a split's pictures after others, on rank 0 of all."""
+        return self._logits(*self._evaluated(split))
+
+    def _evaluated(self, split: Embeddings) -> tuple[torch.Tensor, torch.Tensor]:
         count = len(split.labels) if self.world.is_first else 0
-        rows, labels = self.data.alike(split.features[:count, 0]), split.labels[:count]
+        return self.data.alike(split.features[:count, 0]), split.labels[:count]
 
-        @torch.no_grad()
-        def logits() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-            self.head.eval()
-            for start in range(0, len(labels), _EVALUATION_ROWS):
-                chosen = slice(start, start + _EVALUATION_ROWS)
-                yield self.head(rows[chosen]).cpu(), labels[chosen]
-
-        return lambda: measure(logits(), self.world)
+    @torch.no_grad()
+    def _logits(self, rows: torch.Tensor, labels: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        self.head.eval()
+        for start in range(0, len(labels), _EVALUATION_ROWS):
+            chosen = slice(start, start + _EVALUATION_ROWS)
+            yield self.head(rows[chosen]).cpu(), labels[chosen]
 
     @torch.no_grad()
     def sample_losses(self, split: Embeddings) -> tuple[float, ...]:

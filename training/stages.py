@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,17 @@ from training.engines import TOLERANCE, Choice
 from training.export import git_commit, save_model, serving_precision, versions
 from training.failures import TrainingFailure
 from training.finetune import ImageTask, network_optimizer
-from training.fit import Fit, FitResult, Metrics
+from training.fit import Fit, FitResult, Metrics, measure
+from training.heads import HeadTask
 from training.job import Job, print_line
 from training.model import Backbone, Classifier, build_backbone
+from training.predictions import LogitsAndLabels, Predictions
 from training.preprocess import Pixels
 from training.shards import Manifest, Sample, assign_shards, read_shard, shard_files_in
 from training.weights import load_weights, stated_preprocessing
 
 META_FORMAT = 1
-_CHECKPOINT_FORMAT = 2
+_CHECKPOINT_FORMAT = 3
 _REFERENCE_IMAGES = 4
 
 
@@ -192,28 +194,45 @@ def finetune(job: Job, classifier: Classifier, images: ImageTask, pictures: Pict
     return images.fit(fit, pictures.training, pictures.validation)
 
 
+@dataclass(frozen=True)
+class Tested:
+    """What the test split showed: the metrics, and what they were counted from."""
+
+    metrics: Metrics
+    predictions: Predictions
+
+
 def measure_test_split(
-    job: Job, splits: SplitEmbedder, plan: Plan, images: ImageTask | None, evaluate: Callable[[Embeddings], Metrics]
-) -> Metrics | None:
+    job: Job, splits: SplitEmbedder, plan: Plan, images: ImageTask | None, head: HeadTask
+) -> Tested | None:
     """Measure the head or the fine-tuned network on the test split; return None when the dataset has none.
 
     Raises:
         TrainingFailure, Interrupted: any rank failed or was interrupted.
     """
-    shards, folder = job.manifest.splits.get("test", ()), job.config.folders.test
-    if not shards:
+    if not job.manifest.splits.get("test", ()):
         job.say("WARNING: the dataset has no test images, so the model is not measured on unseen data")
         return None
-    if images is not None:
-        metrics = images.evaluate(job.world.run_on_every_rank(lambda: _own_samples(job, "test", folder)))
-    else:
-        metrics = evaluate(splits.embed("test", shards, folder, plan))
+    index, found = _test_logits(job, splits, plan, images, head)
+    metrics = measure(found, job.world)
     if job.world.is_first:
         print(
             f"test_accuracy={metrics.accuracy:.4f} test_loss={metrics.loss:.6f} test_images={metrics.images}",
             flush=True,
         )
-    return metrics
+    return Tested(metrics, Predictions.of(index, found, len(job.manifest.classes), job.world))
+
+
+def _test_logits(
+    job: Job, splits: SplitEmbedder, plan: Plan, images: ImageTask | None, head: HeadTask
+) -> tuple[torch.Tensor, list[LogitsAndLabels]]:
+    """Return this rank's part of the test split: the indices of its pictures, (n,), and their logits and labels."""
+    folder = job.config.folders.test
+    if images is not None:
+        samples = job.world.run_on_every_rank(lambda: _own_samples(job, "test", folder))
+        return torch.tensor([sample.index for sample in samples], dtype=torch.int64), list(images.logits(samples))
+    split = splits.embed("test", job.manifest.splits["test"], folder, plan)
+    return (split.index if job.world.is_first else split.index[:0]), list(head.logits(split))
 
 
 def save(
@@ -222,20 +241,23 @@ def save(
     backbone: Backbone,
     weights: str,
     choice: Choice,
-    fitted: FitResult,
-    test: Metrics | None,
+    fits: Mapping[str, FitResult],
+    test: Tested | None,
     search: Mapping[str, Any] | None,
     images: Pixels,
 ) -> None:
     """Write the model on rank 0; the serving graph is compared with torch on `images`, (N, crop, crop, 3) uint8.
+
+    `fits` are those that led to it, by stage; the weights are those of the last one.
 
     Raises:
         TrainingFailure: as `save_model`.
     """
     if not job.world.is_first:
         return
+    fitted = list(fits.values())[-1]
     metrics: dict[str, float] = {f"validation_{name}": value for name, value in asdict(fitted.validation).items()}
-    metrics |= {f"test_{name}": value for name, value in asdict(test).items()} if test else {}
+    metrics |= {f"test_{name}": value for name, value in asdict(test.metrics).items()} if test else {}
     meta: dict[str, Any] = {
         "format": META_FORMAT,
         "backbone": backbone.name,
@@ -250,13 +272,15 @@ def save(
         "git_commit": git_commit(os.environ),
         "versions": versions(),
         "metrics": {**metrics, "best_epoch": fitted.best_epoch, "epochs": fitted.epochs},
+        "curves": {stage: [asdict(epoch) for epoch in made.curve] for stage, made in fits.items()},
         "engine": {"name": choice.engine.name, "error": choice.error, "tolerance": TOLERANCE, "images": choice.images},
         "search": search,
         "ranks": job.world.size,
         "device": job.world.device.type,
         "seconds": job.seconds,
     }
-    errors = save_model(classifier, meta, images=images, target=job.config.folders.model)
+    predictions = None if test is None else test.predictions
+    errors = save_model(classifier, meta, predictions, images=images, target=job.config.folders.model)
     compared = " ".join(f"{precision}={error:.2g}" for precision, error in errors.items())
     if serving_precision(errors) == "f32" and "bf16" in errors:
         job.say(f"WARNING: the graph will be served in f32, because bf16 changes a probability by {errors['bf16']:.2g}")

@@ -51,6 +51,7 @@ def train(job: Job) -> None:
     classifier = Classifier(made.embedder, task.folded())
 
     images: ImageTask | None = None
+    fits = {"head": fitted}
     if is_finetuned:
         with job.phase("finetune"):
             classifier.to(world.device).requires_grad_(True)
@@ -59,17 +60,15 @@ def train(job: Job) -> None:
                 networks = NetworkTrials(classifier, backbone.preprocessing, job, pictures)
                 search = choose_hyperparameters(Search.of(job, FINETUNE_SPACE, networks, repr(plan)))
             images = ImageTask(classifier, backbone.preprocessing, job.config.hyperparameters, world, job.threads)
-            fitted = finetune(job, classifier, images, pictures, plan)
+            fits["finetune"] = finetune(job, classifier, images, pictures, plan)
 
     # The test split is used here only, so that it stays unseen data.
     with job.phase("test"):
-        test = measure_test_split(
-            job, made.splits, made.evaluation_plan, images, lambda embeddings: task.evaluator(embeddings)()
-        )
+        test = measure_test_split(job, made.splits, made.evaluation_plan, images, task)
 
     with job.phase("save"):
         world.run_on_every_rank(
-            lambda: save(job, classifier, backbone, made.weights, made.choice, fitted, test, search, made.reference)
+            lambda: save(job, classifier, backbone, made.weights, made.choice, fits, test, search, made.reference)
         )
 
 

@@ -43,7 +43,7 @@ def test_a_job_leaves_weights_meta_graph_and_serving_code_and_nothing_else(train
     files = {str(path.relative_to(trained.folder)) for path in trained.folder.rglob("*") if path.is_file()}
 
     code = {f"code/{name}" for name in ("inference.py", "preprocess.py", "graphs.py", "requirements.txt")}
-    assert files == {"model.safetensors", "meta.json", "graph.xml", "graph.bin"} | code
+    assert files == {"model.safetensors", "meta.json", "graph.xml", "graph.bin", "predictions.safetensors"} | code
     assert list(trained.folder.parent.iterdir()) == [trained.folder]
 
 
@@ -70,6 +70,27 @@ def test_metrics_are_means_with_the_number_of_images(trained: Trained) -> None:
     assert metrics["test_accuracy"] * 9 == pytest.approx(round(metrics["test_accuracy"] * 9), abs=1e-9)
     assert metrics["test_accuracy"] >= 8 / 9  # the classes are three plain colours
     assert metrics["best_epoch"] <= metrics["epochs"] == SMALL.epochs
+
+
+def test_the_predictions_of_the_test_split_give_its_metrics(trained: Trained) -> None:
+    found, metrics = load_file(trained.folder / "predictions.safetensors"), trained.meta["metrics"]
+
+    assert found["index"].tolist() == list(range(9))
+    assert torch.bincount(found["labels"]).tolist() == [3, 3, 3]
+    assert (found["predicted"] == found["labels"]).double().mean().item() == metrics["test_accuracy"]
+    assert found["scores"].sum(1).tolist() == pytest.approx([1.0] * 9, abs=1e-6)
+    right = found["scores"].double()[torch.arange(9), found["labels"]]
+    assert -right.log().mean().item() == pytest.approx(metrics["test_loss"], rel=1e-4)
+    assert trained.meta["predictions"] == sha256_of(trained.folder / "predictions.safetensors")
+
+
+def test_the_learning_curve_has_a_point_for_each_epoch(trained: Trained) -> None:
+    metrics, curve = trained.meta["metrics"], trained.meta["curves"]["head"]
+
+    assert len(curve) == metrics["epochs"] and all(epoch["train_loss"] > 0 for epoch in curve)
+    best = curve[metrics["best_epoch"] - 1]["validation"]
+    assert best == {name: metrics[f"validation_{name}"] for name in ("loss", "accuracy", "images")}
+    assert min(epoch["validation"]["loss"] for epoch in curve) == best["loss"]
 
 
 def test_the_frozen_backbone_is_saved_unchanged(trained: Trained, weights: Path) -> None:
@@ -111,6 +132,9 @@ def test_two_hosts_with_disjoint_shards_train_the_head_of_one_host(
     assert "epoch=1 " in logs[0]
     assert "epoch=" not in logs[1]
     assert_same_heads(trained.folder, tmp_path / "model", tolerance=1e-5)
+    one, two = (load_file(path / "predictions.safetensors") for path in (trained.folder, tmp_path / "model"))
+    assert all(torch.equal(one[name], two[name]) for name in ("index", "labels", "predicted"))
+    assert (one["scores"] - two["scores"]).abs().max() <= 1e-5
 
 
 def test_a_spot_interruption_is_resumed_to_the_same_head(dataset: Dataset, weights: Path, tmp_path: Path) -> None:
@@ -192,6 +216,9 @@ def test_fine_tuning_runs_on_a_cpu_and_is_kept_only_if_validation_improves(
 
     assert meta["metrics"]["test_images"] == 9
     assert meta["metrics"]["epochs"] == 1
+    assert {stage: len(curve) for stage, curve in meta["curves"].items()} == {"head": 1, "finetune": 1}
+    found = load_file(tmp_path / "model" / "predictions.safetensors")
+    assert (found["predicted"] == found["labels"]).double().mean().item() == meta["metrics"]["test_accuracy"]
     assert meta["graph"]["error_against_torch"]["f32"] <= 1e-4
     saved, given = load_file(tmp_path / "model" / "model.safetensors"), load_file(weights / "backbone.safetensors")
     has_moved = not torch.equal(saved["embedder.backbone._conv_stem.weight"], given["_conv_stem.weight"])
