@@ -5,6 +5,7 @@ prefect deployment run 'train_ec2/train_ec2' -p run_id=dogs-1a2b3c4d -p training
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from prefect import Flow, State, flow
@@ -12,12 +13,14 @@ from prefect.client.schemas.objects import FlowRun
 
 from flows.harmless import harmless_errors
 from flows.step import step
-from flows.train_sagemaker import look_at_network, stage_weights
+from flows.train_sagemaker import evaluate, look_at_network, stage_weights
 from tasks.ec2 import job as ec2_job
 from tasks.ec2.guard import guarded
 from tasks.ec2.prices import candidate_types, choose_instances
 from tasks.ec2.run import InstanceOptions, adopt_or_train
 from tasks.ec2.terminate import end_instances
+from tasks.evaluation.record import EC2
+from tasks.model.archive import archive_here
 from tasks.model.backbones import require_backbone
 from tasks.model.search import require_search_space
 from tasks.report import parity as comparison
@@ -83,6 +86,7 @@ async def train_ec2(
             model = await train(run, job, options)
         run.keep(model)
         await publish_record(STAGE, run_id, model)
+        await evaluate(run, EC2, model, archive_here(Path(model.archive), model.model_sha256))
         parity = await compare_with_sagemaker(run, model)
         if parity is not None:
             await publish_record(comparison.STAGE, run_id, parity)

@@ -14,6 +14,8 @@ from flows.step import step
 from tasks.account.container_images import require_images
 from tasks.account.encryption import require_key
 from tasks.account.network import require_network
+from tasks.evaluation.evaluate import evaluate_model
+from tasks.evaluation.record import SAGEMAKER
 from tasks.model import weights
 from tasks.model.backbones import require_backbone
 from tasks.model.search import require_search
@@ -25,6 +27,7 @@ from tasks.run.naming import RunId
 from tasks.run.options import Network, TrainingOptions
 from tasks.run.records import TrainedModel
 from tasks.sagemaker import training as sagemaker
+from tasks.sagemaker.download import MODEL_FILE
 from tasks.sagemaker.tuning import search_on_sagemaker
 from tasks.teardown.rebuild import working_on
 
@@ -38,6 +41,7 @@ plan_training = step("plan training")(sagemaker.plan_training)
 search = step("search by SageMaker")(search_on_sagemaker)
 run_training = step("training job")(sagemaker.train_on_sagemaker)
 study = step("study the search")(study_search)
+evaluate = step("evaluate")(evaluate_model)
 
 
 @flow(name=STAGE)
@@ -75,6 +79,7 @@ async def train_sagemaker(
             model = replace(model, search=searched.search, search_billable_seconds=searched.billable_seconds)
         run.keep(model)
         await publish_record(STAGE, run_id, model)
+        await evaluate(run, SAGEMAKER, model, run.folder / MODEL_FILE)
         if model.search is not None:
             told = search_markdown(model, await study(run, model, model.search))
             await publish_markdown(SEARCH, run_id, "\n".join(told), folder=run.folder)

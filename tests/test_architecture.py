@@ -55,7 +55,8 @@ TASKS_ROOMS: dict[str, set[str]] = {
     },
     "audit": {"run", "account"},
     "doctor": {"run", "account", "ec2"},
-    "report": {"run", "account", "audit", "data", "load", "sagemaker", "serving", "verdicts"},
+    "evaluation": {"run", "account", "model"},
+    "report": {"run", "account", "audit", "data", "evaluation", "load", "sagemaker", "serving", "verdicts"},
 }
 """What each folder of tasks/ may import of the others; docs/architecture.md shows the same table."""
 

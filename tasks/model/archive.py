@@ -14,7 +14,7 @@ from typing import Any
 
 from tasks.run.errors import StageFailed
 from tasks.run.records import DatasetRef
-from tasks.run.sealed import unseal
+from tasks.run.sealed import sha256_of, unseal
 
 METRIC_NAMES = (
     "train_loss",
@@ -32,6 +32,11 @@ METRIC_TOLERANCE = 5e-4
 """The allowed difference: SageMaker parses metrics from log lines, which are rounded."""
 
 
+def archive_here(path: Path, sha256: str) -> Path | None:
+    """Return the path of a model's archive, or None when it is not on this machine or another model has its place."""
+    return path if path.is_file() and sha256_of(path) == sha256 else None
+
+
 def read_meta(archive: Path, label: str) -> dict[str, Any]:
     """Return the meta.json of a local model.tar.gz; `label` names the archive in errors.
 
@@ -44,14 +49,14 @@ def read_meta(archive: Path, label: str) -> dict[str, Any]:
         raise _unreadable(label, "meta.json", error) from error
 
 
-def read_member(archive: Path, name: str, label: str) -> bytes:
-    """Return a small regular file of a local model.tar.gz; `label` names the archive in errors.
+def read_member(archive: Path, name: str, label: str, *, most_bytes: int = MAX_META_BYTES) -> bytes:
+    """Return a regular file of a local model.tar.gz, of at most so many bytes; `label` names the archive in errors.
 
     Raises:
         StageFailed: the archive has no such file, or is damaged or hostile.
     """
     try:
-        return _member(archive, name)
+        return _member(archive, name, most_bytes)
     except (tarfile.TarError, OSError, EOFError, ValueError, TypeError) as error:
         raise _unreadable(label, name, error) from error
 
@@ -61,13 +66,13 @@ def _unreadable(label: str, name: str, error: Exception) -> StageFailed:
     return StageFailed("trained model", f"{label} has no readable {name}", why, "kennel logs")
 
 
-def _member(archive: Path, name: str) -> bytes:
+def _member(archive: Path, name: str, most_bytes: int) -> bytes:
     passed = 0
     with tarfile.open(archive, "r:gz") as tar:
         for member in tar:
             if member.name.removeprefix("./") == name:
-                if not member.isreg() or member.size > MAX_META_BYTES:
-                    raise ValueError(f"{name} is not a regular file of at most {MAX_META_BYTES} bytes")
+                if not member.isreg() or member.size > most_bytes:
+                    raise ValueError(f"{name} is not a regular file of at most {most_bytes} bytes")
                 file = tar.extractfile(member)
                 assert file is not None  # it is a regular file
                 return file.read()

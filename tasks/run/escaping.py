@@ -86,3 +86,16 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[s
     """Return the lines of a table; its cells are Markdown, made by the functions above where the text is of others."""
     lines = [f"| {' | '.join(cells)} |" for cells in (head, *rows)]
     return [lines[0], f"|{'---|' * len(head)}", *lines[1:]]
+
+
+def csv_text(text: str) -> str:
+    """Return text for a cell of a CSV file that no spreadsheet takes for a formula.
+
+    Text that begins as a formula gets an apostrophe before it, as OWASP advises ("CSV Injection"). Quotes, commas and
+    line breaks are the CSV writer's business.
+    """
+    shown = valid_text(text)
+    return f"'{shown}" if shown.lstrip().startswith(_FORMULA) or shown.startswith(("\t", "\r", "\n")) else shown
+
+
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")

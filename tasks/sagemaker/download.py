@@ -27,6 +27,8 @@ from tasks.sagemaker.result import read_result, reported_metrics, wait_for_metri
 
 FOLDER = Path("TrainedModels") / "sagemaker"
 MODEL, LOG = "model.tar.gz", "training.log"
+MODEL_FILE = FOLDER / MODEL
+"""Of a run's folder."""
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,9 @@ NAMES = {
     "flows.stage_data": {"locate", "find_unchanged", "adopt", "judge_and_upload"},
     "flows.teardown": {"plan_removals", "keep_copies", "remove", "remove expired"},
     "flows.tune": {"fetch weights", "look at the account"},
-    "flows.train_ec2": {"network", "weights", "plan EC2 training", "EC2 training", "compare"},
+    "flows.train_ec2": {"network", "weights", "plan EC2 training", "EC2 training", "evaluate", "compare"},
     "flows.train_sagemaker": {
+        "evaluate",
         "key",
         "network",
         "weights",

@@ -13,7 +13,7 @@ from tasks.run.errors import SettingsRefused
 from tasks.run.settings import Settings
 from tests.conftest import RunningLocalAws
 from tests.tasks.data.datasets import good_files, write_zip
-from tests.tasks.data.test_staging import Workplace
+from tests.tasks.data.workplace import Workplace
 
 
 @pytest.fixture
