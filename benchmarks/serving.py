@@ -190,7 +190,7 @@ def make_model(backbone_name: str, pictures: Sequence[bytes], folder: Path) -> F
         "data_digest": "none",
     }
     saved = folder / "saved"
-    save_model(Classifier(embedder, head), meta, images=images[:4], target=saved)
+    save_model(Classifier(embedder, head), meta, None, images=images[:4], target=saved)
     archive = folder / "model.tar.gz"
     with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
         for path in sorted(saved.iterdir()):
