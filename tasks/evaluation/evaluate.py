@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,8 @@ def evaluate_model(run: Run, trained_on: str, model: TrainingResult, archive: Pa
         say("evaluation: this model's training kept no predictions, so there is none")
         return None
     predictions, content = found
-    record = _evaluation(run, trained_on, model, sha256, predictions, curves_of(meta, model.model_uri))
+    counted = _evaluation(run, trained_on, model, sha256, predictions, curves_of(meta, model.model_uri))
+    record = replace(counted, versions=_versions(meta))
     folder = run.folder / record.folder
     write_atomically(folder / FILE, content)
     write_table(predictions, dataset.classes, folder / TABLE)
@@ -109,6 +111,11 @@ def curves_of(meta: Mapping[str, Any], label: str) -> dict[str, tuple[CurvePoint
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         why = f"{type(error).__name__}: {error}"
         raise StageFailed("learning curve", f"{label} has an unreadable one", why, "kennel logs") from error
+
+
+def _versions(meta: Mapping[str, Any]) -> dict[str, str]:
+    found = meta.get("versions", {})
+    return {str(name): str(version) for name, version in found.items()} if isinstance(found, dict) else {}
 
 
 def _point(epoch: Mapping[str, Any]) -> CurvePoint:

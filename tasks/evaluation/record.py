@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tasks.run.record_store import Amount, Count, Record, Share
@@ -78,7 +78,8 @@ class Evaluation(
     `trained_on` is "sagemaker" or "ec2", `model_sha256` that of the archive. `log_loss` is the mean negative logarithm
     of the true class's probability. `calibration_error` is the expected calibration error over `reliability`, whose
     bins have equal widths (Guo et al. 2017, "On calibration of modern neural networks"). `confusions` has every pair
-    of classes that was confused, the most frequent first. `curves` has the epochs of each stage of the training.
+    of classes that was confused, the most frequent first. `curves` has the epochs of each stage of the training, and
+    `versions` those of the packages that trained it.
     """
 
     trained_on: str
@@ -94,6 +95,7 @@ class Evaluation(
     reliability: tuple[ConfidenceBin, ...]
     curves: Mapping[str, tuple[CurvePoint, ...]]
     hard: tuple[HardPhoto, ...]
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:

@@ -45,28 +45,41 @@ def write_report(summary: RunSummary) -> Path:
         DiskFailed: the report cannot be written.
     """
     path = Path(summary.report)
+    sections = [*_top(summary), *(line for lines in markdown_sections(summary).values() for line in lines)]
+    write_atomically(path, ("\n".join(sections) + "\n").encode())
+    return path
+
+
+def _top(summary: RunSummary) -> list[str]:
     rows = {name: value for name, value in summary_rows(summary).items() if name != "report"}
-    sections = [
+    return [
         f"# Run {markdown_text(summary.run_id)}",
         "",
         "Every figure comes from the JSON files in the folder of this report.",
         "",
         *markdown_table(("", ""), [(markdown_text(name), markdown_text(value)) for name, value in rows.items()]),
         "",
-        *_section("Notes", lambda: _notes_section(summary)),
-        *_section("Data", lambda: _data_section(summary.dataset)),
-        *_section("Training", lambda: _training_section(summary.model)),
-        *_section("Search for hyperparameters", lambda: search_markdown(summary.model, summary.study)),
-        *_section("Downloaded files", lambda: download_markdown(RunFolder(path.parent))),
-        *_section("Training on EC2 over SSH", lambda: _ec2_section(summary.ec2, summary.parity)),
-        *_section("Deployment", lambda: _deployment_section(summary)),
-        *_section("Load test", lambda: _load_section(summary)),
-        *_section("Scaling", lambda: [] if summary.scaling is None else [scaling_markdown(summary.scaling)]),
-        *_section("Permissions", lambda: permissions_markdown(summary.permissions)),
-        *_section("Audit", lambda: [] if summary.audit is None else [audit_markdown(summary.audit)]),
     ]
-    write_atomically(path, (relative_to_report("\n".join(sections), path.parent) + "\n").encode())
-    return path
+
+
+def markdown_sections(summary: RunSummary) -> dict[str, list[str]]:
+    """Return the lines of each section by its title, with paths relative to the run's folder."""
+    folder = Path(summary.report).parent
+    made: dict[str, Callable[[], list[str]]] = {
+        "Notes": lambda: _notes_section(summary),
+        "Data": lambda: _data_section(summary.dataset),
+        "Training": lambda: _training_section(summary.model),
+        "Search for hyperparameters": lambda: search_markdown(summary.model, summary.study),
+        "Downloaded files": lambda: download_markdown(RunFolder(folder)),
+        "Training on EC2 over SSH": lambda: _ec2_section(summary.ec2, summary.parity),
+        "Deployment": lambda: _deployment_section(summary),
+        "Load test": lambda: _load_section(summary),
+        "Scaling": lambda: [] if summary.scaling is None else [scaling_markdown(summary.scaling)],
+        "Permissions": lambda: permissions_markdown(summary.permissions),
+        "Audit": lambda: [] if summary.audit is None else [audit_markdown(summary.audit)],
+    }
+    written = {title: "\n".join(_section(title, make)) for title, make in made.items()}
+    return {title: relative_to_report(text, folder).split("\n") for title, text in written.items() if text}
 
 
 def _section(title: str, write: Callable[[], list[str]]) -> list[str]:

@@ -1,0 +1,86 @@
+"""Says in sentences what a run achieved and what it did not, and which number of its plan is the weakest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tasks.report.summary import RunSummary, accuracy_text
+from tasks.scaling.choice import format_amount
+from tasks.verdicts.verdicts import Verdict, failed, inconclusive, verdict_counts
+
+
+@dataclass(frozen=True)
+class Headline:
+    """Sentences: what was achieved, what was not or failed, and what could not be judged."""
+
+    achieved: tuple[str, ...]
+    missed: tuple[str, ...]
+    unjudged: tuple[str, ...]
+
+
+def headline(summary: RunSummary) -> Headline:
+    """Return what a run's records say of it."""
+    return Headline(tuple(_achieved(summary)), tuple(_missed(summary)), tuple(_unjudged(summary)))
+
+
+def _achieved(summary: RunSummary) -> list[str]:
+    model, endpoint, smoke, scaling = summary.model, summary.endpoint, summary.smoke, summary.scaling
+    found = []
+    if model is not None:
+        found.append(f"The model's test accuracy is {accuracy_text(model.test_accuracy, model.test_images)}.")
+    if endpoint is not None and smoke is not None:
+        where = f"{endpoint.instance_count} × {endpoint.instance_type}"
+        found.append(f"The endpoint on {where} answers through its function: a photo took {smoke.latency_ms:g} ms.")
+    if scaling is not None and scaling.verdicts and not failed(scaling.verdicts):
+        found.append(f"The scaling plan held under load: {verdict_counts(scaling.verdicts)}.")
+    if summary.parity is not None:
+        found.append(f"The training on EC2, compared with SageMaker's: {summary.parity.verdict}.")
+    return found
+
+
+def _missed(summary: RunSummary) -> list[str]:
+    found = [note[:1].upper() + note[1:] + "." for note in summary.notes]
+    lost = failed(summary.scaling.verdicts) if summary.scaling is not None else []
+    return found + [f"{each.what}: {_observed(each)}, where the plan predicted {each.range}." for each in lost]
+
+
+def _unjudged(summary: RunSummary) -> list[str]:
+    open_ = inconclusive(summary.scaling.verdicts) if summary.scaling is not None else []
+    if open_:
+        return [f"{len(open_)} of the plan's predictions could not be judged: {summary.inconclusive or open_[0].why}."]
+    if summary.inconclusive:
+        return [f"{summary.inconclusive}."]
+    if summary.loadtest is None and summary.scaling is None and summary.endpoint is not None:
+        return ["No load test judged the deployment."]
+    return []
+
+
+def _observed(verdict: Verdict) -> str:
+    return "not observed" if verdict.observed is None else format_amount(verdict.observed, verdict.unit)
+
+
+def weakest(verdicts: Sequence[Verdict]) -> str:
+    """Return the sentence that names the prediction which came closest to failing, or the worst that did; "" if none.
+
+    Closeness is the margin as a share of the width of what was allowed; a prediction that allows one value has none.
+    """
+    lost, open_ = failed(verdicts), inconclusive(verdicts)
+    if lost:
+        return f"The weakest is {lost[0].choice}: “{lost[0].what}” failed with {_observed(lost[0])}."
+    shares = [(share, each) for each in verdicts if each.state == "PASS" and (share := _share(each)) is not None]
+    if not shares:
+        return f"The weakest is {open_[0].choice}: “{open_[0].what}” could not be judged." if open_ else ""
+    share, least = min(shares, key=lambda entry: entry[0])
+    return (
+        f"The weakest that could be judged is {least.choice}: “{least.what}” was {_observed(least)}, where "
+        f"{least.range} is allowed; that is {100 * share:.0f}% of the allowed width from its bound."
+    )
+
+
+def _share(verdict: Verdict) -> float | None:
+    width = verdict.high - verdict.low
+    if verdict.margin is None or width <= 0 or not math.isfinite(width) or verdict.choice == "the run":
+        return None
+    return max(0.0, verdict.margin) / (width + 2 * (verdict.chance + verdict.noise))

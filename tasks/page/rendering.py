@@ -1,0 +1,62 @@
+"""Renders the page's templates, and sections that are written in Markdown, as HTML.
+
+jinja2 escapes all text; what a browser would act on or hide (controls, bidi) is shown as its escape, as on a terminal.
+Markdown is rendered without raw HTML, and its text is escaped already (`tasks.run.escaping`).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from tasks.run.escaping import terminal_text
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markdown_it import MarkdownIt
+TEMPLATES = Path(__file__).with_name("templates")
+_SCROLLS = '<div class="wide" tabindex="0" role="group" aria-label="table">'
+
+
+def rendered(template: str, **values: Any) -> Markup:
+    """Return a template as HTML.
+
+    Raises:
+        jinja2.UndefinedError: a value that the template needs was not given.
+    """
+    return Markup(_environment().get_template(template).render(**values))  # noqa: S704 jinja2 escapes every value
+
+
+def markdown_html(lines: list[str]) -> Markup:
+    """Return Markdown as HTML; a heading becomes one of the third level, because a section's title is of the second."""
+    text = "\n".join("#" + line if line.startswith("## ") else line for line in lines)
+    return Markup(_markdown().render(text))  # noqa: S704 raw HTML is off
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    def shown(value: object) -> object:
+        return terminal_text(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+    return Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=shown,
+        trim_blocks=False,
+    )
+
+
+@cache
+def _markdown() -> MarkdownIt:
+    from markdown_it import MarkdownIt
+
+    made = MarkdownIt("commonmark", {"html": False}).enable("table")
+    made.add_render_rule("table_open", lambda *_: f"{_SCROLLS}<table>\n")
+    made.add_render_rule("table_close", lambda *_: "</table></div>\n")
+    return made
