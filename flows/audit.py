@@ -16,7 +16,7 @@ from flows.step import step
 from tasks.audit.baseline import read_baseline
 from tasks.audit.collect import collect
 from tasks.audit.report import AuditReport, audit_markdown, judge
-from tasks.report.markdown import write_report
+from tasks.page.page import write_page
 from tasks.report.summary import summarise
 from tasks.run.artifacts import publish_markdown
 from tasks.run.aws import Aws
@@ -39,7 +39,7 @@ def add_to_report(run: Run, report: AuditReport) -> None:
     """
     with run.lock():
         run.keep(report)
-        write_report(summarise(run))
+        write_page(summarise(run))
 
 
 @flow(name=STAGE)

@@ -19,7 +19,7 @@ from tasks.load.generator import GeneratorOptions, run_load_test
 from tasks.load.options import LoadOptions, Mode, Through
 from tasks.load.photos import fetch_test_images
 from tasks.load.report import STAGE, LoadTestIdentity, report_markdown
-from tasks.report.markdown import write_report
+from tasks.page.page import write_page
 from tasks.report.summary import StageTimes, summarise
 from tasks.run.artifacts import publish_markdown
 from tasks.run.errors import KennelError, LedgerRefused, SettingsRefused, Unreachable
@@ -107,7 +107,7 @@ async def _publish(run: RunFolder, mode: Mode) -> None:
         parts = [*(report_markdown(each) for each in result.reports.values()), scaling_markdown(result)]
         await publish_markdown(STAGE, run.id, "\n".join(parts))
     if run.path(StageTimes).exists():
-        write_report(summarise(run))
+        write_page(summarise(run))
 
 
 def _readable(run: RunFolder, kind: type[AnyRecord]) -> AnyRecord | None:

@@ -31,11 +31,12 @@ from tasks.load.report import LoadTestIdentity
 from tasks.model import weights
 from tasks.model.backbones import require_backbone
 from tasks.model.search import of_the_winner, require_search
+from tasks.page.page import write_page
 from tasks.plan.spending import require_unspent
 from tasks.plan.wanted import Limits as SpendingLimits
 from tasks.plan.wanted import Wanted, ec2_training
 from tasks.plan.within import begin_within
-from tasks.report.markdown import write_report
+from tasks.report.markdown import summary_markdown
 from tasks.report.summary import RunSummary, StageTimes, forget_load_test_of_other_deployment, summarise
 from tasks.run import naming
 from tasks.run.artifacts import publish_markdown
@@ -171,7 +172,8 @@ async def pipeline(
         keep_permission_use(Run.load(chosen))
         run.keep(StageTimes(clock.seconds, measured_on(settings), open_))
         summary = summarise(run)
-        await publish_markdown(STAGE, chosen, write_report(summary).read_text(), folder=run.folder)
+        write_page(summary)
+        await publish_markdown(STAGE, chosen, summary_markdown(summary), folder=run.folder)
     if refused is not None:
         raise refused
     require_unspent(Run.load(chosen), budget_usd)

@@ -80,6 +80,11 @@ class Tab:
         address = "document.readyState == 'complete' && location.href"
         wait_until(lambda: self.run(address), f"the document of {url}", holds=lambda at: at and at != "about:blank")
 
+    def resize(self, width: int, height: int) -> None:
+        """Give the tab a window of so many pixels, as wide as that also for a narrow one."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self._browser.call("Emulation.setDeviceMetricsOverride", self._session, **size)
+
     def statuses(self, url: str) -> list[int]:
         """Return the HTTP statuses that the tab was answered with so far at `url`, handshakes and preflights too.
 

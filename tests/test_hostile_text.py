@@ -33,7 +33,7 @@ from tasks.audit.findings import Finding
 from tasks.audit.report import AuditReport
 from tasks.data.report import staging_markdown
 from tasks.load.report import report_markdown
-from tasks.report.markdown import write_report
+from tasks.report.markdown import summary_markdown
 from tasks.report.parity import Parity, ParityRow
 from tasks.report.rows import summary_json, summary_rows
 from tasks.report.summary import RunSummary, StageTimes
@@ -215,7 +215,7 @@ def summary_of(text: str, folder: Path) -> RunSummary:
         smoke=filled(SmokeResult, text),
         loadtest=load,
         times=StageTimes({text: 1.0}, text, text),
-        report=str(folder / "report.md"),
+        report=str(folder / "report.html"),
         ec2=filled(InstanceModel, text),
         parity=filled(Parity, text, keep={"figures": (ParityRow(text, text, text),)}),
         scaling=scaling,
@@ -226,8 +226,8 @@ def summary_of(text: str, folder: Path) -> RunSummary:
 def documents(text: str, folder: Path) -> Iterator[str]:
     """Yield everything that kennel writes as Markdown for a run in which every text is `text`."""
     summary = summary_of(text, folder)
-    yield write_report(summary).read_text()
-    yield write_report(dataclasses.replace(summary, loadtest=None, scaling=None)).read_text()
+    yield summary_markdown(summary)
+    yield summary_markdown(dataclasses.replace(summary, loadtest=None, scaling=None))
     assert summary.dataset is not None
     yield staging_markdown(summary.dataset, "Nothing was sent.")
     yield record_table(text, text, summary.endpoint)

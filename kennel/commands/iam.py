@@ -63,7 +63,7 @@ def used(run_id: str, *, is_applied: bool, as_json: bool) -> int:
     """
     from kennel.commands.status import run_dir_of
     from tasks.account.permission_use import permission_use, tightened_policies
-    from tasks.report.markdown import write_report
+    from tasks.page.page import write_page
     from tasks.report.summary import StageTimes, summarise
     from tasks.run.handle import Run
     from tasks.teardown.rebuild import working_on
@@ -77,7 +77,7 @@ def used(run_id: str, *, is_applied: bool, as_json: bool) -> int:
         use = permission_use(run)
         run.keep(use)
         if run.path(StageTimes).exists():
-            write_report(summarise(run))
+            write_page(summarise(run))
         policies = tightened_policies(run, use)
         _print(use, policies, as_json=as_json)
         if is_applied:

@@ -20,6 +20,7 @@ from tasks.run.source_name import source_name
 STAGES = ("stage_data", "train_sagemaker", "train_ec2", "deploy", "loadtest", "pipeline")
 _RECORDS_OF = {"deploy": ("function",), "loadtest": ("loadtest", "scaling")}
 FOLLOW_SECONDS = 1.0
+REPORT = "report.html"
 
 
 def status(run_id: str | None, *, as_json: bool) -> int:
@@ -140,7 +141,7 @@ def describe_run(run_dir: Path, present: LogicalAws | None) -> dict[str, Any]:
     header, rows, fault = _read(run_dir)
     is_past = header is not None and bool(rows) and is_lost(header.aws, present)
     listed = [{"kind": row.kind, "name": row.name, "state": row.state} for row in rows]
-    report = run_dir / "report.md"
+    report = run_dir / REPORT
     return {
         "run_id": run_dir.name,
         "endpoint": source_name(header.endpoint) if header else None,

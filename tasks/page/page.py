@@ -27,8 +27,8 @@ from tasks.run.handle import RunFolder
 from tasks.run.ledger_contents import LedgerRow, read_ledger
 from tasks.run.record_store import write_atomically
 
-PAGE = "report.html"
 _WRITTEN_OUT = (
+    "Downloaded files",
     "Training on EC2 over SSH",
     "Deployment",
     "Load test",
@@ -67,8 +67,8 @@ def write_page(summary: RunSummary) -> Path:
         sections=_sections(summary, RunFolder(folder)),
         style=Markup((TEMPLATES / "style.css").read_text()),  # noqa: S704 a file of ours
     )
-    write_atomically(folder / PAGE, html.encode())
-    return folder / PAGE
+    write_atomically(Path(summary.report), html.encode())
+    return Path(summary.report)
 
 
 def _subtitle(summary: RunSummary) -> str:
@@ -90,7 +90,7 @@ def _sections(summary: RunSummary, run: RunFolder) -> list[Section]:
         "Stages": lambda: of.pipeline(summary),
         "Data": lambda: of.data(summary.dataset),
         "Learning curve": lambda: of.curve(evaluation, best),
-        "How good it is": lambda: of.accuracy(evaluation),
+        "How good it is": lambda: of.accuracy(summary.model, evaluation),
         "The worst mistakes": lambda: of.mistakes(evaluation, run.folder),
         "Scaling and concurrency": lambda: of.scaling(summary.scaling, run.folder),
         **{title: partial(_from_markdown, written.get(title, []), run.folder) for title in _WRITTEN_OUT},

@@ -13,9 +13,9 @@ from tasks.page.charts import confusion_matrix, learning_curve, reliability_bars
 from tasks.page.headline import weakest
 from tasks.page.pictures import png_uri, thumbnail_uri
 from tasks.page.rendering import markdown_html, rendered
-from tasks.report.summary import RunSummary, accuracy_interval
+from tasks.report.summary import RunSummary, accuracy_interval, accuracy_text
 from tasks.run.ledger_contents import LedgerRow
-from tasks.run.records import SPLITS, DatasetRef
+from tasks.run.records import SPLITS, DatasetRef, TrainedModel
 from tasks.scaling.choice import Choice, format_amount
 from tasks.scaling.prices import HOURS_A_MONTH
 from tasks.verdicts.check import ScalingVerdicts
@@ -135,10 +135,13 @@ def curve(evaluation: Evaluation | None, best_epoch: float | None) -> Markup | N
     return rendered("curve.html.j2", charts=charts) if charts else None
 
 
-def accuracy(evaluation: Evaluation | None) -> Markup | None:
+def accuracy(model: TrainedModel | None, evaluation: Evaluation | None) -> Markup | None:
     """Return how good the model is and how sure that is, what it confuses, each class, and its calibration."""
-    if evaluation is None or not evaluation.images:
+    if model is None:
         return None
+    if evaluation is None or not evaluation.images:
+        known = f"Test accuracy {accuracy_text(model.test_accuracy, model.test_images)}."
+        return Markup("<p>{} {}</p>").format(known, "Its training kept no predictions, so no more is known.")
     low, high = accuracy_interval(evaluation.right / evaluation.images, evaluation.images)
     rest = evaluation.confusions[MOST_PAIRS:]
     return rendered(

@@ -1,4 +1,4 @@
-"""Writes the Markdown report of a run from its summary.
+"""Writes a run's summary in Markdown, which Prefect's page shows and from which the run's own page takes sections.
 
 Every figure has its unit. A figure that a record lacks is left out. Paths in the report are relative to it. Text of
 others (names, answers of AWS) is escaped here, where it becomes Markdown.
@@ -21,7 +21,6 @@ from tasks.report.search import search_markdown
 from tasks.report.summary import RunSummary
 from tasks.run.escaping import code_span, link_target, markdown_link, markdown_table, markdown_text
 from tasks.run.handle import RunFolder
-from tasks.run.record_store import write_atomically
 from tasks.run.records import (
     SPLITS,
     DatasetRef,
@@ -35,19 +34,14 @@ from tasks.verdicts.report import scaling_markdown
 NO_LOAD_TEST = "There is no load test: it was switched off (`--no-loadtest`), or it failed without a result."
 
 
-def write_report(summary: RunSummary) -> Path:
-    """Write runs/<id>/report.md from whatever records there are, and return its path.
+def summary_markdown(summary: RunSummary) -> str:
+    """Return the report of a run for Prefect's page, from whatever records there are.
 
     A section whose record is missing is left out and has a note, and so has one whose record holds values that cannot
     be shown.
-
-    Raises:
-        DiskFailed: the report cannot be written.
     """
-    path = Path(summary.report)
     sections = [*_top(summary), *(line for lines in markdown_sections(summary).values() for line in lines)]
-    write_atomically(path, ("\n".join(sections) + "\n").encode())
-    return path
+    return "\n".join(sections) + "\n"
 
 
 def _top(summary: RunSummary) -> list[str]:

@@ -18,7 +18,7 @@ from tasks.run.trials import Search
 from tasks.serving.smoke import SmokeResult
 from tasks.verdicts.check import ScalingVerdicts
 
-REPORT = "report.md"
+REPORT = "report.html"
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 `terminal_text` is for terminals and for logs that are read on one, and may be applied twice. `markdown_text` and its
 companions are for reports and artifacts. Text is escaped at the outermost place, so records and JSON keep it exact.
-HTML is written by Locust only, whose templates escape; a test with a browser proves it.
+HTML is written by templates that escape: Locust's and those of `tasks.page`; tests with a browser prove both.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ def raise_unless_passed(result: ScalingVerdicts, run_id: str) -> None:
         Inconclusive: no verdict failed, and at least one could not be judged.
     """
     lost, open_ = failed(result.verdicts), inconclusive(result.verdicts)
-    helps = f"see runs/{run_id}/report.md"
+    helps = f"see runs/{run_id}/report.html"
     if lost:
         what = f"{len(lost)} of {len(result.verdicts)} verdicts on the scaling plan failed"
         raise StageFailed("loadtest", what, "; ".join(_told(each) for each in lost), helps)

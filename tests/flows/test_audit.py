@@ -29,4 +29,4 @@ def test_a_run_keeps_the_audit_and_its_report_shows_it(tmp_path: Path) -> None:
     assert isinstance(add_to_report, Task)
     asyncio.run(add_to_report.fn(run, report))
     assert run.find(AuditReport) == report
-    assert "role admin may do every action on every resource" in (run.folder / "report.md").read_text()
+    assert "role admin may do every action on every resource" in (run.folder / "report.html").read_text()

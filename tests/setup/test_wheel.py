@@ -115,4 +115,4 @@ def test_a_run_trains_and_deploys_with_its_state_in_the_folder_it_was_started_in
     answer = json.loads(out)
     assert answer["test_images"] == 12 and answer["function_alias"].endswith(":live")
     assert {path.name for path in installed.folder.iterdir()} == {".kennel", "runs"}
-    assert "commit `unknown`" in (installed.folder / "runs/colours/report.md").read_text()
+    assert "<td>commit</td><td>unknown</td>" in (installed.folder / "runs/colours/report.html").read_text()

@@ -76,7 +76,7 @@ def test_findings_of_the_severity_asked_for_end_with_12_and_accepted_ones_do_not
     )
     accepted = terminal.kennel("audit", "dogs", "--baseline", str(baseline), "--json")
     assert (accepted.code, accepted.answer["findings"], accepted.answer["silenced"]) == (0, [], 1)
-    assert "## Audit" in (terminal.runs / "dogs" / "report.md").read_text()
+    assert ">Audit</h2>" in (terminal.runs / "dogs" / "report.html").read_text()
 
     refused = terminal.kennel("audit", "--baseline", str(tmp_path / "none.toml"), "--json")
     assert (refused.code, refused.answer["error"]["where"]) == (2, "baseline")

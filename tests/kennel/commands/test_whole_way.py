@@ -229,7 +229,7 @@ def test_the_secrets_in_the_url_of_the_data_are_nowhere(
     """Neither in Prefect's database and logs, in records and reports, in objects on S3, nor in what was printed."""
     folders = (terminal.home, terminal.runs, own_localaws.home)
     files = [path for folder in folders for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
-    assert {"prefect.db", "download.json", "stage_data.json", "report.md"} <= {path.name for path in files}
+    assert {"prefect.db", "download.json", "stage_data.json", "report.html"} <= {path.name for path in files}
     assert [path for path in files if SECRET.encode() in path.read_bytes()] == []
     assert SECRET not in first.out + first.err
     assert json.loads((terminal.runs / RUN / "stage_data.json").read_bytes())["source"].endswith(f"/.../{RUN}.zip")

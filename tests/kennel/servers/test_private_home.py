@@ -14,7 +14,7 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
-    return made(tmp_path / "runs", "dogs/lock", "dogs/report.md")
+    return made(tmp_path / "runs", "dogs/lock", "dogs/report.html")
 
 
 def made(folder: Path, *names: str) -> Path:

@@ -12,7 +12,7 @@ from tasks.audit.baseline import Accepted
 from tasks.audit.checks import check
 from tasks.audit.findings import KINDS, SEVERITIES, at_least
 from tasks.audit.report import AuditReport, audit_markdown, judge, sarif
-from tasks.report.markdown import write_report
+from tasks.report.markdown import summary_markdown
 from tasks.report.summary import summarise
 from tasks.run.aws import Aws
 from tasks.run.handle import RunFolder
@@ -65,12 +65,12 @@ def test_the_audit_is_a_section_of_the_runs_report(report: AuditReport, tmp_path
     run = RunFolder(tmp_path / "dogs-1")
     run.keep(report)
     assert run.find(AuditReport) == report
-    text = write_report(summarise(run)).read_text()
+    text = summary_markdown(summarise(run))
     assert audit_markdown(report) in text
     for shown in ("## Audit", "| critical | `full-access` |", "iam delete-role-policy", "&lt;b>instances", "root user"):
         assert shown in text
     run.forget(AuditReport)
-    assert "## Audit" not in write_report(summarise(run)).read_text()
+    assert "## Audit" not in summary_markdown(summarise(run))
 
 
 def test_sarif_is_as_the_standard_wants_it(report: AuditReport) -> None:

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.report.markdown import write_report
+from tasks.report.markdown import summary_markdown
 from tasks.report.rows import summary_json, summary_rows
 from tasks.report.summary import StageTimes, accuracy_text, summarise
 from tasks.run.errors import LedgerRefused, StageFailed
@@ -69,7 +69,7 @@ def make_everything(run: RunFolder) -> tuple[str, dict[str, str], dict[str, Any]
     summary = summarise(run)
     printed = strict_json(summary_json(summary))
     answer: dict[str, Any] = json.loads(printed, parse_constant=no_constant)
-    return write_report(summary).read_text(), summary_rows(summary), answer
+    return summary_markdown(summary), summary_rows(summary), answer
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -193,4 +193,4 @@ def test_a_picture_that_cannot_be_drawn_is_a_note_and_the_verdicts_stay(tmp_path
     assert kept is not None and dict(kept.pictures) == {}
     (note,) = kept.notes
     assert note.startswith("there is no picture, function: ")
-    assert note in write_report(summarise(run)).read_text()
+    assert note in summary_markdown(summarise(run))

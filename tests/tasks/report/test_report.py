@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tasks.load.report import FILES, LoadTestIdentity, load_text
-from tasks.report.markdown import write_report
+from tasks.page.page import write_page
+from tasks.report.markdown import summary_markdown
 from tasks.report.rows import summary_json, summary_rows
 from tasks.report.summary import StageTimes, accuracy_interval, forget_load_test_of_other_deployment, summarise
 from tasks.run.errors import Inconclusive
@@ -99,7 +100,7 @@ def test_the_interval_is_wilsons() -> None:
 
 
 def test_the_report_has_the_records_figures_with_their_n(run: RunFolder) -> None:
-    text = write_report(summarise(run)).read_text()
+    text = summary_markdown(summarise(run))
     for figure in (
         "0.9268 on 41 images",
         "2 × ml.m5.xlarge",
@@ -118,7 +119,7 @@ def test_a_cost_at_a_price_that_is_not_known_is_told_as_unknown(run: RunFolder) 
     run.keep(dataclasses.replace(MODEL, cost_usd=None))
     summary = summarise(run)
     assert summary_rows(summary)["training cost"] == "unknown: its price is not known"
-    assert "billable, at a price that is not known." in write_report(summary).read_text()
+    assert "billable, at a price that is not known." in summary_markdown(summary)
 
 
 def test_the_summary_says_when_the_smoke_tests_label_was_wrong(run: RunFolder) -> None:
@@ -149,7 +150,7 @@ def test_the_report_has_plan_verdicts_and_picture_of_a_checked_load_test(run: Ru
     kept = ScalingVerdicts(plan, "function", (verdict,), {"function": "no tier throttled"}, 50.0, pictures, "a machine")
     run.keep(kept)
     summary = summarise(run)
-    text = write_report(summary).read_text()
+    text = summary_markdown(summary)
     for part in (
         "## Scaling: plan and verdicts",
         "| **FAIL** | reserved_",
@@ -170,16 +171,16 @@ def test_an_inconclusive_load_test_asks_for_the_same_command_because_the_traffic
         raise_unless_passed(ScalingVerdicts(plan, "function", (verdict,), {}, 50.0, {}, "a machine"), "dogs-1a2b3c4d")
     assert caught.value.next_command == (
         "run the same command again on a quieter machine, or with another rate; --no-remeasure keeps the ladder; "
-        "see runs/dogs-1a2b3c4d/report.md"
+        "see runs/dogs-1a2b3c4d/report.html"
     )
 
 
 def test_every_file_that_the_report_names_is_found_after_the_folder_was_moved(run: RunFolder, tmp_path: Path) -> None:
     keep_files(run)
-    path = write_report(summarise(run))
+    path = write_page(summarise(run))
     moved = run.folder.rename(tmp_path / "elsewhere")
     text = (moved / path.name).read_text()
-    named = re.findall(r"\]\(([^)]+)\)", text)
+    named = re.findall(r'href="([^"#]+)"', text)
     assert {
         "loadtest/report.html",
         "TrainedModels/sagemaker/model.tar.gz",

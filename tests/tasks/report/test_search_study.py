@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tasks.report.importance import LEAST_TRIALS, importances_of
-from tasks.report.markdown import write_report
+from tasks.report.markdown import summary_markdown
 from tasks.report.search_axes import Axis
 from tasks.report.search_picture import draw_search
 from tasks.report.search_study import SearchStudy, study_search
@@ -152,7 +152,7 @@ def test_the_study_is_kept_told_in_the_report_and_embedded_in_the_artifact(tmp_p
     study = study_search(run, model, model.search)
     summary = summarise(run)
     assert summary.study == study == run.find(SearchStudy)
-    report = write_report(summary).read_text()
+    report = summary_markdown(summary)
     assert "![the search](search.png)" in report and "| learning_rate | 0." in report
     assert "](data:image/png;base64," in embed_pictures(report, run.folder)
 
