@@ -145,6 +145,14 @@ def runs(
 
 
 @app.command
+def compare(first: str, second: str, /, *, json: Json = False) -> int:
+    """Compare two runs: what differs, their figures, and a paired test of their models on the same test photos."""
+    from kennel.commands.compare import compare
+
+    return compare(first, second, as_json=json)
+
+
+@app.command
 def status(run_id: RunName = None, /, *, json: Json = False) -> int:
     """Show the local servers, and the finished stages and existing resources of each run."""
     from kennel.commands.status import status

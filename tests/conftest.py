@@ -21,6 +21,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.model import OperationModel
+from hypothesis import HealthCheck, settings
 
 from tests.keys import for_boto3, for_environment, give_keys
 from tests.polling import wait_until
@@ -34,6 +35,10 @@ STARTS_A_PROCESS = {"subprocess.Popen", "os.posix_spawn", "os.fork", "os.forkpty
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-processes", action="store_true", help="skip each test at the moment it starts a process")
+
+
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")  # how long an example takes is not what these tests are about
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -56,7 +56,7 @@ TASKS_ROOMS: dict[str, set[str]] = {
     "audit": {"run", "account"},
     "doctor": {"run", "account", "ec2"},
     "evaluation": {"run", "account", "model"},
-    "report": {"run", "account", "audit", "data", "load", "sagemaker", "serving", "verdicts"},
+    "report": {"run", "account", "audit", "data", "evaluation", "load", "sagemaker", "serving", "verdicts"},
     "page": {"run", "evaluation", "report", "scaling", "verdicts"},
 }
 """What each folder of tasks/ may import of the others; docs/architecture.md shows the same table."""

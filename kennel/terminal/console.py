@@ -208,15 +208,19 @@ LEAST_WIDTH = 12
 """Of the first column of a table, in characters; the others take as much as they need."""
 
 
-def print_columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table with a head to stdout; where it is too wide for the terminal the first column is folded."""
+def print_columns(head: Sequence[str], rows: Sequence[Sequence[str]], *, folds_all: bool = False) -> None:
+    """Print a table with a head to stdout; where it is too wide for the terminal the first column, or all, is folded."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     end(is_finished=True)
     table = Table(box=None, pad_edge=False)
     for number, name in enumerate(head):
-        table.add_column(name, overflow="fold", no_wrap=number > 0, min_width=0 if number else LEAST_WIDTH)
+        is_whole = number > 0 and not folds_all
+        table.add_column(
+            Text(terminal_text(name)), overflow="fold", no_wrap=is_whole, min_width=0 if number else LEAST_WIDTH
+        )
     for row in rows:
         table.add_row(*[_coloured(cell) for cell in row])
     with to_stdout():

@@ -58,7 +58,7 @@ def evaluate_model(run: Run, trained_on: str, model: TrainingResult, archive: Pa
         return None
     predictions, content = found
     counted = _evaluation(run, trained_on, model, sha256, predictions, curves_of(meta, model.model_uri))
-    record = replace(counted, versions=_versions(meta))
+    record = replace(counted, versions=_texts(meta, "versions"), settings=_texts(meta, "config"))
     folder = run.folder / record.folder
     write_atomically(folder / FILE, content)
     write_table(predictions, dataset.classes, folder / TABLE)
@@ -113,9 +113,9 @@ def curves_of(meta: Mapping[str, Any], label: str) -> dict[str, tuple[CurvePoint
         raise StageFailed("learning curve", f"{label} has an unreadable one", why, "kennel logs") from error
 
 
-def _versions(meta: Mapping[str, Any]) -> dict[str, str]:
-    found = meta.get("versions", {})
-    return {str(name): str(version) for name, version in found.items()} if isinstance(found, dict) else {}
+def _texts(meta: Mapping[str, Any], name: str) -> dict[str, str]:
+    found = meta.get(name, {})
+    return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}
 
 
 def _point(epoch: Mapping[str, Any]) -> CurvePoint:

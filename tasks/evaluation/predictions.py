@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.model.archive import read_member
 from tasks.run.errors import StageFailed
 from tasks.run.records import DatasetRef
+from tasks.run.sealed import read_regular
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,6 +68,21 @@ def read_predictions(
         what, why = f"{label} has no usable {FILE}", f"{type(error).__name__}: {error}"
         raise StageFailed("predictions of the test split", what, why, "kennel logs") from error
     return found, content
+
+
+def kept_predictions(path: Path, dataset: DatasetRef, right: int) -> Predictions:
+    """Return the predictions that a run keeps in a file, of which so many are `right` by its evaluation.
+
+    Raises:
+        StageFailed: they are missing or damaged, or others than those that were evaluated.
+    """
+    try:
+        found = _parsed(read_regular(path), dataset.images("test"), len(dataset.classes))
+        _require(int((found.labels == found.predicted).sum()) == right, "they are not those that were evaluated")
+    except (*_UNREADABLE, OSError) as error:
+        what, why = f"{path} is not usable", f"{type(error).__name__}: {error}"
+        raise StageFailed("predictions of the test split", what, why, "kennel run, which evaluates anew") from error
+    return found
 
 
 _UNREADABLE = (ValueError, TypeError, KeyError, OverflowError)

@@ -78,8 +78,8 @@ class Evaluation(
     `trained_on` is "sagemaker" or "ec2", `model_sha256` that of the archive. `log_loss` is the mean negative logarithm
     of the true class's probability. `calibration_error` is the expected calibration error over `reliability`, whose
     bins have equal widths (Guo et al. 2017, "On calibration of modern neural networks"). `confusions` has every pair
-    of classes that was confused, the most frequent first. `curves` has the epochs of each stage of the training, and
-    `versions` those of the packages that trained it.
+    of classes that was confused, the most frequent first. `curves` has the epochs of each stage of the training.
+    `versions` and `settings` are the packages and the hyperparameters that trained it.
     """
 
     trained_on: str
@@ -96,6 +96,7 @@ class Evaluation(
     curves: Mapping[str, tuple[CurvePoint, ...]]
     hard: tuple[HardPhoto, ...]
     versions: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:

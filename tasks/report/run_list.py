@@ -62,7 +62,7 @@ HEAD = ("run", "date", "accuracy (95 %)", "train s", "USD", "p95 ms", "passed")
 
 def list_runs(folders: Sequence[Path], order: Order) -> list[ListedRun]:
     """Return the runs in folders, sorted: best, newest, shortest, cheapest or fastest first, and those without last."""
-    listed = [_listed(RunFolder(folder)) for folder in folders]
+    listed = [listed_run(RunFolder(folder)) for folder in folders]
     return sorted(listed, key=lambda run: _rank(run, order))
 
 
@@ -80,7 +80,8 @@ def _rank(run: ListedRun, order: Order) -> tuple[float, str]:
     return -value if order in _LARGEST_FIRST else value, run.run_id
 
 
-def _listed(run: RunFolder) -> ListedRun:
+def listed_run(run: RunFolder) -> ListedRun:
+    """Return the figures of one run from its records."""
     summary = summarise(run)
     model: TrainingResult | None = summary.model or summary.ec2
     low, high = _interval(model)

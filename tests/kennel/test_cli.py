@@ -217,6 +217,7 @@ sys.exit(code)
         ("kennel.commands.status", ("status",)),
         ("kennel.commands.status", ("logs",)),
         ("kennel.commands.runs", ("runs",)),
+        ("kennel.commands.compare", ("compare", "a", "b")),
         ("kennel.commands.up_down", ("up",)),
         ("kennel.commands.up_down", ("down", "--yes")),
         ("kennel.commands.up_down", ("prepare",)),

@@ -1,0 +1,172 @@
+"""Puts two runs side by side: what was chosen otherwise, how the models differ on the same photos, cost, latency."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+from tasks.evaluation.paired import Paired, compare_paired
+from tasks.evaluation.predictions import FILE, kept_predictions
+from tasks.evaluation.record import SAGEMAKER, Evaluation
+from tasks.report.run_list import ListedRun, listed_run
+from tasks.report.summary import RunSummary, accuracy_text, summarise
+from tasks.run.errors import LedgerRefused, StageFailed
+from tasks.run.handle import RunFolder
+
+CLEAR = 0.05
+"""A p-value below it makes a difference more than chance would, which one comparison in twenty does by chance."""
+
+
+@dataclass(frozen=True)
+class ComparedRow:
+    """A row of the comparison: what, and the value in each run; "" where a run has none."""
+
+    what: str
+    first: str
+    second: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two runs: the settings that differ, the figures, and the paired test, None where `why_unpaired` says why."""
+
+    runs: tuple[str, str]
+    settings: tuple[ComparedRow, ...]
+    figures: tuple[ComparedRow, ...]
+    paired: Paired | None
+    why_unpaired: str
+    notes: tuple[str, ...]
+
+    @property
+    def verdict(self) -> str:
+        """What the paired test says, in a sentence."""
+        if self.paired is None:
+            return f"The two models cannot be compared photo by photo: {self.why_unpaired}."
+        found, (first, second) = self.paired, self.runs
+        if not found.only_first + found.only_second:
+            return f"On the same {found.photos} photos both models are right about the same ones."
+        by = f"{found.accuracy.value:+.4f} (95 %: {found.accuracy.low:+.4f} to {found.accuracy.high:+.4f})"
+        apart = f"{found.only_second} photos only {second} has right, {found.only_first} only {first}"
+        clear = "more than chance would" if found.p_value < CLEAR else "not distinguishable from chance"
+        return f"On the same {found.photos} photos {second} differs by {by}: {apart}; p = {found.p_value:.3g}, {clear}."
+
+
+def compare_runs(first: RunFolder, second: RunFolder) -> Comparison:
+    """Compare two runs by their records and predictions; what is missing becomes a note."""
+    summaries = (summarise(first), summarise(second))
+    found = [_evaluation(run) for run in (first, second)]
+    paired, why = _paired((first, second), summaries, found)
+    return Comparison(
+        runs=(first.id, second.id),
+        settings=tuple(_settings(summaries, found)),
+        figures=tuple(_figures((listed_run(first), listed_run(second)), summaries, found)),
+        paired=paired,
+        why_unpaired=why,
+        notes=tuple(f"run {each.run_id}: {note}" for each in summaries for note in each.notes),
+    )
+
+
+def comparison_json(comparison: Comparison) -> dict[str, object]:
+    """Return the JSON content that `kennel compare --json` prints."""
+    rows = {name: [asdict(row) for row in getattr(comparison, name)] for name in ("settings", "figures")}
+    return {
+        "runs": list(comparison.runs),
+        **rows,
+        "paired": None if comparison.paired is None else asdict(comparison.paired),
+        "verdict": comparison.verdict,
+        "notes": list(comparison.notes),
+    }
+
+
+def _evaluation(run: RunFolder) -> Evaluation | None:
+    try:
+        return run.find(Evaluation, trained_on=SAGEMAKER)
+    except LedgerRefused:
+        return None
+
+
+def _paired(
+    runs: tuple[RunFolder, RunFolder], summaries: tuple[RunSummary, RunSummary], found: list[Evaluation | None]
+) -> tuple[Paired | None, str]:
+    """Return the paired test, or why there is none."""
+    predictions = []
+    for run, summary, evaluation in zip(runs, summaries, found, strict=True):
+        if evaluation is None or summary.dataset is None:
+            return None, f"{run.id} keeps no predictions of a model that SageMaker trained"
+        if evaluation.data_digest != summary.dataset.digest:
+            return None, f"the data of {run.id} were staged anew after its model was evaluated"
+        path = run.folder / evaluation.folder / FILE
+        try:
+            predictions.append(kept_predictions(path, summary.dataset, evaluation.right))
+        except StageFailed as error:
+            return None, f"{error.what}: {error.why}"
+    if len({evaluation.data_digest for evaluation in found if evaluation is not None}) > 1:
+        return None, "they were trained and tested on different data"
+    try:
+        return compare_paired(*predictions), ""
+    except ValueError as error:
+        return None, str(error)
+
+
+def _settings(summaries: tuple[RunSummary, RunSummary], found: list[Evaluation | None]) -> Iterator[ComparedRow]:
+    """Yield what was chosen otherwise: data, machines, hyperparameters, versions."""
+    chosen = [_chosen(summary, evaluation) for summary, evaluation in zip(summaries, found, strict=True)]
+    for name in {**chosen[0], **chosen[1]}:
+        first, second = (each.get(name, "") for each in chosen)
+        if first != second:
+            yield ComparedRow(name, first, second)
+
+
+def _chosen(summary: RunSummary, evaluation: Evaluation | None) -> dict[str, str]:
+    data, model, endpoint = summary.dataset, summary.model, summary.endpoint
+    found = {
+        "data": data and f"{data.name}, {data.images():,} photos, digest {data.digest[:12]}",
+        "backbone": model and model.backbone,
+        "training": model and f"{model.instance_count} × {model.instance_type}{', spot' if model.spot else ''}",
+        "endpoint": endpoint and f"{endpoint.instance_count} × {endpoint.instance_type}",
+        "commit": model and model.git_commit,
+    }
+    settings = {} if evaluation is None else evaluation.settings
+    versions = {} if evaluation is None else evaluation.versions
+    return {
+        **{name: value for name, value in found.items() if value},
+        **{name: value for name, value in settings.items() if name != "backbone"},
+        **{f"version of {name}": value for name, value in versions.items()},
+    }
+
+
+def _figures(
+    listed: tuple[ListedRun, ListedRun], summaries: tuple[RunSummary, RunSummary], found: list[Evaluation | None]
+) -> Iterator[ComparedRow]:
+    columns = [_figures_of(*each) for each in zip(listed, summaries, found, strict=True)]
+    for name in columns[0]:
+        if columns[0][name] or columns[1][name]:
+            yield ComparedRow(name, columns[0][name], columns[1][name])
+
+
+def _figures_of(listed: ListedRun, summary: RunSummary, found: Evaluation | None) -> dict[str, str]:
+    model, plan = summary.model or summary.ec2, None if summary.scaling is None else summary.scaling.plan
+    monthly = None if plan is None else plan.monthly_cost_usd
+    return {
+        "test accuracy": "" if model is None else accuracy_text(model.test_accuracy, model.test_images),
+        "log loss": "" if found is None else f"{found.log_loss:.4f}",
+        "calibration error": "" if found is None else f"{found.calibration_error:.3f}",
+        "training": _with_unit(listed.seconds, ".1f", "s"),
+        "training cost": _with_unit(listed.cost_usd, ".4f", "USD"),
+        "serving, a month": _with_unit(monthly, ",.2f", "USD"),
+        "p95": _with_unit(listed.p95_ms, ".1f", "ms"),
+        "verdicts": "" if listed.verdicts is None else ", ".join(f"{n} {name}" for name, n in listed.verdicts.items()),
+        "permissions": _permissions(summary),
+    }
+
+
+def _permissions(summary: RunSummary) -> str:
+    if summary.permissions is None:
+        return ""
+    rows = summary.permissions.rows
+    unused = sum(row.state == "unused" for row in rows)
+    return f"{len(rows)} actions of {len({row.role for row in rows})} roles, {unused} unused"
+
+
+def _with_unit(value: float | None, form: str, unit: str) -> str:
+    return "" if value is None else f"{value:{form}} {unit}"
