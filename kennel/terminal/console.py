@@ -209,7 +209,7 @@ LEAST_WIDTH = 12
 
 
 def print_columns(head: Sequence[str], rows: Sequence[Sequence[str]], *, folds_all: bool = False) -> None:
-    """Print a table with a head to stdout; where it is too wide for the terminal the first column, or all, is folded."""
+    """Print a table with a head to stdout; where the terminal is too narrow the first column, or each, is folded."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

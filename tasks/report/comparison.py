@@ -110,7 +110,9 @@ def _paired(
 
 def _settings(summaries: tuple[RunSummary, RunSummary], found: list[Evaluation | None]) -> Iterator[ComparedRow]:
     """Yield what was chosen otherwise: data, machines, hyperparameters, versions."""
-    chosen = [_chosen(summary, evaluation) for summary, evaluation in zip(summaries, found, strict=True)]
+    both = all(evaluation is not None and evaluation.settings for evaluation in found)
+    kept = found if both else [None, None]  # of one alone they would all be told as different
+    chosen = [_chosen(summary, evaluation) for summary, evaluation in zip(summaries, kept, strict=True)]
     for name in {**chosen[0], **chosen[1]}:
         first, second = (each.get(name, "") for each in chosen)
         if first != second:
