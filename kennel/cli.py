@@ -153,6 +153,22 @@ def compare(first: str, second: str, /, *, json: Json = False) -> int:
 
 
 @app.command
+def predict(
+    run_id: str,
+    /,
+    *photos: Annotated[str, Parameter(help="A photo, a folder of photos, or a URL that the function may fetch.")],
+    local: Annotated[bool, Parameter(negative="", help="By the model that the run keeps, without a server.")] = False,
+    csv: Annotated[Path | None, Parameter(help="Also write a table with the score of each class.")] = None,
+    html: Annotated[Path | None, Parameter(help="Also write a page with thumbnails.")] = None,
+    json: Json = False,
+) -> int:
+    """Classify photos by a run's live endpoint, or by the model that it keeps when none is live."""
+    from kennel.commands.predict import predict
+
+    return predict(run_id, photos, is_local=local, csv_file=csv, html_file=html, as_json=json)
+
+
+@app.command
 def status(run_id: RunName = None, /, *, json: Json = False) -> int:
     """Show the local servers, and the finished stages and existing resources of each run."""
     from kennel.commands.status import status

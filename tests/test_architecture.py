@@ -21,7 +21,7 @@ ALLOWED_ROOMS = {
     "lambda": set(),
     "loadtest": {"loadtest", "tasks"},
     "localaws": {"localaws"},
-    "kennel": {"kennel", "flows", "tasks"},
+    "kennel": {"kennel", "flows", "tasks", "training"},
 }
 # sagemaker_inference is AWS's serving toolkit: in its image it is there, elsewhere serve.py does without.
 TRAINING_PACKAGES = {

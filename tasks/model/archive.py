@@ -7,11 +7,14 @@ decompressed bytes is limited.
 from __future__ import annotations
 
 import math
+import shutil
 import tarfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from tasks.run.disk import disk_boundary
 from tasks.run.errors import StageFailed
 from tasks.run.records import DatasetRef
 from tasks.run.sealed import sha256_of, unseal
@@ -59,6 +62,33 @@ def read_member(archive: Path, name: str, label: str, *, most_bytes: int = MAX_M
         return _member(archive, name, most_bytes)
     except (tarfile.TarError, OSError, EOFError, ValueError, TypeError) as error:
         raise _unreadable(label, name, error) from error
+
+
+def extract_members(archive: Path, names: Collection[str], label: str, folder: Path) -> None:
+    """Write some regular files of a local model.tar.gz into a folder; nothing else of the archive is written.
+
+    Raises:
+        StageFailed: a file is missing, or the archive is damaged or hostile.
+        DiskFailed: the folder cannot be written.
+    """
+    missing, passed = set(names), 0
+    try:
+        with tarfile.open(archive, "r:gz") as tar:
+            for member in tar:
+                name = member.name.removeprefix("./")
+                passed += member.size
+                if passed > MAX_UNPACKED_BYTES:
+                    raise ValueError(f"it unpacks to more than {MAX_UNPACKED_BYTES} bytes")
+                if name in missing and member.isreg() and (file := tar.extractfile(member)) is not None:
+                    with disk_boundary(label, folder / name, member.size):
+                        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                        with (folder / name).open("wb") as target:
+                            shutil.copyfileobj(file, target)
+                    missing.remove(name)
+        if missing:
+            raise ValueError(f"it has no member {sorted(missing)[0]}")
+    except (tarfile.TarError, EOFError, ValueError, TypeError, zlib.error) as error:
+        raise _unreadable(label, "model", error) from error
 
 
 def _unreadable(label: str, name: str, error: Exception) -> StageFailed:

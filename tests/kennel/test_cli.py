@@ -218,6 +218,7 @@ sys.exit(code)
         ("kennel.commands.status", ("logs",)),
         ("kennel.commands.runs", ("runs",)),
         ("kennel.commands.compare", ("compare", "a", "b")),
+        ("kennel.commands.predict", ("predict", "a", "b.jpg")),
         ("kennel.commands.up_down", ("up",)),
         ("kennel.commands.up_down", ("down", "--yes")),
         ("kennel.commands.up_down", ("prepare",)),

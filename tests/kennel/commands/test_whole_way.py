@@ -22,6 +22,7 @@ import pytest
 from prefect.exceptions import ParameterBindError
 
 from flows.pipeline import pipeline
+from kennel import load_model
 from tasks.plan.resources import Planned
 from tasks.run.expiry import expiry_tags
 from tasks.run.ledger_contents import read_ledger
@@ -115,6 +116,45 @@ def test_what_is_planned_is_what_the_ledger_says_was_created_in_that_order(
     assert {row.state for row in rows} == {"created"}
     assert [each.kind for each in wanted] == [row.kind for row in rows]
     assert [(each, row.name) for each, row in zip(wanted, rows, strict=True) if not each.fits(row.kind, row.name)] == []
+
+
+def test_photos_are_classified_alike_by_the_endpoint_by_the_kept_model_and_in_python(
+    first: Finished, terminal: Terminal, photos: Path, served: str, tmp_path: Path
+) -> None:
+    tested = sorted((photos / "test").rglob("*.jpg"))
+    url = f"http://{served}/{tested[0].relative_to(photos)}"
+
+    live = terminal.kennel("predict", RUN, str(photos / "test"), url, "--json")
+    files = ("--csv", str(tmp_path / "found.csv"), "--html", str(tmp_path / "found.html"))
+    kept = terminal.kennel("predict", RUN, str(photos / "test"), "--local", "--json", *files)
+
+    assert (live.code, kept.code) == (0, 0), live.err + kept.err
+    assert live.answer["answered_by"].endswith(":live") and str(terminal.runs / RUN) in kept.answer["answered_by"]
+    *by_endpoint, by_url = live.answer["predictions"]
+    by_model = kept.answer["predictions"]
+    assert [each["photo"] for each in by_endpoint] == [str(path) for path in tested]
+    assert by_url["scores"] == by_endpoint[0]["scores"]
+    for one, other in zip(by_endpoint, by_model, strict=True):
+        assert one["label"] == other["label"] and one["scores"] == pytest.approx(other["scores"], abs=1e-5)
+    right = sum(Path(each["photo"]).parent.name == each["label"] for each in by_model)
+    assert right == round(first.answer["test_accuracy"] * first.answer["test_images"]) and len(by_model) == len(tested)
+    assert load_model(terminal.runs / RUN).predict(tested[0]).scores == pytest.approx(by_model[0]["scores"])
+    assert len((tmp_path / "found.csv").read_text().splitlines()) == 1 + len(tested)
+    assert (tmp_path / "found.html").read_text().count('<img src="data:image/jpeg') == len(tested)
+
+
+def test_a_photo_that_is_none_is_said_beside_the_others_and_ends_with_9(
+    first: Finished, terminal: Terminal, photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "none.jpg").write_bytes(b"no photo")
+    photo = str(next((photos / "test").rglob("*.jpg")))
+
+    for way in ((), ("--local",)):
+        found = terminal.kennel("predict", RUN, photo, str(tmp_path), *way, "--json")
+        good, bad = found.answer["predictions"]
+        assert found.code == 9 and good["error"] is None and "JPEG" in bad["error"] and bad["label"] is None
+    for given in ((), (str(tmp_path / "missing.jpg"),), (str(photos.parent / "empty"),)):
+        assert terminal.kennel("predict", RUN, *given).code == 4
 
 
 def test_the_plan_of_a_finished_run_adopts_everything_by_its_name(

@@ -14,8 +14,9 @@ from tasks.account.prices import choose_hosting_instance
 from tasks.run.errors import OwnershipRefused, StageFailed
 from tasks.run.naming import tag_list
 from tasks.run.records import DatasetRef, FunctionRef
+from tasks.serving.asking import best_of, scores_of
 from tasks.serving.endpoint import EndpointPlan, ensure_endpoint, keep_creation_seconds
-from tasks.serving.smoke import check_answer, smoke_test
+from tasks.serving.smoke import smoke_test
 from tests.scripted import Scripted, not_found
 from tests.tasks.run.test_waiting import ticking
 
@@ -169,7 +170,7 @@ def answer(status: int = 200, **body: Any) -> str:
 
 
 def test_a_good_answer_gives_its_best_label() -> None:
-    assert check_answer(answer(), ("a", "b")) == ("b", 0.75)
+    assert best_of(scores_of(answer(), ("a", "b"), "smoke test")) == ("b", 0.75)
 
 
 @pytest.mark.parametrize(
@@ -186,4 +187,4 @@ def test_a_good_answer_gives_its_best_label() -> None:
 )
 def test_an_answer_that_breaks_the_contract_fails_the_smoke_test(text: str, said: str) -> None:
     with pytest.raises(StageFailed, match=said):
-        check_answer(text, ("a", "b"))
+        scores_of(text, ("a", "b"), "smoke test")

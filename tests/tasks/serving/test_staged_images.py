@@ -12,7 +12,8 @@ from tasks.run.aws import Aws
 from tasks.run.errors import MalformedAnswer, StageFailed
 from tasks.run.records import DatasetRef, FunctionRef
 from tasks.run.settings import Settings
-from tasks.serving.smoke import check_answer, smoke_test
+from tasks.serving.asking import scores_of
+from tasks.serving.smoke import smoke_test
 from tasks.serving.staged_images import read_test_images
 from tests.keys import for_environment
 from tests.tasks.run.test_bounded_answers import server, whole
@@ -97,4 +98,4 @@ def test_a_split_without_a_shard_fails_the_smoke_test(tmp_path: Path) -> None:
 
 def test_a_status_that_is_a_text_is_named_with_its_type() -> None:
     with pytest.raises(StageFailed, match="statusCode is '200', a str and not an int"):
-        check_answer('{"statusCode": "200", "body": "{}"}', ("cat",))
+        scores_of('{"statusCode": "200", "body": "{}"}', ("cat",), "smoke test")
