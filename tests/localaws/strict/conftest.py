@@ -1,4 +1,4 @@
-"""Strict servers: one whose emulated minute lasts half a second, one whose time is nearly real."""
+"""Strict servers: one whose emulated minute lasts half a second, one whose minute lasts half a minute."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,7 +9,7 @@ from localaws.strictness import STRICT
 from tests.localaws.scaled_server import ScaledServer, scaled_server
 from tests.polling import wait_until
 
-SLOW = 4  # at this scale the delays of roles last 1.9 to 3.1 s
+SLOW = 2  # at this scale the delays of roles last 3.7 to 6.3 s, which a busy machine needs for a call or two
 
 
 @pytest.fixture(scope="module")
