@@ -144,6 +144,23 @@ def runs(
     return runs(sort, as_json=json)
 
 
+@app.command(name="open")
+def open_(
+    *,
+    console: Annotated[
+        bool, Parameter(negative="", help="The console of the embedded AWS: read-only pages of what runs in it.")
+    ] = False,
+    only_print: Annotated[bool, Parameter(name="--print", negative="", help="Only print the address.")] = False,
+) -> int:
+    """Print a page's address, and open it in the browser where there are a display and a terminal."""
+    from kennel.commands.open import open_console
+    from tasks.run.errors import SettingsRefused
+
+    if not console:
+        raise SettingsRefused("kennel open", "no page is named", "there is the console", "kennel open --console")
+    return open_console(only_print=only_print)
+
+
 @app.command
 def status(run_id: RunName = None, /, *, json: Json = False) -> int:
     """Show the local servers, and the finished stages and existing resources of each run."""

@@ -22,6 +22,10 @@ class OpenRoute(Route):
         """Return whether this is the route of the request."""
         return self.matches(scope)[0] is Match.FULL
 
+    def admits_page(self, scope: Scope) -> bool:
+        """Return whether a page of another origin may have a browser send the request."""
+        return self.admits_pages and self.admits(scope)
+
 
 class ServiceRoute(Route):
     """A path of one service: a request that is signed for another one passes it by."""
