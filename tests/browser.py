@@ -80,12 +80,20 @@ class Tab:
         address = "document.readyState == 'complete' && location.href"
         wait_until(lambda: self.run(address), f"the document of {url}", holds=lambda at: at and at != "about:blank")
 
+    def call(self, method: str, **parameters: object) -> dict[str, Any]:
+        """Send one command for this tab and return its result."""
+        return self._browser.call(method, self._session, **parameters)
+
+    def owns(self, event: Mapping[str, Any]) -> bool:
+        """Return whether an event of the browser is about this tab."""
+        return event.get("sessionId") == self._session
+
     def statuses(self, url: str) -> list[int]:
         """Return the HTTP statuses that the tab was answered with so far at `url`, handshakes and preflights too.
 
         Scripts see none of them in answers that their page may not read.
         """
-        here = [each for each in self._browser.events if each.get("sessionId") == self._session]
+        here = [each for each in self._browser.events if self.owns(each)]
         events = [(each["method"].removeprefix("Network."), each["params"]) for each in here]
         asked = {about["requestId"]: _url(about) for kind, about in events if kind in ASKING}
         answers = [

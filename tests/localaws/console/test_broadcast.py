@@ -30,7 +30,7 @@ def test_viewers_of_one_page_share_its_rendering_and_leave_silence_behind() -> N
         render = Counting()
         broadcaster = Broadcaster(render, pause_seconds=0.01)
         first, second = broadcaster.follow("jobs", "a=1"), broadcaster.follow("jobs", "a=1")
-        shown = await asyncio.gather(anext(first), anext(second))
+        shown = [*await asyncio.gather(anext(first), anext(second))]
         assert shown == ["jobs?a=1 1"] * 2
         assert await anext(first) != shown[0]
         await first.aclose()
@@ -70,7 +70,7 @@ def test_one_page_that_fails_leaves_the_others_alive() -> None:
     async def scene() -> None:
         broadcaster = Broadcaster(Counting(), pause_seconds=0.001)
         broken, whole = broadcaster.follow("broken", ""), broadcaster.follow("jobs", "")
-        assert await asyncio.gather(anext(broken), anext(whole)) == [NOT_RENDERED, "jobs? 1"]
+        assert [*await asyncio.gather(anext(broken), anext(whole))] == [NOT_RENDERED, "jobs? 1"]
         assert await anext(whole) == "jobs? 2"
         broadcaster.close()
         await broken.aclose()
@@ -83,11 +83,11 @@ def test_there_is_an_end_to_the_number_of_viewers() -> None:
     async def scene() -> None:
         broadcaster = Broadcaster(Counting(), pause_seconds=0.001)
         viewers = [broadcaster.follow("jobs", "") for _ in range(MOST_VIEWERS)]
-        assert not broadcaster.is_full
+        states = [broadcaster.is_full]
         await asyncio.gather(*(anext(each) for each in viewers))
-        assert broadcaster.is_full
+        states.append(broadcaster.is_full)
         for each in viewers:
             await each.aclose()
-        assert not broadcaster.is_full
+        assert [*states, broadcaster.is_full] == [False, True, False]
 
     run(scene())
