@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from localaws.permissions.authority import Authority
     from localaws.sagemaker.endpoints.hosting import EndpointHosting
 
-LOG_LINES = 200
+LOG_LINES, LINE_CHARACTERS = 200, 4_000
 
 
 class Account:
@@ -109,7 +109,8 @@ class Account:
         streams = [each for each in (list(found.streams.values()) if found else []) if _is_of(each, prefix)]
         newest = [(event, each) for each in streams for event in each.events[-most:]]
         newest.sort(key=lambda pair: (pair[0].timestamp, pair[0].event_id))
-        return [(event.timestamp / 1e3, each.log_stream_name, event.message) for event, each in newest[-most:]]
+        shown = [(event.timestamp / 1e3, each.log_stream_name, event.message) for event, each in newest[-most:]]
+        return [(at, stream, line[:LINE_CHARACTERS]) for at, stream, line in shown]
 
     def secrets(self) -> Iterator[str]:
         """Yield the secrets of access keys that IAM and STS issued, the newest sessions' among them."""

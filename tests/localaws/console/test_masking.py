@@ -64,6 +64,14 @@ def test_what_is_no_secret_is_shown_as_it_is(text: str) -> None:
     assert MASK(text) == text
 
 
+@pytest.mark.parametrize(
+    "piece", ["a-", "token", "token ", "secret.", "://a:", "-----BEGIN RSA ", "bearer ", "AKIA", "='"]
+)
+def test_no_text_of_others_takes_long_to_look_at(piece: str) -> None:
+    """Were a pattern quadratic, this would end at the tests' time limit."""
+    assert len(MASK(piece * 200_000)) > 0
+
+
 def test_what_is_no_text_is_left_alone() -> None:
     assert MASK(7) == 7 and MASK(None) is None
     assert MASK(Markup("<b>token=1234</b>")) == "<b>token=1234</b>"
