@@ -25,7 +25,7 @@ from starlette.routing import BaseRoute, Route
 
 from localaws import shell
 from localaws.auth.root_key import AccessKey, RootKey, keep, keep_operator
-from localaws.auth.routes import PREFIX
+from localaws.auth.routes import CONSOLE, PREFIX
 from localaws.capacity import format_rule
 from localaws.core import Core
 from localaws.ec2.addresses import choose_ssh_port
@@ -104,6 +104,11 @@ class ServerRecord:
     def url(self) -> str:
         """What `AWS_ENDPOINT_URL` has to be."""
         return f"http://{self.host}:{self.port}"
+
+    @property
+    def console_url(self) -> str:
+        """The secret address of the console."""
+        return f"{self.url}{CONSOLE}{self.console_token}/"
 
     @property
     def environment(self) -> dict[str, str]:

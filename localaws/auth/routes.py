@@ -6,6 +6,7 @@ from starlette.routing import Match, Route
 from starlette.types import Scope
 
 PREFIX = "/_localaws/"
+CONSOLE = PREFIX + "console/"
 
 
 class OpenRoute(Route):

@@ -11,9 +11,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Match
 from starlette.types import Scope
 
-from localaws.auth.routes import PREFIX, OpenRoute
+from localaws.auth.routes import CONSOLE, OpenRoute
 
-PATH = PREFIX + "console/"
 WITHOUT = "the address of the console has a token; `kennel open --console` opens it\n"
 HEADERS = {
     "Cache-Control": "no-store",
@@ -31,7 +30,7 @@ class ConsoleRoute(OpenRoute):
     """Everything below the console's address. `endpoint` sees only requests that have the token."""
 
     def __init__(self, endpoint: Any, token: str) -> None:
-        super().__init__(PATH + "{rest:path}", endpoint)
+        super().__init__(CONSOLE + "{rest:path}", endpoint)
         self._token = token.encode()
 
     def admits(self, scope: Scope) -> bool:
@@ -46,7 +45,7 @@ class ConsoleRoute(OpenRoute):
 
     def has_token(self, scope: Scope) -> bool:
         """Return whether the path has the token of this server."""
-        given = scope["path"].removeprefix(PATH).partition("/")[0]
+        given = scope["path"].removeprefix(CONSOLE).partition("/")[0]
         return hmac.compare_digest(given.encode(), self._token)
 
     async def handle(self, scope: Scope, receive: Any, send: Any) -> None:

@@ -59,17 +59,20 @@ class Account:
     @property
     def functions(self) -> dict[str, Any]:
         """The entries of moto's store, by function: `latest` and `versions`."""
-        return dict(self._lambda._lambdas._functions)
+        store = self._lambda._lambdas
+        return dict(store._functions) if store else {}
 
     def aliases(self, function_arn: str) -> dict[str, Any]:
         """Return a function's aliases by name."""
-        return dict(self._lambda._lambdas._aliases.get(function_arn, {}))
+        store = self._lambda._lambdas
+        return dict(store._aliases.get(function_arn, {})) if store else {}
 
     @property
     def function_service(self) -> "FunctionService":
         """What runs functions."""
-        service: FunctionService = self._lambda.service
-        return service
+        from localaws.functions.backend import ExecutingLambda
+
+        return ExecutingLambda.service
 
     @property
     def alarms(self) -> list[Any]:
@@ -83,14 +86,14 @@ class Account:
         """S3's buckets by name."""
         from moto.s3.models import s3_backends
 
-        return dict(s3_backends[self._place[0]][partition()].buckets)
+        return dict(self._of(s3_backends, partition()).buckets)
 
     @property
     def iam(self) -> Any:
         """The backend that has roles and users."""
         from moto.iam.models import iam_backends
 
-        return iam_backends[self._place[0]][partition()]
+        return self._of(iam_backends, partition())
 
     @property
     def instances(self) -> "list[ExecutingInstance]":
@@ -99,7 +102,8 @@ class Account:
             return []
         from moto.ec2.models import ec2_backends
 
-        return list(self._of(ec2_backends).instances())[::-1]
+        found = self._of(ec2_backends).instances
+        return list(found())[::-1] if found else []
 
     def log_lines(self, group: str, *, prefix: str = "", most: int = LOG_LINES) -> list[tuple[float, str, str]]:
         """Return the newest lines of a log group's streams: Unix time, stream, line; the oldest of them first."""
@@ -117,7 +121,7 @@ class Account:
         from moto.sts.models import sts_backends
 
         yield from (each.secret_access_key for each in list(self.iam.access_keys.values())[-200:])
-        for session in sts_backends[self._place[0]][partition()].assumed_roles[-200:]:
+        for session in list(self._of(sts_backends, partition()).assumed_roles)[-200:]:
             yield from (session.secret_access_key, session.session_token)
 
     @property
@@ -126,9 +130,20 @@ class Account:
 
         return self._of(lambda_backends)
 
-    def _of(self, backends: Any) -> Any:
-        account_id, region = self._place
-        return backends[account_id][region]
+    def _of(self, backends: Any, region: str | None = None) -> Any:
+        """Return the backend of the account, and of its region if no other is named; asking moto for it makes one."""
+        account_id, own = self._place
+        return dict.get(dict.get(backends, account_id, {}), region or own, _NOT_CALLED)
+
+
+class _NotCalled:
+    """Stands for a backend that nobody has called yet: whatever it is asked for is empty."""
+
+    def __getattr__(self, _: str) -> dict[str, Any]:
+        return {}
+
+
+_NOT_CALLED = _NotCalled()
 
 
 def _is_of(stream: Any, prefix: str) -> bool:

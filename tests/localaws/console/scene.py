@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
-from localaws.folders import read_json
+from localaws.server import read_record
 from tests.conftest import RunningLocalAws
 from tests.localaws.ec2.ec2_rooms import CALLER, IMAGE_PARAMETER, tcp
 from tests.localaws.functions.functions_kit import Functions
@@ -55,7 +55,9 @@ class Scene:
 
 def address_of(server: RunningLocalAws) -> str:
     """Return the console's address of a server that runs."""
-    return f"{server.url}/_localaws/console/{read_json(server.home / 'server.json')['console_token']}/"
+    record = read_record(server.home)
+    assert record is not None
+    return record.console_url
 
 
 def get(

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from localaws.console.access import PATH
+from localaws.auth.routes import CONSOLE
 from localaws.console.site import Console
 from localaws.core import Core
 from localaws.sagemaker.training.record import TrainingJobRecord
@@ -59,7 +59,7 @@ def page(tmp_path: Path) -> Iterator[Get]:
     transport = httpx.ASGITransport(Starlette(routes=[Console(core, "token").route]))
 
     async def get(address: str) -> str:
-        async with httpx.AsyncClient(transport=transport, base_url=f"http://127.0.0.1{PATH}token/") as client:
+        async with httpx.AsyncClient(transport=transport, base_url=f"http://127.0.0.1{CONSOLE}token/") as client:
             return (await client.get(address)).raise_for_status().text
 
     yield lambda address: asyncio.run(get(address))
