@@ -25,12 +25,12 @@ PAGES = ("", "jobs", "endpoint?name=bench", "requests", "metrics", "roles")
 
 def main() -> None:
     """Measure and print."""
+    firsts = [first_page() for _ in range(ROUNDS)]
     with localaws() as url:
         address = console_of(url)
-        first = milliseconds(address)
         serve_model(url)
         invoke(url, PATH, REQUESTS)
-        rows = [Row("the first page after the start", first, "ms", 1, "goal <= 100")]
+        rows = [Row("the first page after a start, median", statistics.median(firsts), "ms", ROUNDS, "goal <= 100")]
         rows += [page(address, name) for name in PAGES]
         rows.append(viewer_percent(url, address))
         rows += latencies(url, address)
@@ -43,6 +43,12 @@ def console_of(url: str) -> str:
     record = read_record(Path(home[home.index("--home") + 1]))
     assert record is not None
     return record.console_url
+
+
+def first_page() -> float:
+    """Return how many milliseconds the first page of a server takes that has just started."""
+    with localaws() as url:
+        return milliseconds(console_of(url))
 
 
 def page(address: str, name: str) -> Row:

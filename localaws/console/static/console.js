@@ -7,11 +7,18 @@
   const time = (seconds) => new Date(seconds * 1e3).toISOString().slice(11, seconds % 60 ? 19 : 16);
   const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
+  // A value between two gaps is on no line: it is drawn as a point.
+  function isolated(plot, series, areAllShown) {
+    const values = plot.data[series];
+    const alone = (value, at) => value != null && values[at - 1] == null && values[at + 1] == null;
+    return areAllShown ? null : values.flatMap((value, at) => (alone(value, at) ? [at] : []));
+  }
+
   function lines(told) {
     const plain = told.series.length - told.levels;
     return told.series.map(({ label }, number) =>
       number < plain
-        ? { label, stroke: color(`--line-${1 + (number % 3)}`), width: 1.5 }
+        ? { label, stroke: color(`--line-${1 + (number % 3)}`), width: 1.5, points: { filter: isolated } }
         : { label, stroke: color("--level"), width: 1, dash: [6, 4], points: { show: false } },
     );
   }
