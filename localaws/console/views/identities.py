@@ -36,8 +36,8 @@ def one(account: Account, query: Mapping[str, str]) -> dict[str, Any]:
     found = next((each for each in every if each.arn == arn), None)
     if found is None:
         raise Missing(f"role or user {arn}")
-    managed = [(each.name, _legible(each.default_version.document)) for each in found.managed_policies.values()]
-    inline = [(name, _legible(text)) for name, text in found.policies.items()]
+    managed = [(each.name, _legible(_document(each))) for each in list(found.managed_policies.values())]
+    inline = [(name, _legible(text)) for name, text in list(found.policies.items())]
     uses = sorted(account.authority.usage.of(arn).values(), key=lambda use: (-use.denied, use.action))
     return {
         "identity": _identity(account, found),
@@ -71,6 +71,11 @@ def _denials(account: Account) -> list[dict[str, Any]]:
         if use.denied
     ]
     return sorted(denied, key=lambda each: -each["at"])[:MOST_DENIALS]
+
+
+def _document(managed: Any) -> str:
+    """Return the default version of a managed policy."""
+    return next((str(each.document) for each in list(managed.versions) if each.is_default), "")
 
 
 def _legible(document: Any) -> str:

@@ -48,5 +48,6 @@ def _bucket(found: Any) -> dict[str, Any]:
 
 
 def _objects(found: Any) -> Iterator[Any]:
-    """Yield the newest version of each object that is there."""
-    return (each for each in list(found.keys.values()) if hasattr(each, "contentsize"))
+    """Yield the newest version of each object that is there; others may store and delete objects meanwhile."""
+    newest = (found.keys.get(name) for name in list(found.keys))
+    return (each for each in newest if hasattr(each, "contentsize"))  # no marker of a deletion

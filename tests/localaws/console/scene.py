@@ -16,6 +16,7 @@ from tests.localaws.ec2.ec2_rooms import CALLER, IMAGE_PARAMETER, tcp
 from tests.localaws.functions.functions_kit import Functions
 from tests.localaws.sagemaker.endpoints.endpoint_models import Workbench
 from tests.localaws.sagemaker.training.training_rooms import Room, make_room
+from tests.localaws.sagemaker.tuning.tuning_rooms import BOWL, TuningRoom
 from tests.polling import wait_until
 
 CANARY = "canary" + uuid.uuid4().hex
@@ -36,6 +37,7 @@ class Scene:
     server: RunningLocalAws
     address: str
     job: str
+    tuning: str
     endpoint: str
     function: str
     instance: str
@@ -46,10 +48,11 @@ class Scene:
     def pages(self) -> list[str]:
         """The address of each page, relative to the console's."""
         return [
-            *("", "jobs", f"job?name={self.job}", "endpoints", f"endpoint?name={self.endpoint}", "functions"),
-            *(f"function?name={self.function}", "instances", f"instance?id={self.instance}", "notebooks", "buckets"),
-            *(f"bucket?name={self.bucket}", "roles", f"role?arn={self.role}", "alarms", "alarms?name=busy"),
-            *("metrics", "metrics?namespace=scene&metric=Load&of=", "requests", "requests?show=failed"),
+            *("", "jobs", f"job?name={self.job}", f"tuning?name={self.tuning}", "endpoints"),
+            *(f"endpoint?name={self.endpoint}", "functions", f"function?name={self.function}", "instances"),
+            *(f"instance?id={self.instance}", "notebooks", "buckets", f"bucket?name={self.bucket}", "roles"),
+            *(f"role?arn={self.role}", "alarms", "alarms?name=busy", "metrics"),
+            *("metrics?namespace=scene&metric=Load&of=", "requests", "requests?show=failed"),
         ]
 
 
@@ -84,6 +87,10 @@ def make_scene(server: RunningLocalAws) -> Scene:
         Environment={"HF_TOKEN": CANARY},
         HyperParameters={"epochs": "3", "api_key": CANARY},
     )
+    tuning = TuningRoom(room).start(BOWL, ResourceLimits={"MaxNumberOfTrainingJobs": 1, "MaxParallelTrainingJobs": 1})
+    server.client("iam").attach_role_policy(
+        RoleName=room.role.rpartition("/")[2], PolicyArn="arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"
+    )
     bench = Workbench(server, room.role)
     endpoint = bench.start(bench.config({"ModelName": _model(bench, room)}))
     function, instance = _function(server), _instance(server)
@@ -92,10 +99,11 @@ def make_scene(server: RunningLocalAws) -> Scene:
     _denied(server)
     room.put("folder/photo.jpg", b"x" * 1_500)
     room.end_of(job)
+    TuningRoom(room).end_of(tuning)
     assert bench.settled(endpoint)["EndpointStatus"] == "InService"
     _scaled(server, endpoint)
     bench.invoke(endpoint)
-    return Scene(server, address_of(server), job, endpoint, function, instance, room.bucket, room.role)
+    return Scene(server, address_of(server), job, tuning, endpoint, function, instance, room.bucket, room.role)
 
 
 def _model(bench: Workbench, room: Room) -> str:

@@ -7,10 +7,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from localaws.console.broadcast import MOST_VIEWERS
 from localaws.folders import read_json
 from tests.conftest import RunningLocalAws
 from tests.keys import bearer
 from tests.localaws.console.scene import address_of, get
+from tests.polling import wait_until
 
 LINK = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
 TYPED = {**LINK, "Sec-Fetch-Site": "none"}
@@ -100,6 +102,19 @@ def test_what_is_not_there_is_not_found(address: str, page: str) -> None:
 def test_an_address_without_its_last_slash_leads_to_the_console(address: str) -> None:
     status, headers, _ = get(address.rstrip("/"))
     assert status == 308 and headers["Location"] == urlsplit(address).path
+
+
+def test_viewers_who_went_away_leave_room_for_others(address: str) -> None:
+    for _ in range(MOST_VIEWERS + 5):
+        wait_until(lambda: is_followed(f"{address}live/"), "room for a viewer")
+
+
+def is_followed(address: str) -> bool:
+    """Return whether a stream is opened, and go away."""
+    parts = urlsplit(address)
+    with closing(http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)) as connection:
+        connection.request("GET", parts.path)
+        return connection.getresponse().status == 200
 
 
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
