@@ -170,13 +170,13 @@ def invocations(url: str) -> list[Row]:
     """Measure InvokeEndpoint with 50 kB, through the front and directly in turns, and then the highest rate."""
     port, token = serve_model(url)
     ways: dict[str, Callable[[int], list[float]]] = {
-        "through the front": lambda count: _ask(url, PATH, count),
-        "directly": lambda count: _ask(f"http://127.0.0.1:{port}", "/invocations", count, {TOKEN_HEADER: token}),
+        "through the front": lambda count: ask(url, PATH, count),
+        "directly": lambda count: ask(f"http://127.0.0.1:{port}", "/invocations", count, {TOKEN_HEADER: token}),
     }
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(ROUNDS):
-        for name, ask in ways.items():
-            taken[name] += ask(REQUESTS)
+        for name, way in ways.items():
+            taken[name] += way(REQUESTS)
     medians = {name: statistics.median(seconds) * 1000 for name, seconds in taken.items()}
     count = ROUNDS * REQUESTS
     overhead = medians["through the front"] - medians["directly"]
@@ -196,11 +196,11 @@ def rate_of(url: str) -> float:
     """Return how many requests a second the endpoint `bench` answers to all clients."""
     with ThreadPoolExecutor(CLIENTS) as pool:
         before = time.perf_counter()
-        list(pool.map(lambda _: _ask(url, PATH, REQUESTS), range(CLIENTS)))
+        list(pool.map(lambda _: ask(url, PATH, REQUESTS), range(CLIENTS)))
         return CLIENTS * REQUESTS / (time.perf_counter() - before)
 
 
-def _ask(url: str, path: str, count: int, more: Mapping[str, str] | None = None) -> list[float]:
+def ask(url: str, path: str, count: int, more: Mapping[str, str] | None = None) -> list[float]:
     """Send `count` requests over one connection, without the overhead of an SDK; return the seconds of each.
 
     `more`: headers that are not signed.

@@ -144,6 +144,22 @@ def runs(
     return runs(sort, as_json=json)
 
 
+@app.command(name="open")
+def open_(
+    run_id: RunName = None,
+    /,
+    *,
+    console: Annotated[
+        bool, Parameter(negative="", help="The console of the embedded AWS: read-only pages of what runs in it.")
+    ] = False,
+    only_print: Annotated[bool, Parameter(name="--print", negative="", help="Only print the address.")] = False,
+) -> int:
+    """Print the address of a run's page, by default the latest run's, and open it where there is a display."""
+    from kennel.commands.open import open_console, open_report
+
+    return open_console(only_print=only_print) if console else open_report(run_id, only_print=only_print)
+
+
 @app.command
 def compare(first: str, second: str, /, *, json: Json = False) -> int:
     """Compare two runs: what differs, their figures, and a paired test of their models on the same test photos."""

@@ -1,8 +1,8 @@
-"""`python -m localaws [serve|start|env|stop|status|logs|reset] [--home DIR] …`, the embedded AWS on loopback.
+"""`python -m localaws [serve|start|env|console|stop|status|logs|reset] [--home DIR] …`, the embedded AWS on loopback.
 
 - `serve` (the default) runs in the foreground and prints the environment to export; Ctrl-C ends it.
 - `start` does it in the background and returns when it answers; `stop` ends it and everything it started;
-  `env` prints what to export, of one that runs.
+  `env` prints what to export, of one that runs, and `console` the secret address of its console.
 - `status` shows what runs; `logs [PREFIX] [--follow]` prints CloudWatch Logs of the groups that start with PREFIX.
 - `reset` ends everything that runs and forgets all state; the server keeps its port.
 """
@@ -66,6 +66,10 @@ def _start(options: argparse.Namespace) -> None:
 
 def _env(options: argparse.Namespace) -> None:
     _print_environment(options.home, control.running(options.home.resolve()))
+
+
+def _console(options: argparse.Namespace) -> None:
+    print(control.running(options.home.resolve()).console_url)
 
 
 def _stop(options: argparse.Namespace) -> None:
@@ -201,6 +205,7 @@ def _parser() -> argparse.ArgumentParser:
         ("serve", _serve, [serving], "run the server in the foreground (the default)"),
         ("start", _start, [serving], "start the server in the background and return when it answers"),
         ("env", _env, [shared], "print what to export to use the server that runs"),
+        ("console", _console, [shared], "print the secret address of the console of the server that runs"),
         ("stop", _stop, [shared], "stop the server and everything it started"),
         ("status", _status, [shared], "show what runs"),
         ("reset", _reset, [shared], "stop everything that runs and forget all state"),

@@ -20,6 +20,7 @@ from localaws.permissions.propagation import Propagation
 from localaws.permissions.roles import ObjectsOfRole, Role
 from localaws.processes import ProcessTable
 from localaws.quotas.account import Quotas
+from localaws.request_feed import RequestFeed
 from localaws.settings import Settings
 
 
@@ -45,6 +46,7 @@ class Core:
         self.credentials = Credentials(settings, self.propagation)
         self.authority = Authority(settings.account_id, settings.region, settings.iam, self.propagation)
         self.links = Links()
+        self.feed = RequestFeed()
         self.quotas = Quotas(settings.account)
         self._closers: list[Callable[[], None]] = []
         self._preparations: dict[str, Callable[[], None]] = {}

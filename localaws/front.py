@@ -27,6 +27,7 @@ from localaws.auth.routes import PREFIX, OpenRoute
 from localaws.auth.signature_gate import BODY as READ_BODY
 from localaws.auth.signature_gate import SignatureGate
 from localaws.auth.verifier import ANYONE, Verifier, service_of
+from localaws.console.welcome import Welcome
 from localaws.core import Core
 from localaws.error_replies import Reply, error_reply, is_own_xml, legible
 from localaws.errors import AwsError
@@ -41,6 +42,7 @@ from localaws.permissions.gate import DECIDE, PermissionGate
 from localaws.permissions.operations import UnknownOperation, asked_in
 from localaws.permissions.throttle import Throttle
 from localaws.pricing import service as pricing
+from localaws.request_feed import Feeding
 from localaws.request_ids import RequestIds
 from localaws.s3.hosts import bucket_of
 from localaws.s3.incoming import Received
@@ -129,7 +131,7 @@ def build_app(core: Core, routes: list[BaseRoute], root_key: RootKey) -> ASGIApp
         routes=[*own, *routes],
         is_held=core.credentials.refuses,
     )
-    return PageGate(signed, [*own, *routes])
+    return PageGate(Welcome(Feeding(signed, core.feed, PREFIX)), [*own, *routes])
 
 
 class Prepared:

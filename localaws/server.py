@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from secrets import token_urlsafe
 from types import FrameType
 from typing import Any
 
@@ -24,7 +25,7 @@ from starlette.routing import BaseRoute, Route
 
 from localaws import shell
 from localaws.auth.root_key import AccessKey, RootKey, keep, keep_operator
-from localaws.auth.routes import PREFIX
+from localaws.auth.routes import CONSOLE, PREFIX
 from localaws.capacity import format_rule
 from localaws.core import Core
 from localaws.ec2.addresses import choose_ssh_port
@@ -72,8 +73,8 @@ class ServerRecord:
     `created`: the process's `start_mark`; `started`: the Unix time of its state, where the emulated clock starts too;
     `ssh_port`:
     where all EC2 instances are reached; `capacity`: the rules that it was started with; `generation`: the name of its
-    state, as `/_localaws/health` tells it. The last five are secret: the root user's key, the bearer token of
-    localaws's own paths, and the operator's key, empty if there is no operator.
+    state, as `/_localaws/health` tells it. Secret are the root user's key, the bearer token of localaws's own paths,
+    the operator's key, empty if there is no operator, and the console's token, which is in the console's address.
     """
 
     pid: int
@@ -97,11 +98,17 @@ class ServerRecord:
     operator_secret_access_key: str = field(default="", repr=False)
     home: str = ""
     strict: bool = False
+    console_token: str = field(default="", repr=False)
 
     @property
     def url(self) -> str:
         """What `AWS_ENDPOINT_URL` has to be."""
         return f"http://{self.host}:{self.port}"
+
+    @property
+    def console_url(self) -> str:
+        """The secret address of the console."""
+        return f"{self.url}{CONSOLE}{self.console_token}/"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -118,10 +125,17 @@ class ServerRecord:
 
 @dataclass(frozen=True)
 class HomeKeys:
-    """The root user's key and, if there is one, the operator's."""
+    """The root user's key, the operator's if there is one, and the console's token, which is of one server only."""
 
     root: RootKey
     operator: AccessKey | None
+    console_token: str = field(repr=False)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be shown."""
+        of_operator = (self.operator.secret_access_key,) if self.operator else ()
+        return self.root.secret_access_key, self.root.token, *of_operator
 
 
 def serve(settings: Settings, announce: Announce) -> None:
@@ -146,7 +160,8 @@ def serve(settings: Settings, announce: Announce) -> None:
         settings = replace(settings, port=listener.getsockname()[1], ssh_port=ssh_port)
         _raise_file_limit()
         _configure_moto(settings)
-        keys = HomeKeys(keep(settings.home), keep_operator(settings.home) if settings.operator else None)
+        operator = keep_operator(settings.home) if settings.operator else None
+        keys = HomeKeys(keep(settings.home), operator, token_urlsafe(32))
         while _serve_once(settings, keys, listener, announce):
             _forget(settings.home)
 
@@ -242,9 +257,11 @@ class _Ending:
 class _Server(uvicorn.Server):
     """uvicorn's server, ended by `_Ending` instead of its own handlers, which would kill us before our children."""
 
-    def __init__(self, config: uvicorn.Config, started: Callable[[], None], ending: _Ending) -> None:
+    def __init__(
+        self, config: uvicorn.Config, started: Callable[[], None], stopping: Callable[[], None], ending: _Ending
+    ) -> None:
         super().__init__(config)
-        self._tell = started
+        self._tell, self._end_streams = started, stopping
         self._ending = ending
 
     @contextmanager
@@ -255,15 +272,21 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         self._tell()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._end_streams()
+        await super().shutdown(sockets)
+
     async def on_tick(self, counter: int) -> bool:
         self.force_exit = self._ending.is_urgent
         return self._ending.is_asked or await super().on_tick(counter)
 
 
 def _run(core: Core, keys: HomeKeys, listener: socket.socket, announce: Announce, ending: _Ending) -> None:
+    from localaws.console.site import Console
     from localaws.front import build_app
 
-    routes: list[BaseRoute] = [ending.route(core.generation)]
+    console = Console(core, keys.console_token, keys.secrets)
+    routes: list[BaseRoute] = [ending.route(core.generation), console.route]
     for name in EXECUTING_SERVICES:
         routes.extend(importlib.import_module(name).install(core))
     if keys.operator is not None:
@@ -278,7 +301,7 @@ def _run(core: Core, keys: HomeKeys, listener: socket.socket, announce: Announce
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         timeout_keep_alive=120,
     )
-    _Server(config, lambda: _announce(core, keys, announce), ending).run(sockets=[listener.dup()])
+    _Server(config, lambda: _announce(core, keys, announce), console.close, ending).run(sockets=[listener.dup()])
 
 
 def _make_operator(settings: Settings, key: AccessKey) -> None:
@@ -313,6 +336,7 @@ def _announce(core: Core, keys: HomeKeys, announce: Announce) -> None:
         operator_secret_access_key=keys.operator.secret_access_key if keys.operator else "",
         home=str(settings.home.resolve()),
         strict=settings.strictness.is_late,
+        console_token=keys.console_token,
     )
     write_private(settings.home / "server.json", sealed(asdict(record)))
     announce(f"# localaws at {settings.url}, home {settings.home}")

@@ -83,14 +83,22 @@ class Tab:
     def resize(self, width: int, height: int) -> None:
         """Give the tab a window of so many pixels, as wide as that also for a narrow one."""
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-        self._browser.call("Emulation.setDeviceMetricsOverride", self._session, **size)
+        self.call("Emulation.setDeviceMetricsOverride", **size)
+
+    def call(self, method: str, **parameters: object) -> dict[str, Any]:
+        """Send one command for this tab and return its result."""
+        return self._browser.call(method, self._session, **parameters)
+
+    def owns(self, event: Mapping[str, Any]) -> bool:
+        """Return whether an event of the browser is about this tab."""
+        return event.get("sessionId") == self._session
 
     def statuses(self, url: str) -> list[int]:
         """Return the HTTP statuses that the tab was answered with so far at `url`, handshakes and preflights too.
 
         Scripts see none of them in answers that their page may not read.
         """
-        here = [each for each in self._browser.events if each.get("sessionId") == self._session]
+        here = [each for each in self._browser.events if self.owns(each)]
         events = [(each["method"].removeprefix("Network."), each["params"]) for each in here]
         asked = {about["requestId"]: _url(about) for kind, about in events if kind in ASKING}
         answers = [

@@ -40,7 +40,7 @@ def next_lines(run_dir: Path, function: FunctionRef | None, home: Path, *, is_lo
         *([] if function is None else _ask_lines(run_dir, function, is_local=is_local)),
         "Look at it:",
         f"  {kennel} status {run_dir.name}",
-        f"  {_from_here(run_dir / 'report.html')} is its report, a page for any browser",
+        f"  {kennel} open {run_dir.name}",
         *(_prefects_page(page.url, home) if page is not None else []),
         "Take it down:",
         f"  {kennel} down --yes",

@@ -56,7 +56,7 @@ def logs(run_id: str | None, source: str, *, follow: bool) -> int:
         AwsFailed: CloudWatch Logs refused.
     """
     _, runs = environment.home_and_runs()
-    run_dir = run_dir_of(runs, run_id) if run_id else _latest(runs)
+    run_dir = run_dir_of(runs, run_id) if run_id else latest_run(runs)
     if source == "ec2":
         return _print_files(run_dir, follow=follow)
     if environment.connect_to_running() is None:
@@ -189,7 +189,7 @@ def _rows(run: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _latest(runs: Path) -> Path:
+def latest_run(runs: Path) -> Path:
     found = all_runs(runs)
     if not found:
         raise SettingsRefused("runs", str(runs), "there is no run yet", "kennel run")

@@ -30,7 +30,7 @@ from tasks.run.errors import KennelError, SettingsRefused, StageFailed, Unreacha
 from tasks.run.machine import fetch_from_loopback
 from tasks.run.record_store import write_atomically
 from tasks.run.sealed import Damaged, read_regular
-from tasks.run.settings import LOCAL_HEALTH_PATH, LOCAL_PERMISSIONS_PATH
+from tasks.run.settings import LOCAL_CONSOLE_PATH, LOCAL_HEALTH_PATH, LOCAL_PERMISSIONS_PATH
 
 PREFERRED_PORT = 4577
 LAST_URL = Path("processes") / "localaws.url"
@@ -112,6 +112,12 @@ class EmbeddedAws:
     home: str = ""
     generation: str = ""
     strict: bool = False
+    console_token: str = field(default="", repr=False)
+
+    @property
+    def console_url(self) -> str | None:
+        """The secret address of its console; None if it is of a release that has none."""
+        return f"{self.url}{LOCAL_CONSOLE_PATH}{self.console_token}/" if self.console_token else None
 
     @property
     def environment(self) -> dict[str, str]:
@@ -154,6 +160,7 @@ def find(home: Path) -> EmbeddedAws | None:
         home=str(localaws_home(home)),
         generation=record.get("generation", ""),
         strict=record.get("strict", False),
+        console_token=record.get("console_token", ""),
     )
 
 

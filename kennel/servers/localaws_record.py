@@ -17,6 +17,7 @@ _FIELDS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("pid", "port", "ssh_port"), (int,)),
     **dict.fromkeys(("time_scale", "started", "instance_startup_seconds"), _NUMBER),
     **dict.fromkeys(("region", "generation", "access_key_id", "secret_access_key", "home"), (str,)),
+    "console_token": (str,),
     "created": (str, *_NUMBER),
     "capacity": (list,),
     "strict": (bool,),
@@ -25,6 +26,7 @@ _FIELDS: dict[str, tuple[type, ...]] = {
 
 _DEFAULTS: dict[str, object] = {
     **dict.fromkeys(("generation", "access_key_id", "secret_access_key", "home"), ""),
+    "console_token": "",
     "instance_startup_seconds": 0.0,
     "capacity": [],
     "strict": False,

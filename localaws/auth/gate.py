@@ -29,7 +29,7 @@ class PageGate:
 
     def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute] = ()) -> None:
         self._app = app
-        self._for_pages = [each for each in routes if isinstance(each, OpenRoute) and each.admits_pages]
+        self._open = [each for each in routes if isinstance(each, OpenRoute)]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -43,7 +43,7 @@ class PageGate:
     def _refusal(self, scope: Scope) -> str | None:
         if not is_loopback_host(scope):
             return OTHER_HOST
-        if is_foreign(scope) and not any(each.admits(scope) for each in self._for_pages):
+        if is_foreign(scope) and not any(each.admits_page(scope) for each in self._open):
             return OTHER_ORIGIN
         return NO_PREFLIGHT if scope["method"] == "OPTIONS" else None
 

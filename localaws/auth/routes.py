@@ -6,6 +6,7 @@ from starlette.routing import Match, Route
 from starlette.types import Scope
 
 PREFIX = "/_localaws/"
+CONSOLE = PREFIX + "console/"
 
 
 class OpenRoute(Route):
@@ -21,6 +22,10 @@ class OpenRoute(Route):
     def admits(self, scope: Scope) -> bool:
         """Return whether this is the route of the request."""
         return self.matches(scope)[0] is Match.FULL
+
+    def admits_page(self, scope: Scope) -> bool:
+        """Return whether a page of another origin may have a browser send the request."""
+        return self.admits_pages and self.admits(scope)
 
 
 class ServiceRoute(Route):

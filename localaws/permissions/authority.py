@@ -42,14 +42,16 @@ class Authority:
         """Take note that a policy, a role or a user may have changed."""
         self.callers.forget()
 
-    def check(self, caller: Caller, questions: Iterable[Question], service: str, *, is_form: bool = False) -> None:
-        """Decide and record each; `service` is the one that answers, by its signing name.
+    def check(self, caller: Caller, questions: Iterable[Question], service: str, *, is_form: bool = False) -> bool:
+        """Decide and record each; return whether all are allowed. `service`: which answers, by its signing name.
 
         Raises:
             AwsError: the service's refusal of the first that is denied, if decisions are enforced.
         """
+        are_allowed = True
         for each in questions:
             decision = self.decide(caller, each)
+            are_allowed &= decision.is_allowed
             if each.action == ASSUME and caller.principal.is_root and self.is_enforcing:
                 raise denial(service, "Roles may not be assumed by root accounts.")
             if each.action == PASS_ROLE and each.owner_id not in ("", self.account_id) and self.is_enforcing:
@@ -58,6 +60,7 @@ class Authority:
                 is_code = service == "lambda" and each.action.startswith("s3:")
                 text = sentence(caller.principal, each.action, each.resource, decision)
                 raise denial(service, s3_sentence(each.resource) if is_code else text, is_form=is_form)
+        return are_allowed
 
     def as_role(self, role_arn: str, session_name: str, question: Question) -> None:
         """Decide and record one thing that a service does in a role's name, with a session of it.

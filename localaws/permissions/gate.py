@@ -37,6 +37,7 @@ from localaws.permissions.questions import (
 from localaws.permissions.throttle import Throttle
 from localaws.permissions.usage import Count
 from localaws.policies.context import Context
+from localaws.request_feed import ALLOWED
 from localaws.s3.queries import written_once
 
 CALLER = "localaws.caller"  # in the scope: who asks
@@ -89,7 +90,7 @@ class PermissionGate:
             return False
         self._authority.usage.key_used(signed.access_key_id, signed.service)
         self._authority.usage.count(kept.count, is_allowed=True)
-        scope[CALLER] = kept.caller
+        scope[CALLER], scope[ALLOWED] = kept.caller, True
         return True
 
     def _keep(self, scope: Scope, signed: Signed, question: Question) -> None:
@@ -142,7 +143,7 @@ class PermissionGate:
             raise denial(service, str(error), is_form=is_form) from None
         if self._throttle is not None and questions:
             self._throttle.take(questions[0].action, service)
-        self._authority.check(caller, questions, service, is_form=is_form)
+        scope[ALLOWED] = self._authority.check(caller, questions, service, is_form=is_form)
         if len(questions) == 1 and questions[0].action in _INVOKING:
             self._keep(scope, signed, questions[0])
         return questions
@@ -156,7 +157,7 @@ class PermissionGate:
         caller, whole = scope[CALLER], replace(asked, body=body)
         try:
             if (by_object := deletions_of(whole, self._place)) is None:
-                self._authority.check(caller, questions_of(whole, self._place), "s3")
+                scope[ALLOWED] = self._authority.check(caller, questions_of(whole, self._place), "s3")
             else:
                 scope[DELETABLE] = iter([self._lets(caller, each) for each in by_object])
         except UnknownAction as error:

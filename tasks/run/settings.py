@@ -96,6 +96,7 @@ Folder = Annotated[Path, AfterValidator(validate_folder)]
 CALLER_ADDRESS_URL = "https://checkip.amazonaws.com"
 LOCAL_CALLER_ADDRESS_PATH = "/_localaws/caller-address"
 LOCAL_HOSTING_PATH = "/_localaws/capacity/hosting"
+LOCAL_CONSOLE_PATH = "/_localaws/console/"
 LOCAL_HEALTH_PATH = "/_localaws/health"
 LOCAL_PERMISSIONS_PATH = "/_localaws/permissions"
 LOCAL_PULSE_PATH = "/_localaws/pulse"

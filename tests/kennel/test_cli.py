@@ -219,6 +219,7 @@ sys.exit(code)
         ("kennel.commands.runs", ("runs",)),
         ("kennel.commands.compare", ("compare", "a", "b")),
         ("kennel.commands.predict", ("predict", "a", "b.jpg")),
+        ("kennel.commands.open", ("open",)),
         ("kennel.commands.up_down", ("up",)),
         ("kennel.commands.up_down", ("down", "--yes")),
         ("kennel.commands.up_down", ("prepare",)),

@@ -49,6 +49,18 @@ class Fleet:
         """How many instances the fleet has or is replacing."""
         return len(self._members)
 
+    def states(self) -> list[tuple[Instance, str]]:
+        """Return the instances with what each is doing: InService, Replacing (it is gone) or Starting."""
+        with self._lock:
+            members, starting = list(self._members), list(self._starting)
+        present = [(each, "InService" if each.is_ready else "Replacing") for each in members]
+        return [*present, *((each, "Starting") for each in starting)]
+
+    @property
+    def growing(self) -> int:
+        """How many instances are being added by a scale-out, and serve once all of them pass their ping."""
+        return self._growing
+
     def grow_to(self, count: int, *, least_seconds: float = 0.0) -> None:
         """Have `count` instances, from spares first, and serve with the new ones once all of them pass the ping.
 

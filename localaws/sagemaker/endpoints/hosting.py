@@ -57,10 +57,11 @@ class RunningEndpoint:
         self._routes = routes
         self._home = core.settings.home / "endpoints"
 
-    def describe_variants(self) -> list[dict[str, Any]]:
-        """Return ProductionVariants of DescribeEndpoint."""
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        """What serves, or else what starts."""
         shown = self.live or self.next
-        return [variant.describe() for variant in shown.variants] if shown else []
+        return shown.variants if shown else ()
 
     def create(self, plan: DeploymentPlan) -> None:
         """Start the first deployment and serve.
@@ -211,8 +212,12 @@ class EndpointHosting:
 
     def describe_variants(self, endpoint_name: str) -> list[dict[str, Any]]:
         """Return ProductionVariants of DescribeEndpoint: what runs now."""
+        return [variant.describe() for variant in self.variants(endpoint_name)]
+
+    def variants(self, endpoint_name: str) -> tuple[Variant, ...]:
+        """Return the variants of an endpoint that serve, or else start."""
         running = self._running.get(endpoint_name)
-        return running.describe_variants() if running else []
+        return running.variants if running else ()
 
     def instance_counts(self) -> Counter[str]:
         """Return how many instances of each type are asked for by what serves or starts."""

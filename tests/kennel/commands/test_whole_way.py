@@ -24,6 +24,7 @@ from prefect.exceptions import ParameterBindError
 from flows.pipeline import pipeline
 from kennel import load_model
 from tasks.plan.resources import Planned
+from tasks.run.errors import SettingsRefused
 from tasks.run.expiry import expiry_tags
 from tasks.run.ledger_contents import read_ledger
 from tests.command_lines import command_line
@@ -154,7 +155,7 @@ def test_a_photo_that_is_none_is_said_beside_the_others_and_ends_with_9(
         good, bad = found.answer["predictions"]
         assert found.code == 9 and good["error"] is None and "JPEG" in bad["error"] and bad["label"] is None
     for given in ((), (str(tmp_path / "missing.jpg"),), (str(photos.parent / "empty"),)):
-        assert terminal.kennel("predict", RUN, *given).code == 4
+        assert terminal.kennel("predict", RUN, *given).code == SettingsRefused.exit_code
 
 
 def test_the_plan_of_a_finished_run_adopts_everything_by_its_name(

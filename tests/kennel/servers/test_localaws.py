@@ -6,6 +6,7 @@ import shutil
 import signal
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from kennel.servers.localaws import Options
 from localaws.server import read_record
 from tasks.run.sealed import seal, unseal
 from tests.bit_flips import FLIPS, flipped
+from tests.kennel.pseudo_terminal import OnATerminal
 from tests.kennel.shell import Terminal, exported, prefer_own_port
+from tests.polling import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
 
@@ -26,6 +29,17 @@ OPTIONS = ("--time-scale", "60", "--capacity", "ml.m5.large=4:40ms", "--instance
 def answer(url: str) -> Any:
     with urllib.request.urlopen(url, timeout=10) as reply:
         return json.loads(reply.read())
+
+
+def opened(terminal: Terminal, folder: Path) -> str:
+    """Return the address that `kennel open --console` has a browser open, on a terminal with a display."""
+    browser, asked = folder / "browser", folder / "asked"
+    browser.write_text(f'#!/bin/sh\nprintf %s "$1" > {asked}\n')
+    browser.chmod(0o755)
+    terminal = replace(terminal, more={**terminal.more, "DISPLAY": ":9", "BROWSER": str(browser)})
+    with OnATerminal(terminal, "open", "--console", columns=200) as shown:
+        assert shown.end() == 0, shown.text
+    return wait_until(asked.read_text, "the browser")
 
 
 def test_what_it_is_started_with_is_adopted_and_anything_else_refused(tmp_path: Path) -> None:
@@ -44,6 +58,11 @@ def test_what_it_is_started_with_is_adopted_and_anything_else_refused(tmp_path: 
         for again in (terminal.kennel("up", *OPTIONS), terminal.kennel("up"), terminal.kennel("up", more=shell)):
             assert again.code == 0 and exported(again.out)["AWS_ENDPOINT_URL"] == url, again.err
         assert terminal.kennel("up", *OPTIONS, more=shell).code == 0, "its own address in the shell names no other AWS"
+
+        console = terminal.kennel("open", "--console", "--print").out.strip()
+        with urllib.request.urlopen(console, timeout=60) as page:
+            assert console.startswith(f"{url}/_localaws/console/") and b"60 times as fast" in page.read()
+        assert opened(terminal, tmp_path) == console
 
         record = terminal.home / "localaws" / "server.json"
         written = record.read_bytes()

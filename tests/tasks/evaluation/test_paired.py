@@ -19,7 +19,8 @@ def of_right(right: list[bool], certainty: float = 0.8) -> Predictions:
     )
 
 
-NOBODY = Predictions(*[np.empty(0, np.int64)] * 3, scores=np.empty((0, 2), np.float32))
+EMPTY = np.empty(0, np.int64)
+NOBODY = Predictions(EMPTY, EMPTY, EMPTY, np.empty((0, 2), np.float32))
 
 
 @given(st.integers(0, 12), st.integers(0, 12), st.integers(0, 20))
