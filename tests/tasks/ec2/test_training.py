@@ -22,6 +22,7 @@ from tasks.run.records import DatasetRef, Hyperparameters
 from tasks.run.waiting import Waiting
 from tasks.ssh.remote import Login, Remote
 from tests.chaos_proxy import ChaosProxy
+from tests.polling import wait_until
 from tests.sshd import Sshd, running_sshd
 
 DATA = DatasetRef("bucket", "datasets/x", "x", "x", ("a", "b"), {"test": {"a": 1, "b": 1}}, 1, 0, "x")
@@ -211,7 +212,8 @@ def test_a_training_that_does_not_end_is_given_up_at_the_deadline(sshd: Sshd, jo
         with pytest.raises(WaitTimedOut, match="waited"):
             followed([one], job, seconds=1.0)
         stop([one], job)
-        assert one.remote.run(f"kill -0 $(cat {shlex.quote(job.folder)}/pid)", check=False).exit_status != 0
+        is_there = f"kill -0 $(cat {shlex.quote(job.folder)}/pid)"
+        wait_until(lambda: one.remote.run(is_there, check=False).exit_status != 0, "the end of the training")
 
 
 def test_a_host_that_changed_its_key_is_not_reconnected_to(

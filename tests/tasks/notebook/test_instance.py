@@ -267,15 +267,22 @@ def test_a_running_instance_is_stopped_and_everything_of_it_removed(server: Runn
 
 
 def test_an_instance_that_is_still_starting_is_waited_for_and_removed(url: str, tmp_path: Path) -> None:
-    aws = aws_at(url, tmp_path)
-    run = Run(aws, "pending")
-    role_arn = ensure_role(run, notebook_role(aws, "pending", None))
-    plan = NotebookPlan("pending", role_arn, choose_notebook_instance("us-east-1"), 60, deadline_seconds=0.0)
-    with pytest.raises(WaitTimedOut):
-        ensure_notebook(run, plan)
-    assert ("notebook-instance", notebook_name("pending")) in left(aws, "pending")
-    remove(aws, "pending")
-    assert left(aws, "pending") == []
+    def starting(times: int) -> Fault:  # for certain, however late the server is looked at
+        operation = "SageMaker.DescribeNotebookInstance"
+        return Fault(operation, change=lambda body: body.replace(b'"InService"', b'"Pending"'), times=times)
+
+    with counting_proxy(url) as calls:
+        aws = aws_at(calls.url, tmp_path)
+        run = Run(aws, "pending")
+        role_arn = ensure_role(run, notebook_role(aws, "pending", None))
+        plan = NotebookPlan("pending", role_arn, choose_notebook_instance("us-east-1"), 60, deadline_seconds=0.0)
+        calls.faults.append(starting(times=1000))
+        with pytest.raises(WaitTimedOut):
+            ensure_notebook(run, plan)
+        assert ("notebook-instance", notebook_name("pending")) in left(aws, "pending")
+        calls.faults[:] = [starting(times=2)]
+        remove(aws, "pending")
+        assert left(aws, "pending") == [] and calls.faults[0].times == 0
 
 
 CREATING = """
