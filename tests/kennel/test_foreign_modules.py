@@ -44,7 +44,7 @@ def test_the_command_and_its_servers_import_none_of_them(terminal: Terminal, tmp
     run([kennel, "status"], terminal, theirs)
     lines = run([kennel, "up"], terminal, theirs).splitlines()
     url = next(line.partition("=")[2] for line in lines if line.startswith("export AWS_ENDPOINT_URL="))
-    assert urllib.request.urlopen(f"{url}/_localaws/health", timeout=10).status == 200
+    assert urllib.request.urlopen(f"{url}/_localaws/health", timeout=60).status == 200
     run([kennel, "down", "--yes"], terminal, theirs)
 
 

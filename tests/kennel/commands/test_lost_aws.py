@@ -85,7 +85,7 @@ def commands(tmp_path: Path, photos: Path) -> Iterator[Commands]:
         yield commands
     finally:
         commands.process.kill()
-        commands.process.wait(10)
+        commands.process.wait(60)
         terminal.kennel("down", "--yes")
 
 

@@ -24,7 +24,7 @@ OPTIONS = ("--time-scale", "60", "--capacity", "ml.m5.large=4:40ms", "--instance
 
 
 def answer(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=10) as reply:
+    with urllib.request.urlopen(url, timeout=60) as reply:
         return json.loads(reply.read())
 
 
