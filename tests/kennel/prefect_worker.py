@@ -94,6 +94,10 @@ def process_of(flow_run: str) -> psutil.Process | None:
     return None
 
 
+GUARD = "tasks.ec2.guard"
+"""What terminates the instances of a flow run that was ended: it has the run's lock, for which `down` does not wait."""
+
+
 class worker:  # noqa: N801  used like a function, with `with`
     """A process worker on the pool `kennel`, ended with its group."""
 
@@ -120,3 +124,4 @@ class worker:  # noqa: N801  used like a function, with `with`
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, 9)
             self._process.wait(60)
+        wait_until(lambda: not any(GUARD in each for each in self._terminal.processes()), "the end of the guards")

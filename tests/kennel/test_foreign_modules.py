@@ -27,7 +27,7 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
     folder = write_modules(tmp_path / "theirs", *PACKAGES, *LIBRARIES, "localaws", "kennel")
     terminal = Terminal(tmp_path / "home", tmp_path / "runs", {"PYTHONPATH": str(folder)})
     yield terminal
-    terminal.kennel("down", "--yes", more={"PYTHONPATH": ""})
+    terminal.take_down(more={"PYTHONPATH": ""})
 
 
 def run(program: list[str], terminal: Terminal, folder: Path) -> str:

@@ -69,7 +69,7 @@ def test_what_it_is_started_with_is_adopted_and_anything_else_refused(tmp_path: 
         assert float(anew["KENNEL_CLOCK_ORIGIN"]) > float(shell["KENNEL_CLOCK_ORIGIN"])
         assert answer(f"{url}/_localaws/capacity/hosting") == {"ml.m5.large": {"concurrency": 4, "floor_ms": 40.0}}
     finally:
-        ended = terminal.kennel("down", "--yes")
+        ended = terminal.take_down()
     assert ended.code == 0 and terminal.processes() == []
 
 

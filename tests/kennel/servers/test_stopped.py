@@ -68,12 +68,12 @@ def test_an_embedded_aws_that_hangs_is_told_and_ended_by_down(terminal: Terminal
 
 
 def test_a_home_that_was_moved_while_its_servers_ran_leaves_none_of_them(tmp_path: Path) -> None:
-    old, new = Terminal(tmp_path / "old", tmp_path / "runs"), Terminal(tmp_path / "new", tmp_path / "runs")
-    for command in (("down", "--yes"), ("up",)):
-        assert old.kennel("up").code == 0
+    first, second, third = (Terminal(tmp_path / name, tmp_path / "runs") for name in ("first", "second", "third"))
+    assert first.kennel("up").code == 0
+    for old, new, command in ((first, second, ("up",)), (second, third, ("down", "--yes"))):
         old.home.rename(new.home)
         done = new.kennel(*command)
         assert done.code == 0 and "was moved here while its servers ran" in done.err, done.err
         assert old.processes() == []
-        assert new.kennel("down", "--yes").code == 0 and new.processes() == []
-        new.home.rename(old.home)
+    assert third.processes() == []
+    third.take_down()
