@@ -13,7 +13,7 @@ from loadtest.arrivals import Stage, poisson_arrivals, total_seconds
 from loadtest.connection import Connection
 from loadtest.open_loop import Bounds, OpenLoop, Wire
 from loadtest.outcomes import OK, HttpAnswer, Outcome
-from loadtest.percentiles import value_ms
+from loadtest.percentiles import highest_allowed, value_ms
 from loadtest.signing import Payload, Signer
 from loadtest.tally import Tally
 from loadtest.targets import LoadTarget
@@ -153,7 +153,8 @@ def test_a_saturated_generator_is_void(server: InvokeServer) -> None:
     share = (time.process_time() - used) / (time.perf_counter() - begun)
     reasons = judge(tally, 1.0).void
     assert any("under 99 %" in reason for reason in reasons)
-    assert any("requests started late" in reason for reason in reasons)
+    is_told = any("requests started late" in reason for reason in reasons)
+    assert is_told or highest_allowed(tally.answered) is None, "a busy machine may answer too few for a percentile"
     assert share - 0.15 <= tally.busiest_cpu < 1.15  # near 1, unless other programs use the machine too
     assert tally.due > tally.sent == tally.answered + tally.failed
 
