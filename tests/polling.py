@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 Value = TypeVar("Value")
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 90.0
 """No expectation: what a machine that does something else at the same time may take."""
 MOST_SHOWN = 3000
 

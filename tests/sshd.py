@@ -91,7 +91,7 @@ def running_sshd(*, address: str = "127.0.0.1", port: int | None = None, extra: 
             yield Sshd(address, chosen, getpass.getuser(), public_key(folder / "host_key"), folder / "key", folder)
         finally:
             server.kill()  # unshare takes the namespace and all that is in it with it
-            server.wait(10)
+            server.wait(60)
 
 
 def make_key(path: Path, *, kind: str = "ed25519", passphrase: str = "") -> Path:
@@ -116,7 +116,7 @@ def _start(sshd: str, folder: Path, address: str, port: int | None, extra: str) 
         if _answers(server, folder / "log"):
             return server, chosen
         server.kill()
-        server.wait(10)
+        server.wait(60)
         if "Address already in use" not in (folder / "log").read_text() or port is not None:
             break
     raise AssertionError(f"sshd did not start: {(folder / 'log').read_text()}")

@@ -13,9 +13,10 @@ from localaws.ec2.errors import dry_run, invalid, refuse_others, unsupported
 from localaws.ec2.instance import ExecutingInstance
 from localaws.ec2.instance_filters import check_names, matches
 from localaws.errors import AwsError
-from localaws.paging import invalid_token
+from localaws.paging import invalid_token, page_of
 
 PAGE = 1000
+TYPES_PAGE = 100  # AWS's most, and what it answers with where MaxResults is not given
 NOT_OPTED_IN = "not-opted-in"
 NOT_EXECUTED = (  # moto would keep a record, and no machine would follow it
     "associate_address",
@@ -113,6 +114,17 @@ class ExecutingEC2Response(EC2Response):
             for instance in page
         ]
         return ActionResult({"InstanceStatuses": rows, "NextToken": token})
+
+    def describe_instance_types(self) -> ActionResult:
+        """DescribeInstanceTypes: moto's list, in pages."""
+        parameters = self._get_params()
+        self.error_on_dryrun()
+        found = self.ec2_backend.describe_instance_types(
+            parameters.get("InstanceTypes", []), self._filters_from_querystring()
+        )
+        size = parameters.get("MaxResults") or TYPES_PAGE
+        page, token = page_of(found, parameters.get("NextToken"), size, service="ec2")
+        return ActionResult({"InstanceTypes": page, "NextToken": token})
 
     def _page(
         self, parameters: Mapping[str, Any], *, only_running: bool = False

@@ -32,4 +32,4 @@ def terminal(tmp_path_factory: pytest.TempPathFactory, calls: Calls) -> Iterator
     more |= for_environment()
     terminal = Terminal(folder / "home", folder / "runs", more)
     yield terminal
-    terminal.kennel("down", "--yes")
+    terminal.take_down()

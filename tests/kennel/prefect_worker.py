@@ -53,7 +53,7 @@ class PrefectServer:
                 how()
             state = wait_until(lambda: self._final_state(run), "a final state", seconds=120, every=0.5)
             wait_until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, "its end")
-            wait_until(self._have_instances_ended, "the end of the instances", seconds=30)
+            wait_until(self._have_instances_ended, "the end of the instances")
         return state
 
     def _have_instances_ended(self) -> bool:
@@ -94,6 +94,10 @@ def process_of(flow_run: str) -> psutil.Process | None:
     return None
 
 
+GUARD = "tasks.ec2.guard"
+"""What terminates the instances of a flow run that was ended: it has the run's lock, for which `down` does not wait."""
+
+
 class worker:  # noqa: N801  used like a function, with `with`
     """A process worker on the pool `kennel`, ended with its group."""
 
@@ -116,7 +120,8 @@ class worker:  # noqa: N801  used like a function, with `with`
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
         try:
-            self._process.wait(15)
+            self._process.wait(60)
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, 9)
-            self._process.wait(5)
+            self._process.wait(60)
+        wait_until(lambda: not any(GUARD in each for each in self._terminal.processes()), "the end of the guards")

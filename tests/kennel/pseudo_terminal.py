@@ -46,7 +46,7 @@ class OnATerminal:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._process.poll() is None:
             self._process.kill()
-        self._process.wait(10)
+        self._process.wait(60)
         os.close(self._main)
 
     def read_until(self, text: str, seconds: float = 60.0) -> None:
@@ -64,7 +64,7 @@ class OnATerminal:
         deadline = time.monotonic() + seconds
         while self._read():
             assert time.monotonic() < deadline, self.text[-3000:]
-        return self._process.wait(10)
+        return self._process.wait(60)
 
     @property
     def plain(self) -> str:

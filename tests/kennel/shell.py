@@ -114,6 +114,12 @@ class Terminal:
                 continue
         return found
 
+    def take_down(self, *, more: Mapping[str, str] | None = None) -> None:
+        """Remove everything and end this home's servers; what `down` refuses, as a run at work, would leave them."""
+        done = self.kennel("down", "--yes", more=more)
+        assert done.code == 0, done.err
+        assert self.processes() == []
+
 
 @contextmanager
 def terminal_with_servers(folder: Path) -> Iterator[Terminal]:
@@ -121,5 +127,4 @@ def terminal_with_servers(folder: Path) -> Iterator[Terminal]:
     terminal = Terminal(folder / "home", folder / "runs")
     assert terminal.kennel("up").code == 0
     yield terminal
-    terminal.kennel("down", "--yes")
-    assert terminal.processes() == []
+    terminal.take_down()

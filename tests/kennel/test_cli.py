@@ -11,7 +11,7 @@ from tasks.run.ledger import Ledger
 from tasks.run.run_lock import run_lock
 from tests.hostile import harmful_in
 from tests.kennel.interface import differences
-from tests.kennel.shell import ROOT, Terminal, children_cpu_seconds
+from tests.kennel.shell import ROOT, Terminal
 from tests.tasks.report.test_report import MODEL
 
 
@@ -20,13 +20,16 @@ def terminal(tmp_path: Path) -> Terminal:
     return Terminal(tmp_path / "home", tmp_path / "runs")
 
 
+SLOW_IMPORTS = {"prefect", "boto3", "botocore", "pydantic", "numpy", "torch", "sagemaker", "moto", "paramiko"}
+
+
 def test_help_is_quick_and_documents_the_exit_codes(terminal: Terminal) -> None:
-    before = children_cpu_seconds()
-    done = terminal.kennel("--help")
-    cpu_seconds = children_cpu_seconds() - before
+    done = terminal.program("-X", "importtime", "-m", "kennel", "--help")
     assert done.code == 0
     assert "3  the data was refused" in done.out
-    assert cpu_seconds < 0.5
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.err.splitlines()}
+    assert "cyclopts" in imported, "the list of imports is the command's own"
+    assert imported.isdisjoint(SLOW_IMPORTS)
 
 
 @pytest.mark.parametrize("arguments", [("run", "--instanses", "2"), ("run", "--epochs", "many"), ("walk",)])

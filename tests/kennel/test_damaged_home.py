@@ -69,8 +69,7 @@ def test_down_ends_servers_whose_records_are_all_damaged(tmp_path: Path) -> None
         assert again.code == 0 and "is not used" not in again.err, again.err
     finally:
         shutil.rmtree(terminal.home / "processes", ignore_errors=True)
-        terminal.kennel("down", "--yes")
-    assert terminal.processes() == []
+        terminal.take_down()
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
     folder = write_modules(tmp_path / "theirs", *PACKAGES, *LIBRARIES, "localaws", "kennel")
     terminal = Terminal(tmp_path / "home", tmp_path / "runs", {"PYTHONPATH": str(folder)})
     yield terminal
-    terminal.kennel("down", "--yes", more={"PYTHONPATH": ""})
+    terminal.take_down(more={"PYTHONPATH": ""})
 
 
 def run(program: list[str], terminal: Terminal, folder: Path) -> str:
@@ -44,7 +44,7 @@ def test_the_command_and_its_servers_import_none_of_them(terminal: Terminal, tmp
     run([kennel, "status"], terminal, theirs)
     lines = run([kennel, "up"], terminal, theirs).splitlines()
     url = next(line.partition("=")[2] for line in lines if line.startswith("export AWS_ENDPOINT_URL="))
-    assert urllib.request.urlopen(f"{url}/_localaws/health", timeout=10).status == 200
+    assert urllib.request.urlopen(f"{url}/_localaws/health", timeout=60).status == 200
     run([kennel, "down", "--yes"], terminal, theirs)
 
 

@@ -37,7 +37,7 @@ def scripted(script: Script, *, keep_alive: bool = False) -> Iterator[ScriptedSe
             yield server
         finally:
             listener.shutdown(socket.SHUT_RDWR)
-            thread.join(5)
+            thread.join(60)
 
 
 def answer(status: str, body: bytes = b"", **headers: str) -> bytes:

@@ -224,5 +224,5 @@ def test_a_certificate_must_be_trusted_and_be_for_the_host(
             assert fetch(url, policy, budget()) == IMAGE
         else:
             assert refused(url, policy)[:2] == (422, "ImageNotFetched")
-        thread.join(5)
+        thread.join(60)
     assert names == ["photos.example"]

@@ -35,7 +35,7 @@ class InvokeServer:
 
     def counts(self) -> dict[str, int]:
         """Return the number of responses by status."""
-        with urllib.request.urlopen(f"{self.url}/counts", timeout=5) as answer:
+        with urllib.request.urlopen(f"{self.url}/counts", timeout=60) as answer:
             counts: dict[str, int] = json.loads(answer.read())
         return counts
 

@@ -73,11 +73,11 @@ class Invocations(asyncio.Protocol):
         self.write(status, headers, body)
 
     def fail_late(self) -> None:
-        """Answer two of three requests after 10 ms and throttle the third after 60 ms, so that latencies differ."""
+        """Answer two of three requests after 10 ms and throttle the third after 0.5 s, so that latencies differ."""
         is_third = self.seen % 3 == 0
         reply = THROTTLED if is_third else OK_ENDPOINT
         self.counts[str(reply[0])] += 1
-        asyncio.get_running_loop().call_later(0.06 if is_third else 0.01, self.write, *reply)
+        asyncio.get_running_loop().call_later(0.5 if is_third else 0.01, self.write, *reply)
 
     def write(self, status: int, headers: str, body: bytes) -> None:
         head = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\n{headers}content-length: {len(body)}\r\n\r\n"

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import RunningLocalAws, client_environment, start_server, wait_for_url
+from tests.conftest import STOP_SECONDS, RunningLocalAws, client_environment, start_server, wait_for_url
 from tests.keys import bearer
 
 SCALE = 120
@@ -39,7 +39,7 @@ class ScaledServer:
         """GET, or POST `body` as JSON, from one of localaws's own paths."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.localaws.url + path, data, dict(bearer()))
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return json.loads(answer.read())
 
     def sums(
@@ -81,4 +81,4 @@ def scaled_server(*arguments: str, scale: int = SCALE) -> Iterator[ScaledServer]
             yield ScaledServer(RunningLocalAws(url, home, server.pid, client_environment(url)))
         finally:
             server.send_signal(signal.SIGINT)
-            server.wait(20)
+            server.wait(STOP_SECONDS)

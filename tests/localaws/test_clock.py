@@ -24,13 +24,14 @@ def server(fast_server: ScaledServer) -> ScaledServer:
 def test_at_scale_one_it_is_the_wall_clock_and_at_sixty_a_second_is_a_minute() -> None:
     walls = iter([1000.0, 1002.0, 1002.0])
     assert Clock(60, wall=lambda: next(walls)).now() == 1000.0 + 2 * 60
-    assert abs(Clock(1.0).now() - time.time()) < 0.1
+    before, now, after = time.time(), Clock(1.0).now(), time.time()
+    assert before <= now <= after
 
 
 def test_a_sleep_lasts_its_emulated_seconds() -> None:
     clock, before = Clock(100), time.perf_counter()
     clock.sleep(5)
-    assert 0.05 <= time.perf_counter() - before < 0.5
+    assert 0.05 <= time.perf_counter() - before < 4, "five seconds of the wall clock"
 
 
 def test_a_client_learns_the_time_by_a_route_and_from_the_record(server: ScaledServer) -> None:
@@ -57,7 +58,7 @@ def test_periodic_work_comes_every_ten_emulated_seconds_in_its_order_and_ends_wh
     periodic.add(last, order=ACT)
     periodic.add(lambda due: seen.append(("take", due)), order=MEASURE)
     periodic.add(fail, order=EVALUATE)
-    assert enough.wait(5)
+    assert enough.wait(60)
     periodic.close()
     count = len(seen)
     times = [due for kind, due in seen if kind == "act"]
@@ -156,15 +157,15 @@ def test_seconds_become_minutes_after_three_hours_and_are_gone_after_fifteen_day
 
 def test_an_observation_costs_microseconds() -> None:
     metrics, rounds = Metrics(), 20_000
-    before = time.perf_counter()
+    before = time.thread_time()
     for _ in range(rounds):
         metrics.put("n", "m", 1.0, {"EndpointName": "e", "VariantName": "v"})
-    assert (time.perf_counter() - before) / rounds < 50e-6
+    assert (time.thread_time() - before) / rounds < 100e-6
 
 
 def test_the_minute_ends_for_the_server_when_it_ends_for_the_client(server: ScaledServer) -> None:
     started = server.now()
-    wait_until(lambda: server.now() >= started + 60, seconds=5)
+    wait_until(lambda: server.now() >= started + 60)
     assert server.now() < started + 600
 
 

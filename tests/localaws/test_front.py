@@ -136,7 +136,7 @@ def test_log_lines_come_back_in_order_through_cloudwatch_logs(localaws: RunningL
 
 
 def status_of(localaws: RunningLocalAws, path: str, host: str, headers: dict[str, str] | None = None) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", urlsplit(localaws.url).port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", urlsplit(localaws.url).port, timeout=60)
     try:
         connection.request("POST", path, headers={**(headers or {}), "Host": host})
         return connection.getresponse().status

@@ -68,7 +68,7 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
         thread.start()
         yield Front(f"http://127.0.0.1:{listener.getsockname()[1]}", credentials)
         server.should_exit = True
-        thread.join(10)
+        thread.join(60)
 
 
 @pytest.mark.parametrize("service", CALLS)
@@ -126,7 +126,7 @@ def test_a_key_can_be_held_and_released_by_many_threads(tmp_path: Path) -> None:
 
 def status_of(url: str) -> int:
     try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         error.close()

@@ -50,7 +50,7 @@ def running(code: str, **variables: str) -> Iterator[tuple[int, int]]:
     try:
         yield parent.pid, int(parent.stdout.readline())
     finally:
-        parent.communicate(b"\n", timeout=10)
+        parent.communicate(b"\n", timeout=60)
 
 
 @pytest.fixture
@@ -127,6 +127,6 @@ def test_a_process_of_this_session_is_left_alone() -> None:
 
 def test_a_process_that_ended_is_no_error() -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""], start_new_session=True)
-    ended.wait(10)
+    ended.wait(60)
     assert not idle(ended.pid)
     normal(ended.pid)

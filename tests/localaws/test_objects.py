@@ -43,7 +43,7 @@ class SlowlyDisposed:
     def __call__(self, garbage: bool = False) -> None:
         self._dispose(garbage)
         self.content_is_gone.set()
-        assert self.may_end.wait(10)
+        assert self.may_end.wait(60)
 
 
 def test_a_download_in_the_middle_of_a_replacement_gets_the_new_object(core: Core, tmp_path: Path) -> None:
@@ -54,14 +54,14 @@ def test_a_download_in_the_middle_of_a_replacement_gets_the_new_object(core: Cor
     new = StoredKey.store.write([b"1" * 100_000])
     writer = threading.Thread(target=backend.put_object, args=("inside", "half", new))
     writer.start()
-    assert disposal.content_is_gone.wait(10)
+    assert disposal.content_is_gone.wait(60)
     reader = threading.Thread(target=core.objects.download, args=("inside", "half", tmp_path / "down"))
     reader.start()
     reader.join(0.2)
     assert reader.is_alive(), "nothing to read yet: the reader waits"
     disposal.may_end.set()
-    writer.join(10)
-    reader.join(10)
+    writer.join(60)
+    reader.join(60)
     assert (tmp_path / "down").read_bytes() == b"1" * 100_000
 
 

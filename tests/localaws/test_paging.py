@@ -3,12 +3,14 @@
 import time
 from typing import Any
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 
 from localaws.errors import AwsError
 from localaws.paging import page_of
 from tests.conftest import RunningLocalAws
+from tests.keys import for_boto3
 
 FOREIGN = ["9" * 6000, "5", "0", "-1", "x", "٣", "\x1b", "bnVsbA==", f"{5:016x}{0:032x}"]
 OWN: list[tuple[str, str, dict[str, Any], str, str]] = [
@@ -40,6 +42,7 @@ OWN: list[tuple[str, str, dict[str, Any], str, str]] = [
         "ValidationError",
     ),
     ("ec2", "describe_instances", {}, "NextToken", "InvalidNextToken"),
+    ("ec2", "describe_instance_types", {}, "NextToken", "InvalidNextToken"),
 ]
 
 
@@ -85,3 +88,14 @@ def test_an_operation_of_our_own_refuses_a_token_in_its_services_words_and_at_on
         assert answer["Error"]["Code"] in codes, answer
         assert answer["ResponseMetadata"]["HTTPStatusCode"] == 400 and len(answer["Error"]["Message"]) < 8000
         assert time.perf_counter() - begin < 5
+
+
+def test_instance_types_come_in_pages_of_at_most_100_as_from_aws(localaws: RunningLocalAws) -> None:
+    """What moto knows of the types has features that botocore's model lacks, so that the client checks no reply."""
+    ec2 = boto3.client("ec2", endpoint_url=localaws.url, region_name="us-east-1", **for_boto3())
+    pages = [page["InstanceTypes"] for page in ec2.get_paginator("describe_instance_types").paginate()]
+    names = [each["InstanceType"] for page in pages for each in page]
+    assert {len(page) for page in pages[:-1]} == {100} and len(set(names)) == len(names) > 800
+    assert len(ec2.describe_instance_types(MaxResults=5)["InstanceTypes"]) == 5
+    one = ec2.describe_instance_types(InstanceTypes=["c7i.large"])
+    assert [each["InstanceType"] for each in one["InstanceTypes"]] == ["c7i.large"] and "NextToken" not in one

@@ -40,7 +40,7 @@ def test_a_child_that_ends_hides_nothing_of_the_others(parent: int) -> None:
 
 def test_of_a_process_that_ended_there_is_nothing() -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait(10)
+    ended.wait(60)
     assert (family(ended.pid), memory_bytes(ended.pid), cpu_seconds(ended.pid)) == ([], 0, 0.0)
 
 

@@ -193,7 +193,7 @@ def test_logs_follow_shows_new_lines_until_it_is_interrupted(home: Path, server:
             logs.put_log_events(logGroupName="/follow/me", logStreamName="one", logEvents=[event])
             assert follower.stdout.readline().rstrip().endswith(f"/follow/me/one {shown}")
         follower.send_signal(signal.SIGINT)
-        assert follower.wait(10) == 130
+        assert follower.wait(60) == 130
 
 
 def start_family(server: ServerRecord, name: str = "family", *, number: int = 0) -> list[int]:

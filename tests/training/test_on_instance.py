@@ -117,7 +117,7 @@ def instance(localaws: RunningLocalAws, tmp_path: Path) -> Any:
     yield made
     if made.process is not None and made.process.poll() is None:
         made.process.kill()
-        made.process.wait(10)
+        made.process.wait(60)
 
 
 def test_a_job_leaves_a_packed_model_and_reports_its_digest(instance: Instance) -> None:

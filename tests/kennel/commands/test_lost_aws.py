@@ -85,8 +85,8 @@ def commands(tmp_path: Path, photos: Path) -> Iterator[Commands]:
         yield commands
     finally:
         commands.process.kill()
-        commands.process.wait(10)
-        terminal.kennel("down", "--yes")
+        commands.process.wait(60)
+        terminal.take_down()
 
 
 def test_a_server_that_is_killed_in_any_stage_is_followed_by_one_on_which_the_same_command_ends_well(

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 RUN = "outage"
 SAID = "Prefect's server has ended"
-SAID_SECONDS = 10.0
+SAID_SECONDS = 60.0
 COMMAND = (
     *("run", "--run-id", RUN, "--backbone", "efficientnet_lite0", "--epochs", "1", "--views", "1"),
     *("--load-rate-per-second", "20", "--load-seconds", "2", "--json"),
@@ -56,7 +56,7 @@ def test_a_run_whose_prefect_server_is_killed_in_each_stage_says_so_and_ends_wel
             assert process.poll() is None, err.read_text()
             kill(terminal)
             killed = time.monotonic()
-            wait_until(lambda: err.read_text().count(SAID) == number, SAID, seconds=60)  # noqa: B023
+            wait_until(lambda: err.read_text().count(SAID) == number, SAID, seconds=90)  # noqa: B023
             assert time.monotonic() - killed < SAID_SECONDS
         out, _ = process.communicate(timeout=200)
     said = err.read_text()

@@ -58,7 +58,7 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
         }
         terminal = Terminal(folder / "home", folder / "runs", more)
         yield Account(server, make_vpc(server.client("ec2"), "a", "b"), key, terminal, calls)
-        terminal.kennel("down", "--yes")
+        terminal.take_down()
 
 
 @pytest.fixture(scope="module")

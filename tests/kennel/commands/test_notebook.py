@@ -17,7 +17,7 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
     folder = tmp_path_factory.mktemp("kennel")
     terminal = Terminal(folder / "home", folder / "runs")
     yield terminal
-    terminal.kennel("down", "--yes")
+    terminal.take_down()
 
 
 def test_stopping_one_where_nothing_runs_says_how_to_get_one_and_starts_no_server(tmp_path: Path) -> None:

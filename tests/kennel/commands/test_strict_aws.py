@@ -21,8 +21,7 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
     terminal = Terminal(tmp_path / "home", tmp_path / "runs")
     prefer_own_port(terminal.home)
     yield terminal
-    ended = terminal.kennel("down", "--yes")
-    assert ended.code == 0 and terminal.processes() == [], ended.err
+    terminal.take_down()
 
 
 def test_the_main_job_passes_where_aws_is_late_and_takes_instances_back(terminal: Terminal, photos: Path) -> None:

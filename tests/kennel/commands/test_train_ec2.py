@@ -290,7 +290,7 @@ def test_a_spot_instance_that_is_taken_back_goes_on_elsewhere(
         taken = alive(ec2, run_id)[0]
         url = f"{calls.url}/_localaws/instances/{taken}/interrupt"
         request = urllib.request.Request(url, method="POST", headers=dict(bearer()))
-        urllib.request.urlopen(request, timeout=10).close()
+        urllib.request.urlopen(request, timeout=60).close()
         out, err = process.communicate(timeout=200)
     assert process.returncode == 0, err
     answer = json.loads(out)
@@ -336,7 +336,7 @@ def test_a_failed_instance_is_kept_when_asked_and_its_ssh_line_works(
     assert len(alive(ec2, "ec2-kept")) == 1
     line = next(line for line in done.err.splitlines() if " ssh -i " in line)
     command = f"{line[line.index('ssh -i') :]} 'cat kennel/*/status.json'"  # as a person pastes it
-    looked = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+    looked = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert '"state": "failed"' in looked.stdout, looked.stderr
     assert terminal.kennel("down", "ec2-kept", "--yes").code == 0
     assert alive(ec2, "ec2-kept") == []

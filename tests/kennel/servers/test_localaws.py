@@ -27,7 +27,7 @@ OPTIONS = ("--time-scale", "60", "--capacity", "ml.m5.large=4:40ms", "--instance
 
 
 def answer(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=10) as reply:
+    with urllib.request.urlopen(url, timeout=60) as reply:
         return json.loads(reply.read())
 
 
@@ -88,8 +88,7 @@ def test_what_it_is_started_with_is_adopted_and_anything_else_refused(tmp_path: 
         assert float(anew["KENNEL_CLOCK_ORIGIN"]) > float(shell["KENNEL_CLOCK_ORIGIN"])
         assert answer(f"{url}/_localaws/capacity/hosting") == {"ml.m5.large": {"concurrency": 4, "floor_ms": 40.0}}
     finally:
-        ended = terminal.kennel("down", "--yes")
-    assert ended.code == 0 and terminal.processes() == []
+        terminal.take_down()
 
 
 def test_commands_that_begin_at_once_share_one_server(tmp_path: Path) -> None:
@@ -144,7 +143,7 @@ def test_a_capacity_that_cannot_be_read_is_told_in_localawss_words(tmp_path: Pat
         assert refused.code == 2
         assert "capacity='four': must be TYPE[=[CONCURRENCY][:FLOORms]]" in refused.err.replace("\n", " ")
     finally:
-        terminal.kennel("down", "--yes")
+        terminal.take_down()
 
 
 def test_options_are_said_only_where_they_were_given() -> None:

@@ -53,7 +53,7 @@ def test_an_operator_of_another_release_gets_the_policies_of_this_one(tmp_path: 
         assert "another release" not in terminal.kennel("up").err
         of_bucket(terminal)
     finally:
-        terminal.kennel("down", "--yes")
+        terminal.take_down()
 
 
 def of_bucket(terminal: Terminal) -> None:

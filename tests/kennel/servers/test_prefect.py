@@ -244,7 +244,7 @@ def test_a_folder_that_is_removed_while_its_server_runs_is_made_anew(tmp_path: P
         key = base64.b64encode(password.encode()).decode()
         url = f"{server.url}/api/work_pools/kennel"
         request = urllib.request.Request(url, headers={"Authorization": f"Basic {key}"})
-        assert urllib.request.urlopen(request, timeout=10).status == 200
+        assert urllib.request.urlopen(request, timeout=60).status == 200
     finally:
         down = terminal.kennel("down", "--yes")
     assert down.code == 0 and terminal.processes() == []

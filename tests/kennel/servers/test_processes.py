@@ -47,7 +47,7 @@ def test_stopping_ends_the_children_too_and_forgets_the_record(tmp_path: Path) -
 def test_children_that_left_the_group_of_a_killed_leader_are_strays_and_are_ended(tmp_path: Path) -> None:
     started = start(tmp_path, detached_child=True)
     psutil.Process(started.pid).kill()
-    psutil.Process(started.pid).wait(5)
+    psutil.Process(started.pid).wait(60)
     assert processes.find(tmp_path, "one") is None
     assert len(processes.stop_strays(tmp_path)) == 1
     assert list(processes.owned(tmp_path)) == []

@@ -14,6 +14,7 @@ import pytest
 
 from kennel.servers import localaws, localaws_record, prefect, processes
 from tests.kennel.shell import Terminal, terminal_with_servers
+from tests.polling import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -37,7 +38,7 @@ def test_servers_that_a_signal_stopped_go_on(terminal: Terminal) -> None:
         begun = time.monotonic()
         done = terminal.kennel(*command)
         assert done.code == 0 and "was stopped by a signal" in done.err, done.err
-        assert pids(terminal.home) == before and time.monotonic() - begun < 30
+        assert pids(terminal.home) == before and time.monotonic() - begun < 120
     for pid in before:
         os.kill(pid, signal.SIGSTOP)
     assert terminal.kennel("down", "--yes").code == 0
@@ -54,9 +55,7 @@ def test_an_embedded_aws_that_hangs_is_told_and_ended_by_down(terminal: Terminal
         pytest.skip("only root may stop a process that is not its child as a debugger does")
     debugger = subprocess.Popen([sys.executable, "-c", HOLD, str(server.pid)])
     try:
-        deadline = time.monotonic() + 10
-        while psutil.Process(server.pid).status() != psutil.STATUS_TRACING_STOP and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_until(lambda: psutil.Process(server.pid).status() == psutil.STATUS_TRACING_STOP, "the debugger")
         told = terminal.kennel("plan", "--data", "sample")
         assert told.code == 8 and f"it hangs (process {server.pid})" in told.err, told.err
         assert "next: kennel down --yes" in told.err and "does not answer" in told.err
@@ -69,12 +68,12 @@ def test_an_embedded_aws_that_hangs_is_told_and_ended_by_down(terminal: Terminal
 
 
 def test_a_home_that_was_moved_while_its_servers_ran_leaves_none_of_them(tmp_path: Path) -> None:
-    old, new = Terminal(tmp_path / "old", tmp_path / "runs"), Terminal(tmp_path / "new", tmp_path / "runs")
-    for command in (("down", "--yes"), ("up",)):
-        assert old.kennel("up").code == 0
+    first, second, third = (Terminal(tmp_path / name, tmp_path / "runs") for name in ("first", "second", "third"))
+    assert first.kennel("up").code == 0
+    for old, new, command in ((first, second, ("up",)), (second, third, ("down", "--yes"))):
         old.home.rename(new.home)
         done = new.kennel(*command)
         assert done.code == 0 and "was moved here while its servers ran" in done.err, done.err
         assert old.processes() == []
-        assert new.kennel("down", "--yes").code == 0 and new.processes() == []
-        new.home.rename(old.home)
+    assert third.processes() == []
+    third.take_down()

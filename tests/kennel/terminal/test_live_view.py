@@ -16,8 +16,7 @@ pytestmark = pytest.mark.timeout(200)
 def terminal(tmp_path: Path) -> Iterator[Terminal]:
     terminal = Terminal(tmp_path / "home", tmp_path / "runs")
     yield terminal
-    terminal.kennel("down", "--yes")
-    assert terminal.processes() == []
+    terminal.take_down()
 
 
 def cursor_is_shown(text: str) -> bool:

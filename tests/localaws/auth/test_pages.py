@@ -109,7 +109,7 @@ def declared() -> Iterator[str]:
         thread.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         server.should_exit = True
-        thread.join(10)
+        thread.join(60)
 
 
 def test_only_a_route_that_is_declared_for_pages_admits_them(declared: str) -> None:

@@ -115,7 +115,7 @@ def gate() -> Iterator[Gate]:
         thread.start()
         yield Gate(f"http://127.0.0.1:{listener.getsockname()[1]}", keys, ahead_seconds)
         server.should_exit = True
-        thread.join(10)
+        thread.join(60)
 
 
 @pytest.mark.parametrize("service", CALLS)

@@ -116,7 +116,7 @@ class Ec2Room:
         """Call one of localaws's own routes; return the status and the answer."""
         request = urllib.request.Request(f"{self.server.url}/_localaws/{path}", method="POST", headers=dict(bearer()))
         try:
-            with urllib.request.urlopen(request, timeout=10) as reply:
+            with urllib.request.urlopen(request, timeout=60) as reply:
                 return reply.status, json.loads(reply.read())
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read())

@@ -14,7 +14,7 @@ def connected(address: str, port: int, key: paramiko.PKey) -> Iterator[paramiko.
     with contextlib.closing(paramiko.SSHClient()) as client:
         client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
         client.connect(
-            address, port, "ubuntu", pkey=key, allow_agent=False, look_for_keys=False, timeout=10, banner_timeout=10
+            address, port, "ubuntu", pkey=key, allow_agent=False, look_for_keys=False, timeout=60, banner_timeout=60
         )
         yield client
 

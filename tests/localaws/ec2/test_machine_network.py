@@ -253,7 +253,7 @@ def test_instances_and_their_network_end_with_a_server_that_is_killed(tmp_path: 
         family = leaders + [child for leader in leaders for child in leader.children(recursive=True)]
         assert (len(leaders), len(family) > 4) == (2, True)
         server.kill()
-    wait_until(lambda: not [each for each in family if each.is_running()], "all have ended", seconds=10)
+    wait_until(lambda: not [each for each in family if each.is_running()], "all have ended")
 
 
 def test_an_address_that_another_program_has_is_passed_over(rooms: Rooms) -> None:

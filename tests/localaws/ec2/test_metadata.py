@@ -24,7 +24,7 @@ def port() -> Iterator[int]:
 
 
 def ask(port: int, method: str, path: str, **headers: str) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     sent = {name.replace("_", "-"): value for name, value in headers.items()} | LIFETIME
     connection.request(method, f"/latest/{path}", headers={"Host": "169.254.169.254"} | sent)
     status = connection.getresponse().status

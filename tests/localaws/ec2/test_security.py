@@ -41,7 +41,7 @@ def test_a_created_key_logs_in_and_another_does_not(room: Ec2Room) -> None:
     described = room.running(KeyName=name, SecurityGroupIds=[room.group(22)])
     own = paramiko.Ed25519Key.from_private_key(io.StringIO(made["KeyMaterial"]))
     with room.ssh(described["PublicIpAddress"], own) as client:
-        _, stdout, _ = client.exec_command("id -un", timeout=10)
+        _, stdout, _ = client.exec_command("id -un", timeout=60)
         assert stdout.read().decode().strip() == "ubuntu"
     other = paramiko.Ed25519Key.from_private_key(io.StringIO(pem(ed25519.Ed25519PrivateKey.generate())))
     with pytest.raises(paramiko.AuthenticationException), room.ssh(described["PublicIpAddress"], other):
@@ -148,7 +148,7 @@ def test_a_group_that_refers_to_itself_joins_its_instances_and_no_others(room: E
 
     def answer(described: dict[str, Any]) -> str:
         with room.ssh(described["PublicIpAddress"], login) as client:
-            _, stdout, _ = client.exec_command(probe, timeout=10)
+            _, stdout, _ = client.exec_command(probe, timeout=60)
             return str(stdout.read().decode())
 
     assert answer(first) == "SSH-"

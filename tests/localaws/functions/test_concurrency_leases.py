@@ -52,7 +52,7 @@ def test_provisioning_the_whole_reservation_leaves_latest_none(functions: Functi
 
 
 def test_sent_is_answered_and_throttled_and_cloudwatch_says_the_same(functions: Functions, metrics: Metrics) -> None:
-    name, sent = make_alias(functions, "import time\ndef handler(e, c):\n    time.sleep(0.02)\n"), 120
+    name, sent = make_alias(functions, "import time\ndef handler(e, c):\n    time.sleep(0.2)\n"), 120
     functions.aws.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=3)
     provision(functions, name, 1)
     settled(functions, name)

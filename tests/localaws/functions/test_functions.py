@@ -95,7 +95,7 @@ def test_a_timeout_kills_the_environment_and_the_next_call_gets_another(function
     before = functions.invoke(faulty)["Payload"]["pid"]
     started = time.perf_counter()
     reply = functions.invoke(faulty, {"sleep": 30}, LogType="Tail")
-    assert 2.0 <= time.perf_counter() - started < 4.0
+    assert 2.0 <= time.perf_counter() - started < 25, "the handler would have slept 30 s"
     assert reply["FunctionError"] == "Unhandled"
     assert reply["Payload"]["errorType"] == "Sandbox.Timedout"
     assert re.fullmatch(r"RequestId: \S+ Error: Task timed out after 2\.00 seconds", reply["Payload"]["errorMessage"])
@@ -331,11 +331,13 @@ def test_a_payload_must_be_json_and_small_enough(functions: Functions, faulty: s
 
 
 def test_dry_run_and_event_answer_without_running_or_waiting(functions: Functions) -> None:
-    name = functions.make("import time\ndef handler(e, c):\n    time.sleep(2)\n")
-    started = time.perf_counter()
-    assert functions.invoke(name, InvocationType="DryRun")["StatusCode"] == 204
-    assert functions.invoke(name, InvocationType="Event")["StatusCode"] == 202
-    assert time.perf_counter() - started < 1.5
+    name = functions.make(TELL + "def handler(e, c):\n    tell(e['ear'], 'started')\n", Timeout=60)
+    with hearing(is_open=False) as ear:  # the handler cannot end before the gate is open
+        assert functions.invoke(name, {"ear": ear.port}, InvocationType="DryRun")["StatusCode"] == 204
+        assert functions.invoke(name, {"ear": ear.port}, InvocationType="Event")["StatusCode"] == 202
+        wait_until(lambda: ear.lines)
+        ear.gate.set()
+        assert ear.lines == ["started"], "the dry run has run nothing"
 
 
 def test_reserved_concurrency_binds_with_awss_reason(functions: Functions) -> None:
@@ -347,7 +349,7 @@ def test_reserved_concurrency_binds_with_awss_reason(functions: Functions) -> No
         with pytest.raises(functions.aws.exceptions.TooManyRequestsException) as caught:
             functions.invoke(name, {"ear": ear.port})
         ear.gate.set()
-        assert "FunctionError" not in running.result(10)
+        assert "FunctionError" not in running.result(60)
     response: Any = caught.value.response
     assert response["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"
     assert response["Error"]["Message"] == "Rate Exceeded."

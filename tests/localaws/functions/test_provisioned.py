@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.localaws.functions.functions_kit import Functions, error_of
@@ -46,9 +47,9 @@ def test_a_prewarmed_environment_has_no_cold_start_and_says_so(functions: Functi
     name = make_alias(functions, SLOW)
     provision(functions, name, 1)
     settled(functions, name)
-    started = time.perf_counter()
+    asked = time.time()
     reply = functions.invoke(name, Qualifier="live", LogType="Tail")
-    assert time.perf_counter() - started < 0.8, "the handler's module takes that long to load"
+    assert psutil.Process(reply["Payload"]["pid"]).create_time() < asked, "its module takes 0.8 s to load"
     assert reply["Payload"]["type"] == "provisioned-concurrency"
     log = base64.b64decode(reply["LogResult"]).decode()
     assert "REPORT RequestId: " in log
@@ -191,4 +192,4 @@ def test_a_function_can_be_deleted_while_its_environments_start(functions: Funct
     wait_until(lambda: counts(shown(FunctionName=name, Qualifier="live"))[2] == 2)
     started = time.monotonic()
     functions.aws.delete_function(FunctionName=name)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 50, "the environments would have started for 60 s"

@@ -149,7 +149,7 @@ def test_a_body_that_is_not_what_the_client_said_is_refused_and_nothing_is_store
 
 def test_a_body_cut_off_on_the_way_is_not_an_object(localaws: RunningLocalAws, s3: Any, bucket: str) -> None:
     host, port = str(urlsplit(localaws.url).hostname), urlsplit(localaws.url).port
-    connection = http.client.HTTPConnection(host, port, timeout=10)
+    connection = http.client.HTTPConnection(host, port, timeout=60)
     connection.putrequest("PUT", f"/{bucket}/cut", skip_host=True)
     made = AWSRequest("PUT", f"{localaws.url}/{bucket}/cut", {"Content-Length": "100000"}, b"x" * 100_000)
     for name, value in signed(made, "s3").items():
@@ -198,7 +198,7 @@ def test_a_presigned_url_puts_and_gets(s3: Any, bucket: str) -> None:
 def test_virtual_host_and_path_style_reach_the_same_object(localaws: RunningLocalAws, s3: Any, bucket: str) -> None:
     s3.put_object(Bucket=bucket, Key="styled/key", Body=b"z" * 10_000)
     port = urlsplit(localaws.url).port
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     host = f"{bucket}.s3.localhost:{port}"
     connection.request("GET", "/styled/key", headers=signed(AWSRequest("GET", f"http://{host}/styled/key"), "s3"))
     assert connection.getresponse().read() == b"z" * 10_000

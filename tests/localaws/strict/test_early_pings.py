@@ -12,7 +12,7 @@ from tests.polling import wait_until
 
 pytestmark = pytest.mark.strict
 
-SLOW = ECHO.replace("    return os.path", "    import time; time.sleep(1.5)\n    return os.path")
+SLOW = ECHO.replace("    return os.path", "    import time; time.sleep(10)\n    return os.path")
 BROKEN = ECHO.replace("    return os.path", "    raise ValueError('no weights')\n    return os.path")
 
 

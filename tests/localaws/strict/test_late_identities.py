@@ -40,28 +40,39 @@ def refusal(call: Callable[..., Any], **request: Any) -> tuple[str, str] | None:
 
 def test_sagemaker_cannot_assume_a_role_that_was_made_just_now(slow: ScaledServer) -> None:
     iam, create = slow.client("iam"), slow.client("sagemaker").create_model
-    role = make_role(iam, f"late-{secrets.token_hex(4)}", "sagemaker")
-    request = {"ModelName": f"m-{secrets.token_hex(4)}", "PrimaryContainer": {"Image": IMAGE}, "ExecutionRoleArn": role}
 
-    refused = refusal(create, **request)
+    def refused_at_once() -> tuple[dict[str, Any], tuple[str, str]] | None:
+        """Return a request and its refusal; None where the machine was so busy that the role was seen by then."""
+        role = make_role(iam, f"late-{secrets.token_hex(4)}", "sagemaker")
+        model = {"ModelName": f"m-{secrets.token_hex(4)}", "PrimaryContainer": {"Image": IMAGE}}
+        refused = refusal(create, **model, ExecutionRoleArn=role)
+        return None if refused is None else ({**model, "ExecutionRoleArn": role}, refused)
 
-    assert refused is not None and refused[0] == "ValidationException"
-    assert refused[1].startswith(f"Could not assume role {role}.")
+    request, refused = wait_until(refused_at_once, "a refusal")
+
+    assert refused[0] == "ValidationException"
+    assert refused[1].startswith(f"Could not assume role {request['ExecutionRoleArn']}.")
     wait_until(lambda: "Could not assume" not in str(refusal(create, **request)), "the role to be seen")
 
 
 def test_ec2_does_not_know_a_new_profile_and_then_not_its_role(slow: ScaledServer) -> None:
-    iam, ec2, name = slow.client("iam"), slow.client("ec2"), f"late-{secrets.token_hex(4)}"
-    launch = ec2.run_instances
+    iam, launch = slow.client("iam"), slow.client("ec2").run_instances
     image = slow.client("ssm").get_parameter(Name=IMAGE_PARAMETER)["Parameter"]["Value"]
-    iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust("ec2"))
-    iam.create_instance_profile(InstanceProfileName=name)
-    request = {"ImageId": image, "MinCount": 1, "MaxCount": 1, "IamInstanceProfile": {"Name": name}, "DryRun": True}
 
-    unknown = refusal(launch, **request)
+    def unknown_at_once() -> tuple[dict[str, Any], tuple[str, str]] | None:
+        """Return a request and its refusal; None where the machine was so busy that the profile was seen by then."""
+        name = f"late-{secrets.token_hex(4)}"
+        iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust("ec2"))
+        iam.create_instance_profile(InstanceProfileName=name)
+        request = {"ImageId": image, "MinCount": 1, "MaxCount": 1, "IamInstanceProfile": {"Name": name}, "DryRun": True}
+        unknown = refusal(launch, **request)
+        is_unknown = unknown is not None and "Invalid IAM Instance Profile name" in unknown[1]
+        return (request, unknown) if unknown is not None and is_unknown else None
+
+    request, unknown = wait_until(unknown_at_once, "an unknown profile")
+    name = request["IamInstanceProfile"]["Name"]
     iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
 
-    assert unknown is not None and "Invalid IAM Instance Profile name" in unknown[1]
     wait_until(lambda: refusal(launch, **request) != unknown, "the profile to be seen")
     wait_until(lambda: "DryRunOperation" in str(refusal(launch, **request)), "its role to be seen")
 

@@ -27,7 +27,7 @@ NO_CAPACITY = ec2_error("InsufficientInstanceCapacity", "There is none.", 500)
 def tell(localaws: RunningLocalAws, what: str) -> None:
     """Set one of localaws's faults."""
     request = urllib.request.Request(f"{localaws.url}/_localaws/{what}", b"", dict(bearer()))
-    urllib.request.urlopen(request, timeout=10).close()
+    urllib.request.urlopen(request, timeout=60).close()
 
 
 # --- what EC2 refuses -------------------------------------------------------------------------------------------------

@@ -98,7 +98,7 @@ def test_samples_follow_each_other_without_a_gap() -> None:
     looks = own_samples(watch)
     assert all(look.seconds >= PERIOD_SECONDS for look in looks[:-1])
     for before, after in itertools.pairwise(looks):
-        assert after.at - after.seconds == pytest.approx(before.at, abs=0.05)
+        assert after.at - after.seconds == pytest.approx(before.at, abs=PERIOD_SECONDS / 2)
 
 
 def test_a_watch_that_is_kept_from_running_is_late() -> None:

@@ -24,7 +24,7 @@ PERCENTILES = {0.5: "p50_ms", 0.9: "p90_ms", 0.95: "p95_ms", 0.99: "p99_ms"}
 
 
 def load(server: InvokeServer, image: Path, run_dir: Path, processes: int) -> LoadReport:
-    """Send some 1,200 requests, of which a third is refused after 60 ms and the others are answered after 10 ms."""
+    """Send some 1,200 requests, of which a third is refused after 0.5 s and the others are answered after 10 ms."""
     with contextlib.suppress(StageFailed):  # void when other tests make the generator late, and kept all the same
         run_load_test(
             Settings.load(endpoint_url=server.url, region="us-east-1"),
@@ -49,7 +49,7 @@ def test_all_of_them_agree_on_a_run_in_which_a_third_fails(
     assert report.failures == pytest.approx(report.requests / 3, rel=0.1) and report.p99_ms is not None
     content = json.loads(Path(report.files["json"]).read_bytes())
     assert content["latency_ms"]["of"].startswith("answered") and content["latency_ms"]["samples"] == report.answered
-    assert report.p90_ms is not None and report.p90_ms < 50, "the refused third, after 60 ms, is no latency"
+    assert report.p90_ms is not None and report.p90_ms < 500, "the refused third, after 0.5 s, is no latency"
     the_csv_agrees(report)
     the_page_agrees(report)
     the_texts_agree(report)

@@ -97,7 +97,7 @@ def test_an_answer_that_drips_ends_with_the_read_timeout(tmp_path: Path, answer:
             sagemaker.describe_endpoint(EndpointName="e")
         with pytest.raises(ReadTimeoutError):
             s3.get_object(Bucket="b", Key="k")["Body"].read()
-        assert 1.5 < time.monotonic() - begun < 8
+        assert 1.5 < time.monotonic() - begun < 20, "each of the answers drips for 20 s"
 
 
 @pytest.mark.parametrize("answer", [drip_body, drip_headers])

@@ -103,8 +103,8 @@ def test_a_fleet_below_the_minimum_is_brought_to_it(aws: Aws, endpoint: str) -> 
     ensure_autoscaling(run, planned(endpoint))
     suspend_scaling(aws, endpoint, VARIANT)
     ref = EndpointRef(endpoint, "arn", "c", "m", VARIANT, "ml.m5.large", 2, "s3://m", 1.0)
-    set_instance_count(aws, ref, 1, photo=b"photo", deadline_seconds=30)
-    assert wait_for_instances(aws, endpoint, VARIANT, low=1, high=1, deadline_seconds=5) == 1
+    set_instance_count(aws, ref, 1, photo=b"photo", deadline_seconds=120)
+    assert wait_for_instances(aws, endpoint, VARIANT, low=1, high=1, deadline_seconds=60) == 1
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def remote(sshd: Sshd) -> Iterator[Remote]:
 def test_a_command_returns_its_output_its_errors_and_its_status(remote: Remote) -> None:
     completed = remote.run("echo out; echo err >&2; exit 3", check=False)
     assert (completed.stdout, completed.stderr, completed.exit_status) == (b"out\n", b"err\n", 3)
-    assert 0 < completed.seconds < 10
+    assert 0 < completed.seconds < 60
 
 
 def test_a_failed_command_is_an_error_with_its_own_words_and_the_command_that_leads_there(remote: Remote) -> None:
@@ -71,8 +71,8 @@ def test_10_mib_on_stderr_before_a_word_on_stdout_do_not_block(remote: Remote) -
 
 def test_a_command_that_never_ends_is_left_at_its_deadline_with_what_came_so_far_counted(remote: Remote) -> None:
     begun = time.monotonic()
-    with pytest.raises(WaitTimedOut, match=r"did not end within 0\.5 s") as caught:
-        remote.run("echo hello; sleep inf", deadline_seconds=0.5)
+    with pytest.raises(WaitTimedOut, match=r"did not end within 3 s") as caught:
+        remote.run("echo hello; sleep inf", deadline_seconds=3)
     assert time.monotonic() - begun < 30
     assert "6 bytes of stdout and 0 of stderr were received" in caught.value.why
     assert remote.run("echo next").stdout == b"next\n"
@@ -80,7 +80,7 @@ def test_a_command_that_never_ends_is_left_at_its_deadline_with_what_came_so_far
 
 def test_a_child_that_holds_the_output_open_is_named_as_the_reason_for_a_missed_deadline(remote: Remote) -> None:
     with pytest.raises(WaitTimedOut) as caught:
-        remote.run("sleep 30 & exit 4", deadline_seconds=0.5)
+        remote.run("sleep 300 & exit 4", deadline_seconds=3)
     assert "it ended with status 4, but a process that it started keeps its output open" in caught.value.why
 
 
@@ -211,7 +211,7 @@ def test_a_silent_link_is_noticed_within_twice_the_keepalive_interval(through: R
     threading.Timer(0.2, proxy.blackhole).start()
     with pytest.raises(ConnectionLost) as caught:
         through.run("sleep inf", deadline_seconds=60)
-    assert time.monotonic() - begun < 30, "not the command's own deadline"
+    assert time.monotonic() - begun < 50, "not the command's own deadline"
     assert "the server sent nothing for 0.8 s, although it was asked for an answer" in caught.value.why
     proxy.pass_on()
     through.reconnect()

@@ -82,7 +82,7 @@ def test_a_port_that_no_group_opens_is_blamed_on_the_groups(sshd: Sshd, proxy: C
 
 def test_a_server_that_hangs_before_its_banner_is_said_to_be_starting(sshd: Sshd, proxy: ChaosProxy) -> None:
     proxy.hang()
-    time_ = Time(at={1: proxy.pass_on}, attempt_seconds=1.0)
+    time_ = Time(at={1: proxy.pass_on}, attempt_seconds=5.0)
     time_.wait(sshd, seconds=1.0, port=proxy.port).close()
     assert "accepts connections, but the SSH server sends nothing" in time_.said[0]
 
@@ -101,7 +101,7 @@ def test_a_port_closed_then_a_hang_then_a_reset_then_a_login(sshd: Sshd, proxy: 
     def behave() -> None:
         proxy.reset_after_bytes = None
 
-    time_ = Time(at={3: hang, 4: cut, 6: behave}, attempt_seconds=1.0)
+    time_ = Time(at={3: hang, 4: cut, 6: behave}, attempt_seconds=5.0)
     time_.wait(sshd, seconds=20, port=proxy.port).close()
     kinds = [next(k for k in ("refuses", "sends nothing", "ended the handshake") if k in line) for line in time_.said]
     assert [kind for kind, _ in itertools.groupby(kinds)] == ["refuses", "sends nothing", "ended the handshake"]

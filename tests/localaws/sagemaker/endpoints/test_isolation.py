@@ -116,7 +116,7 @@ def test_a_model_server_answers_nobody_but_localaws(bench: Workbench, token: str
     told = bench.invoke(bench.endpoint(bench.model(PORT)), b"[]", ContentType="application/json")
     assert TOKEN not in told["variables"]
     for method, path in (("POST", "/invocations"), ("GET", "/ping"), ("GET", "/")):
-        connection = http.client.HTTPConnection("127.0.0.1", told["port"], timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", told["port"], timeout=60)
         connection.request(method, path, b"[]", {} if token is None else {TOKEN_HEADER: token})
         assert connection.getresponse().status == 403
         connection.close()

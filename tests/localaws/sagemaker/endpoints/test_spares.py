@@ -29,7 +29,7 @@ from tests.polling import wait_until
 
 STARTUP_SECONDS = 120  # emulated; 1 s
 STARTUP = ("--capacity", "ml.m5.large=4:1ms", "--instance-startup-seconds", str(STARTUP_SECONDS))
-LATENESS = 2.0  # on a machine that is busy with something else
+LATENESS = 20.0  # on a machine that is busy with something else
 WAIT_SECONDS = 60.0  # to load a spare at idle priority there
 TELLS_PRIORITY = """
 import json, os
@@ -358,7 +358,7 @@ def test_a_spares_key_is_held_until_its_process_is_gone(core: Core, tmp_path: Pa
     stopping.start()
     wait_until(lambda: not core.credentials.are_held)
     assert spare.process.poll() is not None
-    stopping.join(10)
+    stopping.join(60)
 
 
 def test_without_an_emulated_start_up_there_are_none() -> None:

@@ -62,7 +62,7 @@ def test_the_failure_file_of_the_first_host_that_failed_is_the_reason_and_the_ga
 
     described = room.run(script, hosts=3)
 
-    assert time.monotonic() - started < 60, "the third host was not ended"
+    assert time.monotonic() - started < 170, "the third host was not ended"
     assert (described["TrainingJobStatus"], described["SecondaryStatus"]) == ("Failed", "Failed")
     assert described["FailureReason"] == "AlgorithmError: the data is spoiled, exit code: 3"
     assert room.processes(described["TrainingJobName"]) == []
@@ -165,7 +165,7 @@ def test_a_job_that_ignores_sigterm_is_killed_after_its_grace(hasty_room: Room) 
     hasty_room.client("sagemaker").stop_training_job(TrainingJobName=name)
 
     assert hasty_room.end_of(name)["TrainingJobStatus"] == "Stopped"
-    assert 1.5 <= time.monotonic() - asked < 10
+    assert 1.5 <= time.monotonic() - asked < 60, "the grace of a server whose time is not scaled is 120 s"
     assert hasty_room.log(name) == ["running", "no"]
     assert hasty_room.processes(name) == []
 
@@ -203,7 +203,7 @@ def interrupt(room: Room, name: str, host: str = "algo-1") -> None:
         data=b"",
         headers=dict(bearer()),
     )
-    with urllib.request.urlopen(request, timeout=10) as response:
+    with urllib.request.urlopen(request, timeout=60) as response:
         assert response.status == 202
 
 
