@@ -135,17 +135,6 @@
   document.addEventListener("htmx:sse:error", () => say("not connected; trying again", false));
   document.addEventListener("htmx:sse:close", () => say("ended; reload the page", false));
 
-  // A browser keeps a page that is left for the way back, and its stream with it: one of six connections to a host.
-  const asked = [];
-  document.addEventListener("htmx:config:request", ({ detail }) => asked.push(detail.ctx.request));
-  addEventListener("pagehide", () => {
-    document.getElementById("main")._htmx?.sse?.reader?.cancel();
-    for (const request of asked) request.abort?.();
-  });
-  addEventListener("pageshow", (event) => {
-    if (event.persisted) location.reload();
-  });
-
   drawAll();
   followLogs();
 })();
