@@ -205,12 +205,12 @@ def test_one_instance_taken_back_interrupts_all_also_when_another_noticed_first(
 
 
 def test_a_training_that_does_not_end_is_given_up_at_the_deadline(sshd: Sshd, job: RemoteJob, tmp_path: Path) -> None:
-    supervise(sshd, job, "sleep 60")
+    supervise(sshd, job, "sleep 300")
     one = worker(sshd, sshd.port, tmp_path)
     tell(job, state="training")
     with one.remote:
         with pytest.raises(WaitTimedOut, match="waited"):
-            followed([one], job, seconds=1.0)
+            followed([one], job, seconds=10.0)
         stop([one], job)
         is_there = f"kill -0 $(cat {shlex.quote(job.folder)}/pid)"
         wait_until(lambda: one.remote.run(is_there, check=False).exit_status != 0, "the end of the training")
