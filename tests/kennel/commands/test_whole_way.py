@@ -4,6 +4,7 @@ One home for the module: what the first test makes is what the others adopt, run
 """
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -22,7 +23,6 @@ import pytest
 from prefect.exceptions import ParameterBindError
 
 from flows.pipeline import pipeline
-from kennel import load_model
 from tasks.plan.resources import Planned
 from tasks.run.errors import SettingsRefused
 from tasks.run.expiry import expiry_tags
@@ -139,7 +139,12 @@ def test_photos_are_classified_alike_by_the_endpoint_by_the_kept_model_and_in_py
         assert one["label"] == other["label"] and one["scores"] == pytest.approx(other["scores"], abs=1e-5)
     right = sum(Path(each["photo"]).parent.name == each["label"] for each in by_model)
     assert right == round(first.answer["test_accuracy"] * first.answer["test_images"]) and len(by_model) == len(tested)
-    assert load_model(terminal.runs / RUN).predict(tested[0]).scores == pytest.approx(by_model[0]["scores"])
+    (block,) = re.findall(r"```python\n(import kennel.*?)```", (ROOT / "docs" / "tutorial.md").read_text(), re.DOTALL)
+    code = block.replace("runs/photos-c1ea9b10", str(terminal.runs / RUN)).replace("holiday/dog.jpg", str(tested[0]))
+    printed = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert printed.stdout == f"{by_model[0]['label']} {by_model[0]['score']}\n"
     assert len((tmp_path / "found.csv").read_text().splitlines()) == 1 + len(tested)
     assert (tmp_path / "found.html").read_text().count('<img src="data:image/jpeg') == len(tested)
 
