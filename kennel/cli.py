@@ -17,10 +17,10 @@ from cyclopts import App, CycloptsError, CycloptsPanel, Parameter
 from cyclopts.validators import Number
 
 from kennel import REFERENCE_DATA, __version__
-from kennel.flags import EMBEDDED, Account, Json, Quiet, RunName, Strict, Verbose, refusal_of
+from kennel.flags import EMBEDDED, Account, Json, KnownRun, Quiet, RunName, Strict, Verbose, refusal_of
 from kennel.servers.isolation import drop_unusable, never_proxy_loopback
 from kennel.signals import FLOW_THREAD, exit_code, exit_now, install, interrupt, interrupt_again
-from kennel.terminal.console import accept_any_text, begin, end, interruption_json, print_error, to_stdout
+from kennel.terminal.console import accept_any_text, begin, end, interruption_json, print_error, print_plain, to_stdout
 from kennel.terminal.stages import run_stages
 from tasks.run.escaping import terminal_text
 from tasks.run.private_files import private_files
@@ -28,6 +28,8 @@ from tasks.run.private_files import private_files
 WRONG_USAGE = 2
 PIPE_CLOSED = 141
 SIGNALLED = 128
+COMPLETE = "__complete"
+"""What the scripts of `kennel completion` ask this command: cyclopts' own word."""
 
 HELP = f"""From a zip of photos to a load-tested SageMaker endpoint behind a Lambda function.
 
@@ -161,7 +163,7 @@ def open_(
 
 
 @app.command
-def compare(first: str, second: str, /, *, json: Json = False) -> int:
+def compare(first: KnownRun, second: KnownRun, /, *, json: Json = False) -> int:
     """Compare two runs: what differs, their figures, and a paired test of their models on the same test photos."""
     from kennel.commands.compare import compare
 
@@ -170,7 +172,7 @@ def compare(first: str, second: str, /, *, json: Json = False) -> int:
 
 @app.command
 def predict(
-    run_id: str,
+    run_id: KnownRun,
     /,
     *photos: Annotated[str, Parameter(help="A photo, a folder of photos, or a URL that the function may fetch.")],
     local: Annotated[bool, Parameter(negative="", help="By the model that the run keeps, without a server.")] = False,
@@ -182,6 +184,13 @@ def predict(
     from kennel.commands.predict import predict
 
     return predict(run_id, photos, is_local=local, csv_file=csv, html_file=html, as_json=json)
+
+
+@app.command
+def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
+    """Print what completes this command's words in a shell: commands, flags, and the ids of runs."""
+    print_plain(app.generate_completion(shell=shell))
+    return 0
 
 
 @app.command
@@ -464,7 +473,7 @@ def call(arguments: list[str]) -> int:
 
     A `KennelError` is printed and becomes its exit code. From the first signal on, `bear_further` handles all others.
     """
-    is_question = not arguments or bool({"--help", "-h", "--version"} & set(arguments))
+    is_question = not arguments or arguments[0] == COMPLETE or bool({"--help", "-h", "--version"} & set(arguments))
     if not is_question:
         begin("kennel")
     sys.unraisablehook, threading.excepthook = interrupt_again, _say_of_thread

@@ -96,7 +96,18 @@ TimeToLive = Annotated[
         help="30m, 4h or 2d from now on: then `kennel down --expired` removes what the run made.",
     ),
 ]
-RunName = Annotated[str | None, Parameter(help="A run id; `kennel status` lists them.")]
+
+
+def _known_runs(_: object) -> list[str]:
+    """Return the ids of this machine's runs, for the completion of a shell."""
+    from kennel.commands.status import all_runs
+    from kennel.servers.environment import home_and_runs
+
+    return [path.name for path in all_runs(home_and_runs()[1])]
+
+
+KnownRun = Annotated[str, Parameter(help="A run id; `kennel status` lists them.", completer=_known_runs)]
+RunName = Annotated[str | None, Parameter(help="A run id; `kennel status` lists them.", completer=_known_runs)]
 
 
 def flags_of(
