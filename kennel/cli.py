@@ -138,9 +138,21 @@ def runs(
             "cheapest training, or lowest p95 of the load test first."
         ),
     ] = "date",
+    prune: Annotated[
+        bool, Parameter(negative="", help="Instead remove the folders of old runs, and say what that frees.")
+    ] = False,
+    keep: Annotated[
+        int | None, Parameter(help="With --prune: keep the newest so many.", validator=Number(gte=0))
+    ] = None,
+    older_than: Annotated[str | None, Parameter(help="With --prune: only runs older than 30m, 4h or 2d.")] = None,
+    yes: Annotated[bool, Parameter(negative="", help="With --prune: remove them; without it they are shown.")] = False,
     json: Json = False,
 ) -> int:
     """List all runs side by side: accuracy with its interval, time and cost of the training, latency, verdicts."""
+    if prune:
+        from kennel.commands.prune import prune as prune_runs
+
+        return prune_runs(keep, older_than, is_confirmed=yes, as_json=json)
     from kennel.commands.runs import runs
 
     return runs(sort, as_json=json)

@@ -161,7 +161,7 @@ def planned(chosen: PipelineOptions) -> RunPlan:
     return make_plan(wanted, limits, Aws(settings) if where else None, settings)
 
 
-def hours_of(text: str | None) -> float | None:
+def hours_of(text: str | None, flag: str = "--ttl", where: str = "time to live") -> float | None:
     """Return the hours of "30m", "4h" or "2d"; None for None.
 
     Raises:
@@ -173,7 +173,7 @@ def hours_of(text: str | None) -> float | None:
     hours = int(match[1]) * _HOURS[match[2]] if match else 0.0
     if not 0 < hours <= LONGEST_HOURS:
         why = "it has to be a number of minutes, hours or days, 1m to 366d"
-        raise SettingsRefused("time to live", f"--ttl {text}", why, "--ttl 4h")
+        raise SettingsRefused(where, f"{flag} {text}", why, f"{flag} 4h")
     return hours
 
 

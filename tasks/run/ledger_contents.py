@@ -169,7 +169,7 @@ def unread_ledgers(runs: Path, run_id: str | None) -> list[str]:
 def run_folders(runs: Path) -> list[Path]:
     """Return the folders of runs, by name: those with a ledger, or with records whose ledger was lost."""
     try:
-        return [folder for folder in sorted(runs.iterdir()) if _is_run(folder)]
+        return [folder for folder in sorted(runs.iterdir()) if not folder.name.startswith(".") and _is_run(folder)]
     except (FileNotFoundError, NotADirectoryError):
         return []
 

@@ -220,6 +220,7 @@ sys.exit(code)
         ("kennel.commands.status", ("status",)),
         ("kennel.commands.status", ("logs",)),
         ("kennel.commands.runs", ("runs",)),
+        ("kennel.commands.prune", ("runs", "--prune", "--keep", "1")),
         ("kennel.commands.compare", ("compare", "a", "b")),
         ("kennel.commands.predict", ("predict", "a", "b.jpg")),
         ("kennel.commands.open", ("open",)),
