@@ -199,6 +199,20 @@ def predict(
 
 
 @app.command
+def writeup(
+    *runs: Annotated[KnownRun, Parameter(help="The run that it is about, then runs to compare it with.")],
+    check: Annotated[
+        bool, Parameter(negative="", help="Write nothing; fail if a record does not say what the writeup says.")
+    ] = False,
+    json: Json = False,
+) -> int:
+    """Write one to two pages about a run as PDF and HTML, a paragraph an answer; each figure is cited from a record."""
+    from kennel.commands.writeup import writeup as write
+
+    return write(runs, is_checked=check, as_json=json)
+
+
+@app.command
 def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
     """Print what completes this command's words in a shell: commands, flags, and the ids of runs."""
     print_plain(app.generate_completion(shell=shell))

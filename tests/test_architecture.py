@@ -57,6 +57,7 @@ TASKS_ROOMS: dict[str, set[str]] = {
     "doctor": {"run", "account", "ec2"},
     "evaluation": {"run", "account", "model"},
     "report": {"run", "account", "audit", "data", "evaluation", "load", "sagemaker", "serving", "verdicts"},
+    "writeup": {"run", "page", "report", "scaling"},
     "page": {"run", "evaluation", "report", "scaling", "verdicts"},
 }
 """What each folder of tasks/ may import of the others; docs/architecture.md shows the same table."""

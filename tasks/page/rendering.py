@@ -31,7 +31,16 @@ def rendered(template: str, **values: Any) -> Markup:
     Raises:
         jinja2.UndefinedError: a value that the template needs was not given.
     """
-    return Markup(_environment().get_template(template).render(**values))  # noqa: S704 jinja2 escapes every value
+    return rendered_from(TEMPLATES, template, **values)
+
+
+def rendered_from(folder: Path, template: str, **values: Any) -> Markup:
+    """Return a template of another folder as HTML.
+
+    Raises:
+        jinja2.UndefinedError: a value that the template needs was not given.
+    """
+    return Markup(_environment(folder).get_template(template).render(**values))  # noqa: S704 every value is escaped
 
 
 def markdown_html(lines: list[str]) -> Markup:
@@ -41,14 +50,14 @@ def markdown_html(lines: list[str]) -> Markup:
 
 
 @cache
-def _environment() -> Environment:
+def _environment(folder: Path) -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     def shown(value: object) -> object:
         return terminal_text(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
     return Environment(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=FileSystemLoader(folder),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=shown,

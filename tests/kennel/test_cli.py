@@ -222,6 +222,7 @@ sys.exit(code)
         ("kennel.commands.runs", ("runs",)),
         ("kennel.commands.prune", ("runs", "--prune", "--keep", "1")),
         ("kennel.commands.compare", ("compare", "a", "b")),
+        ("kennel.commands.writeup", ("writeup", "a")),
         ("kennel.commands.predict", ("predict", "a", "b.jpg")),
         ("kennel.commands.open", ("open",)),
         ("kennel.commands.up_down", ("up",)),

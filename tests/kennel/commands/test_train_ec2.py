@@ -4,6 +4,7 @@ One AWS for the module; each test names what it asks of it.
 """
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -195,7 +196,8 @@ def test_used_tells_what_each_role_did_and_the_report_has_it(compared: Finished,
     assert read["count"] > 10 and read["last"] and not read["denied"]
     assert pulled["state"] == "not exercised" and "sagemaker-roles" in pulled["note"]
     report = Path(compared.answer["report"]).read_text()
-    assert "## Permissions" in report and f"| `kennel-{RUN}-classify` | `sagemaker:InvokeEndpoint` | used, " in report
+    row = rf"<td><code>kennel-{RUN}-classify</code></td>\s*<td><code>sagemaker:InvokeEndpoint</code></td>\s*<td>used, "
+    assert ">Permissions</h2>" in report and re.search(row, report)
 
 
 def test_what_a_role_does_not_use_is_taken_away_and_the_deployment_is_tested(
