@@ -120,7 +120,7 @@ def _differs(before: dict[str, str], now: dict[str, str]) -> StageFailed:
 
 def _citations(made: Writeup) -> bytes:
     content = {"runs": list(made.run_ids), "citations": [asdict(each) for each in made.citations]}
-    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
+    return (json.dumps(content, indent=2) + "\n").encode()
 
 
 def _data(made: Writeup) -> dict[str, Any]:
