@@ -153,6 +153,11 @@ def runs(
         from kennel.commands.prune import prune as prune_runs
 
         return prune_runs(keep, older_than, is_confirmed=yes, as_json=json)
+    if keep is not None or older_than is not None or yes:
+        from tasks.run.errors import SettingsRefused
+
+        why = "--keep, --older-than and --yes say what --prune removes"
+        raise SettingsRefused("runs", "a bound without --prune", why, "kennel runs --prune with the same options")
     from kennel.commands.runs import runs
 
     return runs(sort, as_json=json)

@@ -16,6 +16,7 @@ from localaws.permissions.operations import UnknownOperation, asked_in
 
 INVOCATIONS = "/invocations"
 MOST_INVOCATIONS, MOST_OTHERS = 200, 1_000
+LONGEST_PATH, LONGEST_TARGET = 512, 128  # of what unsigned requests may say, in characters
 ERROR_BYTES = 2_048  # of an error's body, in which its code stands
 ALLOWED = "localaws.allowed"  # in the scope: what IAM decided, unless it refused the request
 _CODE = re.compile(rb'"(?:__type|Code|code)"\s*:\s*"(?:[^"#]*#)?(\w+)|<Code>([\w.]+)</Code>')
@@ -98,7 +99,7 @@ def _answered(scope: Scope, path: str, watched: _Watched, milliseconds: float) -
         at=time.time(),
         service=service,
         operation=_operation_of(scope, service, path),
-        resource=path,
+        resource=path[:LONGEST_PATH],
         principal=caller.principal.arn or "" if caller is not None else "",
         decision=_decision_of(scope.get(ALLOWED), error),
         status=watched.status,
@@ -115,7 +116,7 @@ def _operation_of(scope: Scope, service: str, path: str) -> str:
         with contextlib.suppress(UnknownOperation):
             return asked_in(scope, service).operation.name  # the gates read it before, and it is kept
     target = next((value for name, value in scope["headers"] if name == b"x-amz-target"), b"")
-    return target.decode("latin1").rpartition(".")[2] or str(scope["method"])
+    return target.decode("latin1").rpartition(".")[2][:LONGEST_TARGET] or str(scope["method"])
 
 
 def _error_of(watched: _Watched) -> str:

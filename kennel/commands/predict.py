@@ -6,6 +6,7 @@ import base64
 import csv
 import io
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -17,6 +18,7 @@ from kennel.servers import environment
 from kennel.terminal.console import begin, print_columns, print_json, say
 from tasks.run.errors import KennelError, SettingsRefused
 from tasks.run.escaping import csv_text
+from tasks.run.source_name import source_name
 
 if TYPE_CHECKING:
     from tasks.run.handle import RunFolder
@@ -74,6 +76,8 @@ def predict(
 
     begin("kennel predict")
     run_dir = run_dir_of(environment.home_and_runs()[1], run_id)
+    for option, file in (("--csv", csv_file), ("--html", html_file)):
+        _require_writable(option, file)
     photos = list(_photos(given))
     ask, who = _answering(RunFolder(run_dir), is_local=is_local)
     say(f"{len(photos)} photo{'s' if len(photos) > 1 else ''}, answered by {who}")
@@ -93,6 +97,17 @@ def predict(
     else:
         print_columns(HEAD, [each.cells for each in found], folds_all=True)
     return FAILED if any(each.error is not None for each in found) else 0
+
+
+def _require_writable(option: str, file: Path | None) -> None:
+    """Refuse a file that cannot be written before anybody is asked.
+
+    Raises:
+        SettingsRefused: it is a folder, or its folder does not exist.
+    """
+    if file is not None and (file.is_dir() or not file.parent.is_dir()):
+        why = "it is a folder" if file.is_dir() else f"there is no folder {file.parent}"
+        raise SettingsRefused("predict", f"{option} {file}", why, f"{option} with a file in a folder that exists")
 
 
 def _photos(given: Sequence[str]) -> Iterator[str]:
@@ -123,8 +138,11 @@ def _answering(run: RunFolder, *, is_local: bool) -> tuple[Ask, str]:
     if not is_local:
         say("no endpoint of this run is live, so the model that it keeps answers")
     from kennel.local_model import load_model
+    from tasks.sagemaker.download import load_download
 
     model = load_model(run.folder)
+    if load_download(run) is None:
+        say(f"WARNING: the model in {run.folder} is not the one that the run's record names")
 
     def ask(photo: str) -> dict[str, float]:
         if "://" in photo:
@@ -141,10 +159,13 @@ def _live_function(run: RunFolder) -> tuple[Ask, str] | None:
     function, model = run.find(FunctionRef), run.find(TrainedModel)
     if function is None or model is None or environment.connect_to_running() is None:
         return None
-    live = describe_run(run.folder, environment.present_aws(environment.home_and_runs()[0]))["live"]
-    if not {("function", function.name), ("endpoint", function.endpoint_name)} <= {
-        (r["kind"], r["name"]) for r in live
-    }:
+    described = describe_run(run.folder, environment.present_aws(environment.home_and_runs()[0]))
+    there = {(row["kind"], row["name"]) for row in described["live"]}
+    if not {("function", function.name), ("endpoint", function.endpoint_name)} <= there:
+        return None
+    asked = os.environ.get("AWS_ENDPOINT_URL")
+    if described["endpoint"] != ("aws" if asked is None else source_name(asked)):
+        say(f"the endpoint of this run is in another AWS ({described['endpoint']}), which is not asked")
         return None
     from tasks.run.aws import Aws
     from tasks.run.settings import Settings

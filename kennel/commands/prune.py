@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from kennel.commands.plan import hours_of
@@ -13,6 +12,7 @@ from kennel.servers import environment
 from kennel.terminal.console import print_columns, print_json, say
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import RunBusy, SettingsRefused
+from tasks.run.logical_aws import LogicalAws
 from tasks.run.own_files import remove_tree
 from tasks.run.run_lock import run_lock
 
@@ -57,7 +57,7 @@ def prune(keep: int | None, older_than: str | None, *, is_confirmed: bool, as_js
     found = [OldRun(path.name, _days(path), size_of(path), _stays(describe_run(path, aws))) for path in folders]
     if is_confirmed:
         _end_removals(runs)
-        found = [_removed(runs / each.run_id, each) for each in found]
+        found = [removed(runs / each.run_id, each, aws) for each in found]
     freed = sum(each.size_bytes for each in found if not each.stays)
     if as_json:
         print_json({"runs": [asdict(each) for each in found], "freed_bytes": freed, "removed": is_confirmed})
@@ -74,6 +74,8 @@ def prune(keep: int | None, older_than: str | None, *, is_confirmed: bool, as_js
 def size_of(folder: Path) -> int:
     """Return the bytes of all files in a folder; a file that goes meanwhile counts nothing."""
     total = 0
+    if folder.is_symlink():  # what it leads to stays
+        return 0
     for path in folder.rglob("*"):
         try:
             status = path.lstat()
@@ -98,18 +100,21 @@ def _stays(run: dict[str, object]) -> str:
     return ""
 
 
-def _removed(run_dir: Path, run: OldRun) -> OldRun:
-    """Remove a run's folder, unless it stays or somebody works on it."""
+def removed(run_dir: Path, run: OldRun, aws: LogicalAws | None) -> OldRun:
+    """Remove a run's folder, and return the run; it stays if something of it exists or somebody works on it."""
     if run.stays:
         return run
     going = run_dir.with_name(f"{_REMOVED}{run_dir.name}")
     try:
         with run_lock(run_dir), disk_boundary("runs", run_dir):
+            stays = _stays(describe_run(run_dir, aws))  # something may have been made since it was listed
+            if stays:
+                return replace(run, stays=stays)
             run_dir.rename(going)
     except RunBusy as error:
-        return OldRun(run.run_id, run.days, run.size_bytes, error.what)
+        return replace(run, stays=error.what)
     with disk_boundary("runs", going):
-        shutil.rmtree(going)
+        remove_tree(going)
     return run
 
 

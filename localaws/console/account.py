@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from localaws.console.masking import whole_words
 from localaws.core import Core
 from localaws.partition import partition
 
@@ -114,15 +115,15 @@ class Account:
         newest = [(event, each) for each in streams for event in each.events[-most:]]
         newest.sort(key=lambda pair: (pair[0].timestamp, pair[0].event_id))
         shown = [(event.timestamp / 1e3, each.log_stream_name, event.message) for event, each in newest[-most:]]
-        return [(at, stream, line[:LINE_CHARACTERS]) for at, stream, line in shown]
+        return [(at, stream, whole_words(line, LINE_CHARACTERS)) for at, stream, line in shown]
 
     def secrets(self) -> Iterator[str]:
-        """Yield the secrets of access keys that IAM and STS issued, the newest sessions' among them."""
+        """Yield the secrets of all access keys that IAM and STS issued, and the newest sessions' tokens."""
         from moto.sts.models import sts_backends
 
-        yield from (each.secret_access_key for each in list(self.iam.access_keys.values())[-200:])
-        for session in list(self._of(sts_backends, partition()).assumed_roles)[-200:]:
-            yield from (session.secret_access_key, session.session_token)
+        sessions = list(self._of(sts_backends, partition()).assumed_roles)
+        yield from (each.secret_access_key for each in [*self.iam.access_keys.values(), *sessions])
+        yield from (each.session_token for each in sessions[-200:])  # others are known by how they begin
 
     @property
     def _lambda(self) -> Any:

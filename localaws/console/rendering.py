@@ -37,7 +37,7 @@ class Renderer:
         )
         self._templates.globals["link"] = link
         self._templates.filters.update(moment=moment, clock=clock, size=size, figure=figure, seconds=seconds)
-        self._templates.filters.update(json=json.dumps, masked_as=self._masked_as)
+        self._templates.filters.update(json=json.dumps, masked=mask, masked_as=self._masked_as)
         self._templates.globals["ui"] = self._templates.get_template("macros.html").module
 
     def __call__(self, template: str, values: Mapping[str, Any]) -> str:

@@ -108,7 +108,7 @@ def curves_of(meta: Mapping[str, Any], label: str) -> dict[str, tuple[CurvePoint
         return {
             str(stage): tuple(_point(epoch) for epoch in epochs) for stage, epochs in meta.get("curves", {}).items()
         }
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         why = f"{type(error).__name__}: {error}"
         raise StageFailed("learning curve", f"{label} has an unreadable one", why, "kennel logs") from error
 

@@ -111,7 +111,9 @@ def _members(aws: Aws, dataset: DatasetRef, shard: str, wanted: Mapping[str, str
         found: dict[str, bytes] = {}
         with tarfile.open(fileobj=body, mode="r|") as tar:
             for member in tar:
-                file = tar.extractfile(member) if member.name in wanted and member.size <= MAX_PHOTO_BYTES else None
+                if member.size > MAX_PHOTO_BYTES:  # tarfile would read over all of it
+                    raise ValueError(f"its member {member.name!r} claims {member.size} bytes")
+                file = tar.extractfile(member) if member.name in wanted else None
                 if file is not None:
                     found[member.name] = file.read()
                 if len(found) == len(wanted):

@@ -115,7 +115,8 @@ def _require_possible(found: Predictions, classes: int) -> None:
 
     for name, column in (("labels", found.labels), ("predicted", found.predicted)):
         _require(bool(((column >= 0) & (column < classes)).all()), f"{name} names a class that there is not")
-    _require(bool((np.diff(found.index, prepend=-1) > 0).all()), "index is not in order, or has an image twice")
+    is_ordered = bool((found.index >= 0).all() and (found.index[1:] > found.index[:-1]).all())
+    _require(is_ordered, "index is not in order, or has an image twice")
     _require(bool(((found.scores >= 0) & (found.scores <= 1)).all()), "a score is not a probability")
     _require(bool((abs(found.scores.sum(1) - 1) <= _TOLERANCE).all()), "the scores of an image do not add up to 1")
     best = found.scores[np.arange(len(found.index)), found.predicted]

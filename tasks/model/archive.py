@@ -6,6 +6,7 @@ decompressed bytes is limited.
 
 from __future__ import annotations
 
+import gzip
 import math
 import shutil
 import tarfile
@@ -87,7 +88,7 @@ def extract_members(archive: Path, names: Collection[str], label: str, folder: P
                     missing.remove(name)
         if missing:
             raise ValueError(f"it has no member {sorted(missing)[0]}")
-    except (tarfile.TarError, EOFError, ValueError, TypeError, zlib.error) as error:
+    except (tarfile.TarError, EOFError, gzip.BadGzipFile, ValueError, TypeError, zlib.error) as error:
         raise _unreadable(label, "model", error) from error
 
 

@@ -33,11 +33,17 @@ def _achieved(summary: RunSummary) -> list[str]:
     if endpoint is not None and smoke is not None:
         where = f"{endpoint.instance_count} × {endpoint.instance_type}"
         found.append(f"The endpoint on {where} answers through its function: a photo took {smoke.latency_ms:g} ms.")
-    if scaling is not None and scaling.verdicts and not failed(scaling.verdicts):
-        found.append(f"The scaling plan held under load: {verdict_counts(scaling.verdicts)}.")
+    if scaling is not None and not failed(scaling.verdicts) and _judged(scaling.verdicts):
+        what = "What could be judged of the scaling plan" if inconclusive(scaling.verdicts) else "The scaling plan"
+        found.append(f"{what} held under load: {verdict_counts(scaling.verdicts)}.")
     if summary.parity is not None:
         found.append(f"The training on EC2, compared with SageMaker's: {summary.parity.verdict}.")
     return found
+
+
+def _judged(verdicts: Sequence[Verdict]) -> bool:
+    """Return whether a prediction of a number of the plan was judged, and not only the run itself."""
+    return any(each.passed and each.choice != "the run" for each in verdicts)
 
 
 def _missed(summary: RunSummary) -> list[str]:
@@ -68,7 +74,8 @@ def weakest(verdicts: Sequence[Verdict]) -> str:
     """
     lost, open_ = failed(verdicts), inconclusive(verdicts)
     if lost:
-        return f"The weakest is {lost[0].choice}: “{lost[0].what}” failed with {_observed(lost[0])}."
+        worst = max(lost, key=_excess)
+        return f"The weakest is {worst.choice}: “{worst.what}” failed with {_observed(worst)}."
     shares = [(share, each) for each in verdicts if each.state == "PASS" and (share := _share(each)) is not None]
     if not shares:
         return f"The weakest is {open_[0].choice}: “{open_[0].what}” could not be judged." if open_ else ""
@@ -77,6 +84,12 @@ def weakest(verdicts: Sequence[Verdict]) -> str:
         f"The weakest that could be judged is {least.choice}: “{least.what}” was {_observed(least)}, where "
         f"{least.range} is allowed; that is {100 * share:.0f}% of the allowed width from its bound."
     )
+
+
+def _excess(verdict: Verdict) -> float:
+    """Return how far outside its range a verdict lies, as a share of the range or of its farther bound."""
+    width = verdict.high - verdict.low or max(abs(verdict.high), abs(verdict.low)) or 1.0
+    return -(verdict.margin or 0.0) / width
 
 
 def _share(verdict: Verdict) -> float | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from markupsafe import Markup, escape
 
-from tasks.evaluation.record import SAGEMAKER, Evaluation
+from tasks.evaluation.kept import evaluation_of
 from tasks.page import sections as of
 from tasks.page.headline import Headline, headline
 from tasks.page.rendering import TEMPLATES, markdown_html, rendered
@@ -82,7 +82,7 @@ def _subtitle(summary: RunSummary) -> str:
 
 def _sections(summary: RunSummary, run: RunFolder) -> list[Section]:
     """Return the sections that have something to show, in the order of the page."""
-    rows, evaluation = _rows(run), _evaluation(run)
+    rows, (evaluation, why) = _rows(run), evaluation_of(run, summary.model)
     written = markdown_sections(summary)
     best = None if summary.model is None else summary.model.metrics.get("best_epoch")
     makers: dict[str, Callable[[], Markup | None]] = {
@@ -90,11 +90,11 @@ def _sections(summary: RunSummary, run: RunFolder) -> list[Section]:
         "Stages": lambda: of.pipeline(summary),
         "Data": lambda: of.data(summary.dataset),
         "Learning curve": lambda: of.curve(evaluation, best),
-        "How good it is": lambda: of.accuracy(summary.model, evaluation),
+        "How good it is": lambda: of.accuracy(summary.model, evaluation, why),
         "The worst mistakes": lambda: of.mistakes(evaluation, run.folder),
         "Scaling and concurrency": lambda: of.scaling(summary.scaling, run.folder),
         **{title: partial(_from_markdown, written.get(title, []), run.folder) for title in _WRITTEN_OUT},
-        "What the run made": lambda: of.resources(summary, rows),
+        "What the run made": lambda: of.resources(summary, rows or []),
         "Provenance": lambda: of.provenance(summary, evaluation),
     }
     made = {title: made_or_note(make, _note) for title, make in makers.items()}
@@ -110,15 +110,9 @@ def _note(why: str) -> Markup:
     return escape(f"{why}.")
 
 
-def _rows(run: RunFolder) -> list[LedgerRow]:
+def _rows(run: RunFolder) -> list[LedgerRow] | None:
+    """Return the rows of the run's ledger; None when it is damaged, so that nobody knows what exists."""
     try:
         return read_ledger(run.folder)[1]
-    except LedgerRefused:
-        return []
-
-
-def _evaluation(run: RunFolder) -> Evaluation | None:
-    try:
-        return run.find(Evaluation, trained_on=SAGEMAKER)
     except LedgerRefused:
         return None

@@ -6,6 +6,8 @@ import base64
 import io
 from pathlib import Path
 
+from tasks.run.sealed import read_regular
+
 MAX_PICTURE_BYTES = 1_000_000
 THUMBNAIL_SIDE, THUMBNAIL_QUALITY = 224, 70
 
@@ -15,8 +17,8 @@ def png_uri(path: Path) -> str | None:
     try:
         if path.stat().st_size > MAX_PICTURE_BYTES:
             return None
-        return _uri("image/png", path.read_bytes())
-    except OSError:
+        return _uri("image/png", read_regular(path))
+    except (OSError, ValueError):
         return None
 
 
@@ -25,7 +27,7 @@ def thumbnail_uri(path: Path) -> str | None:
     from PIL import Image
 
     try:
-        with Image.open(path) as photo:
+        with Image.open(io.BytesIO(read_regular(path))) as photo:
             small = photo.convert("RGB")
         small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
         content = io.BytesIO()

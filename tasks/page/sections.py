@@ -15,7 +15,7 @@ from tasks.page.pictures import png_uri, thumbnail_uri
 from tasks.page.rendering import markdown_html, rendered
 from tasks.report.summary import RunSummary, accuracy_interval, accuracy_text
 from tasks.run.ledger_contents import LedgerRow
-from tasks.run.records import SPLITS, DatasetRef, TrainedModel
+from tasks.run.records import SPLITS, DatasetRef, InstanceModel, TrainedModel
 from tasks.scaling.choice import Choice, format_amount
 from tasks.scaling.prices import HOURS_A_MONTH
 from tasks.verdicts.check import ScalingVerdicts
@@ -32,15 +32,19 @@ _STAGES = {
 }
 
 
-def cost(summary: RunSummary, rows: Sequence[LedgerRow]) -> Markup:
-    """Return what the run cost, what serving costs by the hour and by the month, and what was left running."""
-    live = Counter(row.kind for row in rows if row.is_live)
+def cost(summary: RunSummary, rows: Sequence[LedgerRow] | None) -> Markup:
+    """Return what the run cost, what serving costs by the hour and by the month, and what was left running.
+
+    `rows`: the ledger's, None when it is damaged.
+    """
+    live = Counter(row.kind for row in rows or () if row.is_live)
     return rendered(
         "cost.html.j2",
         serving=_serving(summary),
         trainings=_trainings(summary),
         basis=_basis(summary),
-        live=", ".join(f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in sorted(live.items())),
+        live=", ".join(f"{count} × {kind}" for kind, count in sorted(live.items())),
+        is_known=rows is not None,
         removal=f"kennel down {summary.run_id} --yes",
     )
 
@@ -61,6 +65,7 @@ def _trainings(summary: RunSummary) -> list[dict[str, str]]:
         if model is not None:
             usd = "unknown" if model.cost_usd is None else f"{model.cost_usd:.4f} USD"
             note = f"{model.instance_count} × {model.instance_type}{', spot' if model.spot else ''}"
+            note += f"; {model.prices}" if isinstance(model, InstanceModel) else ""
             found.append({"name": name, "usd": usd, "note": note})
     return found
 
@@ -135,13 +140,16 @@ def curve(evaluation: Evaluation | None, best_epoch: float | None) -> Markup | N
     return rendered("curve.html.j2", charts=charts) if charts else None
 
 
-def accuracy(model: TrainedModel | None, evaluation: Evaluation | None) -> Markup | None:
-    """Return how good the model is and how sure that is, what it confuses, each class, and its calibration."""
+def accuracy(model: TrainedModel | None, evaluation: Evaluation | None, why: str = "") -> Markup | None:
+    """Return how good the model is and how sure that is, what it confuses, each class, and its calibration.
+
+    `why`: the reason for having no evaluation.
+    """
     if model is None:
         return None
     if evaluation is None or not evaluation.images:
         known = f"Test accuracy {accuracy_text(model.test_accuracy, model.test_images)}."
-        return Markup("<p>{} {}</p>").format(known, "Its training kept no predictions, so no more is known.")
+        return Markup("<p>{} {}</p>").format(known, f"No more is known: {why}.")
     low, high = accuracy_interval(evaluation.right / evaluation.images, evaluation.images)
     rest = evaluation.confusions[MOST_PAIRS:]
     return rendered(

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
+from tasks.evaluation.kept import evaluation_of
 from tasks.evaluation.paired import Paired, compare_paired
 from tasks.evaluation.predictions import FILE, kept_predictions
-from tasks.evaluation.record import SAGEMAKER, Evaluation
+from tasks.evaluation.record import Evaluation
 from tasks.report.run_list import ListedRun, listed_run
 from tasks.report.summary import RunSummary, accuracy_text, summarise
-from tasks.run.errors import LedgerRefused, StageFailed
+from tasks.run.errors import StageFailed
 from tasks.run.handle import RunFolder
 
 CLEAR = 0.05
@@ -54,15 +55,16 @@ class Comparison:
 def compare_runs(first: RunFolder, second: RunFolder) -> Comparison:
     """Compare two runs by their records and predictions; what is missing becomes a note."""
     summaries = (summarise(first), summarise(second))
-    found = [_evaluation(run) for run in (first, second)]
-    paired, why = _paired((first, second), summaries, found)
+    kept = [evaluation_of(run, each.model) for run, each in zip((first, second), summaries, strict=True)]
+    found = [evaluation for evaluation, _ in kept]
+    paired, why = _paired((first, second), summaries, kept)
     return Comparison(
         runs=(first.id, second.id),
         settings=tuple(_settings(summaries, found)),
         figures=tuple(_figures((listed_run(first), listed_run(second)), summaries, found)),
         paired=paired,
         why_unpaired=why,
-        notes=tuple(f"run {each.run_id}: {note}" for each in summaries for note in each.notes),
+        notes=(*_unread(summaries), *_without_settings((first, second), kept)),
     )
 
 
@@ -78,21 +80,16 @@ def comparison_json(comparison: Comparison) -> dict[str, object]:
     }
 
 
-def _evaluation(run: RunFolder) -> Evaluation | None:
-    try:
-        return run.find(Evaluation, trained_on=SAGEMAKER)
-    except LedgerRefused:
-        return None
-
-
 def _paired(
-    runs: tuple[RunFolder, RunFolder], summaries: tuple[RunSummary, RunSummary], found: list[Evaluation | None]
+    runs: tuple[RunFolder, RunFolder],
+    summaries: tuple[RunSummary, RunSummary],
+    kept: list[tuple[Evaluation | None, str]],
 ) -> tuple[Paired | None, str]:
     """Return the paired test, or why there is none."""
     predictions = []
-    for run, summary, evaluation in zip(runs, summaries, found, strict=True):
+    for run, summary, (evaluation, why) in zip(runs, summaries, kept, strict=True):
         if evaluation is None or summary.dataset is None:
-            return None, f"{run.id} keeps no predictions of a model that SageMaker trained"
+            return None, f"of {run.id} there is no evaluation: {why or 'its dataset is not known'}"
         if evaluation.data_digest != summary.dataset.digest:
             return None, f"the data of {run.id} were staged anew after its model was evaluated"
         path = run.folder / evaluation.folder / FILE
@@ -100,12 +97,23 @@ def _paired(
             predictions.append(kept_predictions(path, summary.dataset, evaluation.right))
         except StageFailed as error:
             return None, f"{error.what}: {error.why}"
-    if len({evaluation.data_digest for evaluation in found if evaluation is not None}) > 1:
+    if len({evaluation.data_digest for evaluation, _ in kept if evaluation is not None}) > 1:
         return None, "they were trained and tested on different data"
     try:
         return compare_paired(*predictions), ""
     except ValueError as error:
         return None, str(error)
+
+
+def _unread(summaries: tuple[RunSummary, RunSummary]) -> Iterator[str]:
+    yield from (f"run {each.run_id}: {note}" for each in summaries for note in each.notes)
+
+
+def _without_settings(runs: tuple[RunFolder, RunFolder], kept: list[tuple[Evaluation | None, str]]) -> Iterator[str]:
+    for run, (evaluation, why) in zip(runs, kept, strict=True):
+        if evaluation is None or not evaluation.settings:
+            reason = why or "its evaluation has none"
+            yield f"run {run.id}: its hyperparameters are not known ({reason}), so none are compared"
 
 
 def _settings(summaries: tuple[RunSummary, RunSummary], found: list[Evaluation | None]) -> Iterator[ComparedRow]:

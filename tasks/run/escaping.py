@@ -91,11 +91,12 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[s
 def csv_text(text: str) -> str:
     """Return text for a cell of a CSV file that no spreadsheet takes for a formula.
 
-    Text that begins as a formula gets an apostrophe before it, as OWASP advises ("CSV Injection"). Quotes, commas and
-    line breaks are the CSV writer's business.
+    Text that begins as a formula gets an apostrophe before it, as OWASP advises ("CSV Injection"). Controls are spelled
+    out, because a carriage return ends a row for some programs and is not quoted. Quotes, commas and line feeds are the
+    CSV writer's business.
     """
-    shown = valid_text(text)
-    return f"'{shown}" if shown.lstrip().startswith(_FORMULA) or shown.startswith(("\t", "\r", "\n")) else shown
+    shown = terminal_text(text)
+    return f"'{shown}" if shown.lstrip().startswith(_FORMULA) or shown.startswith(("\t", "\n")) else shown
 
 
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from localaws.console.account import Account
+from localaws.console.masking import whole_words
 from localaws.console.rendering import paged
 from localaws.console.views.missing import Missing
 from localaws.programs.layout import USER
@@ -32,7 +33,7 @@ def instance(account: Account, query: Mapping[str, str]) -> dict[str, Any]:
         "profile": (found.iam_instance_profile or {}).get("Arn", ""),
         "groups": [(each, [_rule(rule) for rule in each.ingress_rules]) for each in found.security_groups],
         "ssh": _ssh_line(account, found),
-        "output": found.console()[-CONSOLE_CHARACTERS:].decode("utf-8", "replace"),
+        "output": whole_words(found.console().decode("utf-8", "replace"), CONSOLE_CHARACTERS, is_end=True),
     }
 
 

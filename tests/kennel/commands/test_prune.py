@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kennel.commands.prune import NOT_CONFIRMED
+from kennel.commands.prune import NOT_CONFIRMED, OldRun, removed
 from tasks.run.errors import SettingsRefused
 from tasks.run.ledger import Ledger
 from tasks.run.run_lock import run_lock
@@ -58,6 +58,30 @@ def test_both_bounds_hold_and_a_run_that_somebody_works_on_stays(terminal: Termi
 
     assert done.code == 0 and names(terminal) == ["a", "c", "d"]
     assert {each["run_id"]: bool(each["stays"]) for each in done.answer["runs"]} == {"b": False, "a": True}
+
+
+def test_a_run_of_which_something_was_made_since_it_was_listed_stays(terminal: Terminal) -> None:
+    listed = OldRun("c", 5.0, 1_000_000, "")
+
+    assert "1 resources exist" in removed(terminal.runs / "c", listed, None).stays
+    assert removed(terminal.runs / "a", OldRun("a", 10.0, 1_000_000, ""), None).stays == ""
+    assert names(terminal) == ["b", "c", "d"]
+
+
+def test_a_link_to_a_folder_is_removed_and_the_folder_stays(terminal: Terminal, tmp_path: Path) -> None:
+    (terminal.runs / "a").rename(tmp_path / "elsewhere")
+    (terminal.runs / "a").symlink_to(tmp_path / "elsewhere")
+
+    done = terminal.kennel(*PRUNE, "--keep", "3", "--yes", "--json")
+
+    assert (done.code, done.answer["freed_bytes"]) == (0, 0), done.err
+    assert names(terminal) == ["b", "c", "d"] and (tmp_path / "elsewhere" / "model.tar.gz").is_file()
+
+
+def test_a_bound_without_prune_is_refused(terminal: Terminal) -> None:
+    for bound in (("--keep", "1"), ("--older-than", "1d"), ("--yes",)):
+        assert terminal.kennel("runs", *bound).code == SettingsRefused.exit_code
+    assert names(terminal) == ["a", "b", "c", "d"]
 
 
 def test_a_removal_that_was_cut_off_is_no_run_and_is_ended_by_the_next(terminal: Terminal) -> None:

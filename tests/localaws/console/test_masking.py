@@ -3,7 +3,7 @@
 import pytest
 from markupsafe import Markup
 
-from localaws.console.masking import HIDDEN, Mask
+from localaws.console.masking import HIDDEN, Mask, whole_words
 from localaws.console.rendering import Renderer, visible
 
 CANARY = "canary0123456789abcdefABCDEF0123456789+/"
@@ -19,6 +19,10 @@ MASK.renew()
         f'{{"SecretAccessKey": "{CANARY}", "x": 1}}',
         f"{{'password': '{CANARY}'}}",
         f"DB_PASSWORD: {CANARY}",
+        f'{{"SecretAccessKey":"{CANARY}","x":1}}',
+        f'{{\\"password\\":\\"{CANARY}\\"}}',
+        f"passphrase={CANARY}",
+        f"token=AWS4{CANARY}",
         f"HF_TOKEN={CANARY}",
         f"api-key={CANARY}",
         f"https://b.s3.amazonaws.com/k?X-Amz-Credential={CANARY}%2Fs3&X-Amz-Signature={CANARY}&X-Amz-Expires=60",
@@ -38,6 +42,22 @@ def test_a_secret_is_hidden_and_it_is_said_that_something_was(text: str) -> None
 
 def test_what_the_server_issued_is_hidden_wherever_it_stands() -> None:
     assert MASK("found the-server-made-this-secret/x") == f"found {HIDDEN}/x"
+
+
+def test_of_thousands_of_keys_each_is_hidden_alone_and_among_other_characters() -> None:
+    keys = [f"{number:04}" + "k/+Z" * 9 for number in range(5_000)]
+    mask = Mask(lambda: keys)
+    mask.renew()
+
+    assert mask(f"first {keys[0]} last {keys[-1]}") == f"first {HIDDEN} last {HIDDEN}"
+    assert mask(f"aaa{keys[7]}{keys[8]}/b") == f"aaa{HIDDEN}{HIDDEN}/b"
+    assert mask("x" * 50) == "x" * 50
+
+
+def test_a_text_is_cut_where_a_word_ends() -> None:
+    assert whole_words(f"said {CANARY}", 20) == "said …"
+    assert whole_words(f"{CANARY} was said", 20, is_end=True) == "… was said"
+    assert whole_words("as it is", 20) == "as it is"
 
 
 def test_the_password_in_a_url_is_hidden() -> None:

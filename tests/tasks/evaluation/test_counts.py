@@ -73,13 +73,14 @@ def test_the_calibration_error_is_the_sum_over_the_bins(rows: list[tuple[int, fl
 
 
 def test_a_class_whose_name_is_a_formula_stays_text_in_the_table(tmp_path: Path) -> None:
-    names = ('=HYPERLINK("http://x")', "@sum", "plain, with a comma")
+    names = ('=HYPERLINK("http://x")', "@sum", "plain, with a comma\r=1+1")
 
     write_table(FOUND, names, tmp_path / "table.csv")
 
+    assert "\r" not in (tmp_path / "table.csv").read_bytes().decode()
     with (tmp_path / "table.csv").open(newline="") as file:
         head, *rows = csv.reader(file)
-    assert head[5:] == ['score of \'=HYPERLINK("http://x")', "score of '@sum", "score of plain, with a comma"]
+    assert head[5:] == ['score of \'=HYPERLINK("http://x")', "score of '@sum", r"score of plain, with a comma\r=1+1"]
     assert rows[1][:3] == ["00000/00000001.jpg", '\'=HYPERLINK("http://x")', "'@sum"]
     assert [float(cell) for cell in rows[1][3:]] == pytest.approx([0.7, 0.2, 0.2, 0.7, 0.1])
 

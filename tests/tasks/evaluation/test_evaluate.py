@@ -120,6 +120,15 @@ def test_photos_that_cannot_be_fetched_are_said_and_are_no_error(
     assert "WARNING: the photos that were hard are not kept" in caplog.text
 
 
+@pytest.mark.parametrize("loss", [10**400, "none", None])
+def test_a_learning_curve_of_no_numbers_is_refused(
+    place: Workplace, dataset: DatasetRef, tmp_path: Path, loss: object
+) -> None:
+    after = {"loss": 1.0, "accuracy": 0.5}
+    with pytest.raises(StageFailed, match="has an unreadable one"):
+        evaluated(place, archived(tmp_path, curves={"head": [{"train_loss": loss, "validation": after}]}))
+
+
 HALVES = np.full((3, 3), 0.5, np.float32)
 DAMAGE: dict[str, tuple[bytes, dict[str, Any]]] = {
     "other digest": (stored(FOUND), {"predictions": "0" * 64}),

@@ -14,16 +14,17 @@ from tasks.evaluation.record import (
     Evaluation,
     HardPhoto,
 )
+from tests.tasks.report.test_report import MODEL
 
 
-def evaluation(names: Sequence[str], text: str = "photo", hard: int = 3) -> Evaluation:
+def evaluation(names: Sequence[str], text: str = "photo", hard: int = 3, uri: str = MODEL.model_uri) -> Evaluation:
     """Return what a model of these classes might do: each class has ten photos, and one is taken for the next class."""
     following = [*names[1:], names[0]]
     return Evaluation(
         trained_on="sagemaker",
-        model_uri=f"s3://b/{text}",
+        model_uri=uri,
         model_sha256="0" * 64,
-        data_digest=text,
+        data_digest=MODEL.data_digest,
         images=10 * len(names),
         right=9 * len(names),
         log_loss=0.25,

@@ -83,7 +83,7 @@ def test_the_page_says_how_good_how_sure_how_dear_and_what_is_left(run: RunFolde
     assert "achieved The model's test accuracy is 0.9268 on 41 images (95 %: 0.806 to 0.975)." in shown
     assert "not judged No load test judged the deployment." in shown
     assert "training on SageMaker 0.0077 USD 2 × ml.m5.xlarge" in shown
-    assert "Left running when this page was written: 1 endpoint. kennel down dogs-1a2b3c4d --yes removes it." in shown
+    assert "Left running when this page was written: 1 × endpoint. kennel down dogs-1a2b3c4d --yes removes it." in shown
     assert "The ledger has 2 resources, of which 1 may exist." in shown
     assert "x y 1 y x 1" in shown.partition("What it confuses")[2]
     assert "x , taken for y (0.90 against 0.01)." in shown
@@ -110,7 +110,36 @@ def test_what_is_missing_or_damaged_is_said_and_the_rest_is_shown(run: RunFolder
     shown = text_of(write_page(summarise(run)).read_text())
 
     assert "not achieved There is no endpoint: endpoint.json is missing, which the flow deploy writes." in shown
-    assert "Test accuracy 0.9268 on 41 images (95 %: 0.806 to 0.975). Its training kept no predictions" in shown
+    assert "Test accuracy 0.9268 on 41 images (95 %: 0.806 to 0.975). No more is known: its evaluation cannot" in shown
+
+
+def test_an_evaluation_of_another_model_is_not_shown(run: RunFolder) -> None:
+    run.keep(evaluation(["x", "y"], uri="s3://b/earlier.tar.gz"))
+
+    shown = text_of(write_page(summarise(run)).read_text())
+
+    assert "No more is known: the evaluation that is kept is of another model." in shown
+    assert "What it confuses" not in shown
+
+
+def test_what_is_left_is_not_known_when_the_ledger_is_damaged(run: RunFolder) -> None:
+    path = run.folder / "ledger.jsonl"
+    path.write_text(path.read_text().replace('"created"', '"crested"', 1))
+
+    shown = text_of(write_page(summarise(run)).read_text())
+
+    assert "What was left running is not known: the ledger is damaged." in shown and "Nothing of this run" not in shown
+
+
+def test_a_plan_of_which_nothing_could_be_judged_is_no_achievement(run: RunFolder) -> None:
+    plan = scaling_plan()
+    busy = ObservedValue(None, "told", disturbed="busy")
+    open_ = tuple(judge_prediction(choice, choice.predicted, busy) for choice in plan.choices)
+    run.keep(ScalingVerdicts(plan, "function", open_, {}, 50.0, {}, "a machine"))
+
+    shown = text_of(write_page(summarise(run)).read_text())
+
+    assert "held under load" not in shown and f"not judged {len(open_)} of the plan's predictions" in shown
 
 
 def test_the_page_is_one_file_that_asks_for_nothing(run: RunFolder) -> None:
@@ -183,7 +212,7 @@ def test_names_of_others_stay_text_in_a_browser(tmp_path: Path, browser: Browser
     tab = None
     for text in CORPUS:
         summary: RunSummary = dataclasses.replace(summary_of(text, run.folder), notes=(text,))
-        run.keep(evaluation([text, "other"], text))
+        run.keep(evaluation([text, "other"], text, uri=text))
         path = write_page(summary)
         assert harmful_in(path.read_text()) == set()
         tab = browser.open(path.as_uri()) if tab is None else tab

@@ -29,7 +29,12 @@ def make_run(folder: Path, right: int, **settings: str) -> RunFolder:
     for record in RECORDS:
         run.keep(record)
     found = dataclasses.replace(
-        evaluation(["x", "y"]), images=41, right=right, data_digest=DATA.digest, settings={"epochs": "30", **settings}
+        evaluation(["x", "y"]),
+        images=41,
+        right=right,
+        model_uri=MODEL.model_uri,
+        data_digest=DATA.digest,
+        settings={"epochs": "30", **settings},
     )
     run.keep(found)
     (run.folder / found.folder / "predictions.safetensors").write_bytes(stored(said(right)))
@@ -73,6 +78,7 @@ def test_what_cannot_be_compared_photo_by_photo_is_said(tmp_path: Path, damage: 
     elif damage == "other data":
         second.keep(dataclasses.replace(DATA, digest="other"))
         second.keep(dataclasses.replace(kept, data_digest="other"))
+        second.keep(dataclasses.replace(MODEL, data_digest="other"))
     elif damage == "cut":
         path.write_bytes(path.read_bytes()[:-5])
     elif damage == "others than evaluated":
@@ -84,11 +90,11 @@ def test_what_cannot_be_compared_photo_by_photo_is_said(tmp_path: Path, damage: 
     found = compare_runs(first, second)
 
     why = {
-        "no evaluation": "b keeps no predictions of a model that SageMaker trained",
+        "no evaluation": "of b there is no evaluation: its training kept no predictions",
         "other data": "they were trained and tested on different data",
         "cut": "is not usable",
         "others than evaluated": "they are not those that were evaluated",
-        "no model": "FileNotFoundError",
+        "no model": "of b there is no evaluation: the evaluation that is kept is of another model",
     }[damage]
     assert found.paired is None and "cannot be compared photo by photo: " in found.verdict and why in found.verdict
     assert comparison_json(found)["paired"] is None
