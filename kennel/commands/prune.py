@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from kennel.commands.plan import hours_of
-from kennel.commands.status import all_runs, describe_run
+from kennel.commands.status import all_runs, describe_run, size_of
 from kennel.servers import environment
 from kennel.terminal.console import print_columns, print_json, say
 from tasks.run.disk import disk_boundary
@@ -69,20 +69,6 @@ def prune(keep: int | None, older_than: str | None, *, is_confirmed: bool, as_js
         say("nothing was removed; run the same command with --yes")
         return NOT_CONFIRMED
     return 0
-
-
-def size_of(folder: Path) -> int:
-    """Return the bytes of all files in a folder; a file that goes meanwhile counts nothing."""
-    total = 0
-    if folder.is_symlink():  # what it leads to stays
-        return 0
-    for path in folder.rglob("*"):
-        try:
-            status = path.lstat()
-        except OSError:
-            continue
-        total += status.st_size
-    return total
 
 
 def _days(run_dir: Path) -> float:

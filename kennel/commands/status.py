@@ -38,14 +38,26 @@ def status(run_id: str | None, *, as_json: bool) -> int:
     chosen = [describe_run(path, aws) for path in ([run_dir_of(runs, run_id)] if run_id else all_runs(runs))]
     code = LedgerRefused.exit_code if run_id and any(run["fault"] for run in chosen) else 0
     if as_json:
-        print_json({"services": services, "runs": chosen})
+        print_json({"services": services, "home_bytes": size_of(home), "runs": chosen})
         return code
-    print_table("services", {name: url or "not running" for name, url in services.items()})
+    told = {name: url or "not running" for name, url in services.items()}
+    print_table("services", told | {"home": f"{path_argument(home)}, {size_of(home) / 1e6:,.1f} MB"})
     for run in chosen:
         print_table(f"run {run['run_id']}", _rows(run))
     if not chosen:
         say(f"there are no runs under {runs}")
     return code
+
+
+def size_of(folder: Path) -> int:
+    """Return the bytes of all files in a folder, of a link 0; a file that goes meanwhile counts nothing."""
+    if folder.is_symlink():
+        return 0
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(OSError):
+            total += path.lstat().st_size
+    return total
 
 
 def logs(run_id: str | None, source: str, *, follow: bool) -> int:
