@@ -17,6 +17,7 @@ from typing import Any
 
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import StageFailed
+from tasks.run.own_files import replacing
 from tasks.run.records import DatasetRef
 from tasks.run.sealed import sha256_of, unseal
 
@@ -83,7 +84,7 @@ def extract_members(archive: Path, names: Collection[str], label: str, folder: P
                 if name in missing and member.isreg() and (file := tar.extractfile(member)) is not None:
                     with disk_boundary(label, folder / name, member.size):
                         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                        with (folder / name).open("wb") as target:
+                        with replacing(folder / name) as target:
                             shutil.copyfileobj(file, target)
                     missing.remove(name)
         if missing:
