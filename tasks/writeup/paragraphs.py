@@ -235,9 +235,9 @@ def _verdicts(run: Sources, name: str) -> tuple[Citation, Citation]:
 
 def _load(run: Sources) -> Paragraph:
     title = "The load test's evidence"
-    if not run.has(SCALING):
+    way = next(iter(run.value(SCALING, "reports")), None) if run.has(SCALING) else None
+    if way is None:
         return paragraph(title, sentence("No load test judged a plan in this run."))
-    way = next(iter(run.value(SCALING, "reports")))
     told = [
         sentence(
             "Locust sent {requests} for {seconds} through the {through}, of which {answered} were answered "

@@ -220,6 +220,14 @@ def test_names_of_others_stay_text_in_pdf_and_html(run: RunFolder) -> None:
         assert re.search(r"<(script|img|b id|/script|!--)", page.read_text()) is None
 
 
+def test_a_plan_without_a_load_report_makes_no_claim_of_one(run: RunFolder) -> None:
+    kept = run.find(ScalingVerdicts)
+    assert kept is not None
+    run.keep(dataclasses.replace(kept, reports={}, verdicts=()))
+
+    assert "No load test judged a plan in this run." in text_of(run)
+
+
 def test_a_trained_model_is_needed(run: RunFolder) -> None:
     run.forget(TrainedModel)
     with pytest.raises(StageFailed, match=r"train_sagemaker\.json, test_accuracy cannot be cited"):
