@@ -7,6 +7,7 @@ import resource
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,9 +18,11 @@ import psutil
 
 from kennel.servers.localaws import LAST_URL
 from kennel.servers.ports import is_free
+from tasks.run.errors import RunBusy
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_SECONDS = 300
+GUARD_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -115,8 +118,14 @@ class Terminal:
         return found
 
     def take_down(self, *, more: Mapping[str, str] | None = None) -> None:
-        """Remove everything and end this home's servers; what `down` refuses, as a run at work, would leave them."""
-        done = self.kennel("down", "--yes", more=more)
+        """Remove everything and end this home's servers; what `down` refuses would leave them.
+
+        The guard of a flow run that was killed works on the run until its instances have ended: `down` waits for it.
+        """
+        deadline = time.monotonic() + GUARD_SECONDS
+        while (done := self.kennel("down", "--yes", more=more)).code == RunBusy.exit_code:
+            assert time.monotonic() < deadline, done.err
+            time.sleep(1.0)
         assert done.code == 0, done.err
         assert self.processes() == []
 
