@@ -72,17 +72,23 @@ def predict(
         DiskFailed: a file cannot be written.
     """
     from tasks.run.handle import RunFolder
+    from tasks.run.progress import show_progress
     from tasks.run.record_store import write_atomically
 
     begin("kennel predict")
-    run_dir = run_dir_of(environment.home_and_runs()[1], run_id)
+    home, runs = environment.home_and_runs()
+    environment.say_home(home)
+    run_dir = run_dir_of(runs, run_id)
     for option, file in (("--csv", csv_file), ("--html", html_file)):
         _require_writable(option, file)
     photos = list(_photos(given))
-    ask, who = _answering(RunFolder(run_dir), is_local=is_local)
+    ask, who = _answering(RunFolder(run_dir), home, is_local=is_local)
     say(f"{len(photos)} photo{'s' if len(photos) > 1 else ''}, answered by {who}")
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        found = list(pool.map(lambda photo: _one(photo, ask), photos))
+    found = []
+    with show_progress("classify", len(photos), "photos") as progress, ThreadPoolExecutor(AT_ONCE) as pool:
+        for each in pool.map(lambda photo: _one(photo, ask), photos):
+            found.append(each)
+            progress.advance(1)
     if csv_file is not None:
         write_atomically(csv_file, _csv(found).encode())
         say(f"written: {csv_file}")
@@ -130,9 +136,9 @@ def _photos(given: Sequence[str]) -> Iterator[str]:
         yield from inside
 
 
-def _answering(run: RunFolder, *, is_local: bool) -> tuple[Ask, str]:
+def _answering(run: RunFolder, home: Path, *, is_local: bool) -> tuple[Ask, str]:
     """Return what answers, the live function or the kept model, and what it is called."""
-    live = None if is_local else _live_function(run)
+    live = None if is_local else _live_function(run, home)
     if live is not None:
         return live
     if not is_local:
@@ -152,14 +158,14 @@ def _answering(run: RunFolder, *, is_local: bool) -> tuple[Ask, str]:
     return ask, f"the model in {run.folder}"
 
 
-def _live_function(run: RunFolder) -> tuple[Ask, str] | None:
+def _live_function(run: RunFolder, home: Path) -> tuple[Ask, str] | None:
     """Return what asks the deployed function; None when it is not there any more, or its AWS does not run."""
     from tasks.run.records import FunctionRef, TrainedModel
 
     function, model = run.find(FunctionRef), run.find(TrainedModel)
     if function is None or model is None or environment.connect_to_running() is None:
         return None
-    described = describe_run(run.folder, environment.present_aws(environment.home_and_runs()[0]))
+    described = describe_run(run.folder, environment.present_aws(home))
     there = {(row["kind"], row["name"]) for row in described["live"]}
     if not {("function", function.name), ("endpoint", function.endpoint_name)} <= there:
         return None

@@ -9,7 +9,6 @@ from tasks.evaluation.predictions import Predictions
 from tasks.evaluation.record import ClassResult, ConfidenceBin, Confusion, HardPhoto
 
 BINS = 10
-_LEAST_PROBABILITY = 1e-38  # of float32: the logarithm of a score that was rounded to 0 is that of this
 
 
 def class_results(found: Predictions, classes: Sequence[str]) -> tuple[ClassResult, ...]:
@@ -57,26 +56,21 @@ def calibration_error(bins: Sequence[ConfidenceBin]) -> float:
 
 def log_loss(found: Predictions) -> float:
     """Return the mean negative logarithm of the true class's probability; 0.0 without images."""
-    import numpy as np
-
-    if not len(found.labels):
-        return 0.0
-    true = found.scores[np.arange(len(found.labels)), found.labels].astype(float)
-    return max(0.0, float(-np.log(np.maximum(true, _LEAST_PROBABILITY)).mean()))
+    return max(0.0, float(found.losses.mean())) if len(found.labels) else 0.0
 
 
 def worst_mistakes(found: Predictions, classes: Sequence[str], most: int) -> tuple[HardPhoto, ...]:
     """Return the mistakes whose true class was given the lowest probability, the worst first."""
-    names = found.image_names
+    names, true_scores = found.image_names, found.true_scores
     wrong = [row for row in range(len(names)) if found.labels[row] != found.predicted[row]]
-    ordered = sorted(wrong, key=lambda row: (found.scores[row, found.labels[row]], row))
+    ordered = sorted(wrong, key=lambda row: (true_scores[row], row))
     return tuple(
         HardPhoto(
             image=names[row],
             true=classes[found.labels[row]],
             predicted=classes[found.predicted[row]],
             predicted_score=float(found.scores[row, found.predicted[row]]),
-            true_score=float(found.scores[row, found.labels[row]]),
+            true_score=float(true_scores[row]),
         )
         for row in ordered[:most]
     )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from tasks.evaluation.counts import (
 )
 from tasks.evaluation.photos import keep_photos
 from tasks.evaluation.predictions import FILE, Predictions, read_predictions
-from tasks.evaluation.record import CurvePoint, Evaluation
+from tasks.evaluation.record import FOLDER, CurvePoint, Evaluation, HardPhoto
 from tasks.evaluation.table import write_table
 from tasks.model.archive import read_meta
 from tasks.run.errors import StageFailed
@@ -57,9 +56,18 @@ def evaluate_model(run: Run, trained_on: str, model: TrainingResult, archive: Pa
         say("evaluation: this model's training kept no predictions, so there is none")
         return None
     predictions, content = found
-    counted = _evaluation(run, trained_on, model, sha256, predictions, curves_of(meta, model.model_uri))
-    record = replace(counted, versions=_texts(meta, "versions"), settings=_texts(meta, "config"))
-    folder = run.folder / record.folder
+    folder = run.folder / FOLDER / trained_on
+    record = Evaluation(
+        trained_on=trained_on,
+        model_uri=model.model_uri,
+        model_sha256=sha256,
+        data_digest=model.data_digest,
+        **_counted(predictions, dataset.classes),
+        curves=curves_of(meta, model.model_uri),
+        hard=_hard_photos(run, dataset, predictions, folder / PHOTOS),
+        versions=_texts(meta, "versions"),
+        settings=_texts(meta, "config"),
+    )
     write_atomically(folder / FILE, content)
     write_table(predictions, dataset.classes, folder / TABLE)
     run.keep(record)
@@ -68,34 +76,25 @@ def evaluate_model(run: Run, trained_on: str, model: TrainingResult, archive: Pa
     return record
 
 
-def _evaluation(
-    run: Run,
-    trained_on: str,
-    model: TrainingResult,
-    sha256: str,
-    found: Predictions,
-    curves: Mapping[str, tuple[CurvePoint, ...]],
-) -> Evaluation:
-    dataset = run.need(DatasetRef)
+def _counted(found: Predictions, classes: Sequence[str]) -> dict[str, Any]:
+    """Return the fields of the record that are counted from the predictions alone."""
     bins = reliability(found)
+    return {
+        "images": len(found.labels),
+        "right": int((found.labels == found.predicted).sum()),
+        "log_loss": log_loss(found),
+        "calibration_error": calibration_error(bins),
+        "classes": class_results(found, classes),
+        "confusions": confusions(found, classes),
+        "reliability": bins,
+    }
+
+
+def _hard_photos(run: Run, dataset: DatasetRef, found: Predictions, folder: Path) -> tuple[HardPhoto, ...]:
+    """Keep the photos of the worst mistakes in a folder, in place of an earlier model's."""
+    remove_tree(folder)
     hard = worst_mistakes(found, dataset.classes, HARD_PHOTOS)
-    photos = run.folder / "TrainedModels" / trained_on / PHOTOS
-    remove_tree(photos)
-    return Evaluation(
-        trained_on=trained_on,
-        model_uri=model.model_uri,
-        model_sha256=sha256,
-        data_digest=model.data_digest,
-        images=len(found.labels),
-        right=int((found.labels == found.predicted).sum()),
-        log_loss=log_loss(found),
-        calibration_error=calibration_error(bins),
-        classes=class_results(found, dataset.classes),
-        confusions=confusions(found, dataset.classes),
-        reliability=bins,
-        curves=curves,
-        hard=tuple(keep_photos(run.aws, dataset, hard, photos, run.folder)),
-    )
+    return tuple(keep_photos(run.aws, dataset, hard, folder, run.folder))
 
 
 def curves_of(meta: Mapping[str, Any], label: str) -> dict[str, tuple[CurvePoint, ...]]:

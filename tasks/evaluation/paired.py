@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 RESAMPLES, SEED = 10_000, 0
 _CELLS = 4_000_000  # of one block of resamples, 32 MB
-_LEAST_PROBABILITY = 1e-38
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,6 @@ def compare_paired(first: Predictions, second: Predictions) -> Paired:
         raise ValueError("the two models were tested on different photos")
     right = [each.labels == each.predicted for each in (first, second)]
     only_first, only_second = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
-    losses = [_losses(each) for each in (first, second)]
     mean_of = _resampled_means(len(first.index))
     return Paired(
         photos=len(first.index),
@@ -63,7 +61,7 @@ def compare_paired(first: Predictions, second: Predictions) -> Paired:
         only_second=only_second,
         p_value=mcnemar_p_value(only_first, only_second),
         accuracy=_difference(right[1].astype(float) - right[0].astype(float), mean_of),
-        log_loss=_difference(losses[1] - losses[0], mean_of),
+        log_loss=_difference(second.losses - first.losses, mean_of),
     )
 
 
@@ -73,14 +71,6 @@ def mcnemar_p_value(only_first: int, only_second: int) -> float:
 
     apart = only_first + only_second
     return float(binomtest(only_second, apart).pvalue) if apart else 1.0
-
-
-def _losses(found: Predictions) -> NDArray[np.float64]:
-    import numpy as np
-
-    true = found.scores[np.arange(len(found.labels)), found.labels].astype(float)
-    losses: NDArray[np.float64] = -np.log(np.maximum(true, _LEAST_PROBABILITY))
-    return losses
 
 
 def _difference(each: NDArray[np.float64], mean_of: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Difference:

@@ -15,10 +15,8 @@ from tasks.run.errors import KennelError, MalformedAnswer, aws_boundary
 from tasks.run.record_store import write_atomically
 from tasks.run.records import DatasetRef
 from tasks.run.sealed import parse_json
-from tasks.run.streamed import read_streamed, read_whole
+from tasks.run.streamed import bounded_members, read_streamed, read_whole
 from tasks.run.waiting import say
-
-MAX_PHOTO_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ def _rows(aws: Aws, dataset: DatasetRef, wanted: set[str]) -> dict[str, _Row]:
     with aws_boundary(f"s3://{dataset.bucket}/{key}"):
         content = read_streamed(aws, "s3", "get_object", "Body", read_whole, Bucket=dataset.bucket, Key=key)[1]
     try:
-        rows = [_Row.of(line) for line in content.splitlines()]
+        rows = [_Row.of(line) for line in content.splitlines() if b'"test"' in line]  # the others are many
     except (ValueError, TypeError, LookupError) as error:
         raise _malformed(f"s3://{dataset.bucket}/{key}", error) from error
     return {row.image: row for row in rows if row is not None and row.image in wanted}
@@ -110,9 +108,7 @@ def _members(aws: Aws, dataset: DatasetRef, shard: str, wanted: Mapping[str, str
     def read(body: Any) -> dict[str, bytes]:
         found: dict[str, bytes] = {}
         with tarfile.open(fileobj=body, mode="r|") as tar:
-            for member in tar:
-                if member.size > MAX_PHOTO_BYTES:  # tarfile would read over all of it
-                    raise ValueError(f"its member {member.name!r} claims {member.size} bytes")
+            for member in bounded_members(tar):
                 file = tar.extractfile(member) if member.name in wanted else None
                 if file is not None:
                     found[member.name] = file.read()

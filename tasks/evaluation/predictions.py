@@ -24,6 +24,7 @@ FILE = "predictions.safetensors"
 _BYTES_PER_IMAGE, _BYTES_PER_SCORE, _HEADER_BYTES = 24, 4, 4096
 _COLUMNS = ("index", "labels", "predicted")
 _TOLERANCE = 1e-3
+_LEAST_PROBABILITY = 1e-38  # of float32
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,21 @@ class Predictions:
     labels: NDArray[np.int64]
     predicted: NDArray[np.int64]
     scores: NDArray[np.float32]
+
+    @property
+    def true_scores(self) -> NDArray[np.float32]:
+        """The probability that each image's true class was given, (N,)."""
+        import numpy as np
+
+        return self.scores[np.arange(len(self.labels)), self.labels]
+
+    @property
+    def losses(self) -> NDArray[np.float64]:
+        """The negative logarithm of that probability, (N,); of one that was rounded to 0 it is float32's largest."""
+        import numpy as np
+
+        losses: NDArray[np.float64] = -np.log(np.maximum(self.true_scores.astype(float), _LEAST_PROBABILITY))
+        return losses
 
     @property
     def image_names(self) -> list[str]:

@@ -36,7 +36,7 @@ def _achieved(summary: RunSummary) -> list[str]:
     if scaling is not None and not failed(scaling.verdicts) and _judged(scaling.verdicts):
         what = "What could be judged of the scaling plan" if inconclusive(scaling.verdicts) else "The scaling plan"
         found.append(f"{what} held under load: {verdict_counts(scaling.verdicts)}.")
-    if summary.parity is not None:
+    if summary.parity is not None and summary.parity.accuracy_difference == 0:
         found.append(f"The training on EC2, compared with SageMaker's: {summary.parity.verdict}.")
     return found
 
@@ -49,6 +49,8 @@ def _judged(verdicts: Sequence[Verdict]) -> bool:
 def _missed(summary: RunSummary) -> list[str]:
     found = [note[:1].upper() + note[1:] + "." for note in summary.notes]
     lost = failed(summary.scaling.verdicts) if summary.scaling is not None else []
+    if summary.parity is not None and summary.parity.accuracy_difference != 0:
+        found.append(f"The same accuracy on EC2 as on SageMaker: {summary.parity.verdict}.")
     return found + [f"{each.what}: {_observed(each)}, where the plan predicted {each.range}." for each in lost]
 
 

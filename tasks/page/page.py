@@ -17,7 +17,7 @@ from markupsafe import Markup, escape
 from tasks.evaluation.kept import evaluation_of
 from tasks.page import sections as of
 from tasks.page.headline import Headline, headline
-from tasks.page.rendering import TEMPLATES, markdown_html, rendered
+from tasks.page.rendering import markdown_html, rendered, style
 from tasks.report.markdown import markdown_sections
 from tasks.report.notes import made_or_note
 from tasks.report.summary import RunSummary
@@ -65,7 +65,7 @@ def write_page(summary: RunSummary) -> Path:
         subtitle=_subtitle(summary),
         headline=made_or_note(lambda: headline(summary), lambda why: Headline((), (why,), ())),
         sections=_sections(summary, RunFolder(folder)),
-        style=Markup((TEMPLATES / "style.css").read_text()),  # noqa: S704 a file of ours
+        style=style(),
     )
     write_atomically(Path(summary.report), html.encode())
     return Path(summary.report)
@@ -92,7 +92,7 @@ def _sections(summary: RunSummary, run: RunFolder) -> list[Section]:
         "Learning curve": lambda: of.curve(evaluation, best),
         "How good it is": lambda: of.accuracy(summary.model, evaluation, why),
         "The worst mistakes": lambda: of.mistakes(evaluation, run.folder),
-        "Scaling and concurrency": lambda: of.scaling(summary.scaling, run.folder),
+        "Scaling and concurrency": lambda: of.scaling(summary.scaling, run),
         **{title: partial(_from_markdown, written.get(title, []), run.folder) for title in _WRITTEN_OUT},
         "What the run made": lambda: of.resources(summary, rows or []),
         "Provenance": lambda: of.provenance(summary, evaluation),

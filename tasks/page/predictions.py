@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from markupsafe import Markup
-
 from tasks.page.pictures import thumbnail_uri
-from tasks.page.rendering import TEMPLATES, rendered
+from tasks.page.rendering import rendered, style
 
 
 def predictions_page(run_id: str, who: str, rows: Sequence[tuple[str, str | None, float | None, str | None]]) -> str:
@@ -22,5 +20,4 @@ def predictions_page(run_id: str, who: str, rows: Sequence[tuple[str, str | None
         }
         for photo, label, score, error in rows
     ]
-    style = Markup((TEMPLATES / "style.css").read_text())  # noqa: S704 a file of ours
-    return str(rendered("predictions.html.j2", run_id=run_id, who=who, photos=photos, style=style))
+    return str(rendered("predictions.html.j2", run_id=run_id, who=who, photos=photos, style=style()))

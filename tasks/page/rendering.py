@@ -43,6 +43,11 @@ def rendered_from(folder: Path, template: str, **values: Any) -> Markup:
     return Markup(_environment(folder).get_template(template).render(**values))  # noqa: S704 every value is escaped
 
 
+def style() -> Markup:
+    """Return the style sheet of every page that a run has."""
+    return Markup((TEMPLATES / "style.css").read_text())  # noqa: S704 a file of ours
+
+
 def markdown_html(lines: list[str]) -> Markup:
     """Return Markdown as HTML; a heading becomes one of the third level, because a section's title is of the second."""
     text = "\n".join("#" + line if line.startswith("## ") else line for line in lines)
@@ -61,7 +66,6 @@ def _environment(folder: Path) -> Environment:
         autoescape=True,
         undefined=StrictUndefined,
         finalize=shown,
-        trim_blocks=False,
     )
 
 

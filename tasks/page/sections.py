@@ -14,6 +14,7 @@ from tasks.page.headline import weakest
 from tasks.page.pictures import png_uri, thumbnail_uri
 from tasks.page.rendering import markdown_html, rendered
 from tasks.report.summary import RunSummary, accuracy_interval, accuracy_text
+from tasks.run.handle import RunFolder
 from tasks.run.ledger_contents import LedgerRow
 from tasks.run.records import SPLITS, DatasetRef, InstanceModel, TrainedModel
 from tasks.scaling.choice import Choice, format_amount
@@ -140,7 +141,7 @@ def curve(evaluation: Evaluation | None, best_epoch: float | None) -> Markup | N
     return rendered("curve.html.j2", charts=charts) if charts else None
 
 
-def accuracy(model: TrainedModel | None, evaluation: Evaluation | None, why: str = "") -> Markup | None:
+def accuracy(model: TrainedModel | None, evaluation: Evaluation | None, why: str) -> Markup | None:
     """Return how good the model is and how sure that is, what it confuses, each class, and its calibration.
 
     `why`: the reason for having no evaluation.
@@ -218,11 +219,11 @@ def mistakes(evaluation: Evaluation | None, folder: Path) -> Markup | None:
     return rendered("mistakes.html.j2", text=text, photos=photos)
 
 
-def scaling(result: ScalingVerdicts | None, folder: Path) -> Markup | None:
+def scaling(result: ScalingVerdicts | None, run: RunFolder) -> Markup | None:
     """Return each number of the plan as a sentence, the weakest one, the load profile, and the verdicts."""
     if result is None:
         return None
-    pictures = [(way, uri) for way, path in result.pictures.items() if (uri := png_uri(_kept(folder, path)))]
+    pictures = [(way, uri) for way, path in result.pictures.items() if (uri := png_uri(run.folder / run.inside(path)))]
     return rendered(
         "scaling.html.j2",
         weakest=weakest(result.verdicts),
@@ -230,12 +231,6 @@ def scaling(result: ScalingVerdicts | None, folder: Path) -> Markup | None:
         pictures=pictures,
         details=markdown_html(_without_pictures(scaling_markdown(result))),
     )
-
-
-def _kept(folder: Path, path: str) -> Path:
-    """Return a file of the run where its folder is now: the record has the path at which it was written."""
-    parts = Path(path).parts
-    return folder.joinpath(*parts[parts.index(folder.name) + 1 :]) if folder.name in parts else Path(path)
 
 
 def _without_pictures(markdown: str) -> list[str]:

@@ -61,7 +61,7 @@ def compare_runs(first: RunFolder, second: RunFolder) -> Comparison:
     return Comparison(
         runs=(first.id, second.id),
         settings=tuple(_settings(summaries, found)),
-        figures=tuple(_figures((listed_run(first), listed_run(second)), summaries, found)),
+        figures=tuple(_figures((listed_run(first, summaries[0]), listed_run(second, summaries[1])), summaries, found)),
         paired=paired,
         why_unpaired=why,
         notes=(*_unread(summaries), *_without_settings((first, second), kept)),

@@ -62,7 +62,7 @@ HEAD = ("run", "date", "accuracy (95 %)", "train s", "USD", "p95 ms", "passed")
 
 def list_runs(folders: Sequence[Path], order: Order) -> list[ListedRun]:
     """Return the runs in folders, sorted: best, newest, shortest, cheapest or fastest first, and those without last."""
-    listed = [listed_run(RunFolder(folder)) for folder in folders]
+    listed = [listed_run(run, summarise(run)) for run in map(RunFolder, folders)]
     return sorted(listed, key=lambda run: _rank(run, order))
 
 
@@ -80,9 +80,8 @@ def _rank(run: ListedRun, order: Order) -> tuple[float, str]:
     return -value if order in _LARGEST_FIRST else value, run.run_id
 
 
-def listed_run(run: RunFolder) -> ListedRun:
-    """Return the figures of one run from its records."""
-    summary = summarise(run)
+def listed_run(run: RunFolder, summary: RunSummary) -> ListedRun:
+    """Return the figures of one run from its summary."""
     model: TrainingResult | None = summary.model or summary.ec2
     low, high = _interval(model)
     return ListedRun(

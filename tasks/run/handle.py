@@ -39,6 +39,11 @@ class RunFolder:
         """The run id, which is the folder's name."""
         return self.folder.name
 
+    def inside(self, path: str) -> Path:
+        """Return a file's path in the folder, of a path that a record has: the folder may have been moved since."""
+        parts = Path(path).parts
+        return Path(*parts[parts.index(self.id) + 1 :]) if self.id in parts else Path(path)
+
     def path(self, kind: type[Record], /, **fields: object) -> Path:
         """Return the path of the file of a kind of record; `fields` are the fields that the file's name contains."""
         return record_path(self.folder, kind, **fields)

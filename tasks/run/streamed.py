@@ -6,7 +6,8 @@ uses it in a `with` block. Here a body that is cut or stalls is an answer that A
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from typing import Any, TypeVar
 
@@ -18,11 +19,25 @@ from tasks.run.malformed_answers import MalformedAnswerError
 from tasks.run.waiting import say
 
 Found = TypeVar("Found")
+MOST_MEMBER_BYTES = 64 * 2**20
+"""Of a file in a shard; a staged photo has less than one."""
 
 
 def read_whole(body: Any) -> bytes:
     """Return all bytes of a body, whose number botocore compares with the answer's Content-Length."""
     return bytes(body.read())
+
+
+def bounded_members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """Yield the members of a tar file that is streamed; tarfile would read on for as long as one claims to be.
+
+    Raises:
+        ValueError: a member claims more than `MOST_MEMBER_BYTES`.
+    """
+    for member in tar:
+        if member.size > MOST_MEMBER_BYTES:
+            raise ValueError(f"its member {member.name!r} claims {member.size} bytes")
+        yield member
 
 
 def read_streamed(

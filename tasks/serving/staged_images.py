@@ -12,7 +12,7 @@ from typing import Any
 from tasks.run.aws import Aws
 from tasks.run.errors import MalformedAnswer, StageFailed, aws_boundary
 from tasks.run.records import DatasetRef
-from tasks.run.streamed import read_streamed
+from tasks.run.streamed import bounded_members, read_streamed
 
 _MEMBER = re.compile(r"([0-9]{5})/[0-9]{8}\.jpg")
 """What `tasks.data.shards.member_name` returns."""
@@ -82,7 +82,7 @@ def _read_shard(aws: Aws, dataset: DatasetRef, key: str, count: int) -> list[Tes
 
 
 def _images(tar: tarfile.TarFile, dataset: DatasetRef) -> Iterator[TestImage]:
-    for member in tar:
+    for member in bounded_members(tar):
         match, file = _MEMBER.fullmatch(member.name), tar.extractfile(member)
         if match is None or file is None:
             raise ValueError(f"its member {member.name!r} is no staged image")

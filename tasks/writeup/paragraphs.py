@@ -6,7 +6,6 @@ A paragraph whose record is missing says what was not done; a claim is made only
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from tasks.report.summary import accuracy_interval
 from tasks.scaling.choice import format_amount
@@ -268,9 +267,8 @@ def _load(run: Sources) -> Paragraph:
 
 def _locusts_page(run: Sources, key: str) -> Citation:
     """Cite the path of Locust's page in the run's folder, which may have been moved since."""
-    parts = Path(str(run.value(SCALING, key))).parts
-    inside = parts[parts.index(run.run.id) + 1 :] if run.run.id in parts else parts[-1:]
-    return run.computed("/".join(inside), "path in the run's folder", (SCALING, key))
+    inside = run.run.inside(str(run.value(SCALING, key)))
+    return run.computed(inside.as_posix(), "path in the run's folder", (SCALING, key))
 
 
 def _cost(run: Sources) -> Paragraph:

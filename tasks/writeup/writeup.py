@@ -12,10 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from markupsafe import Markup
-
-from tasks.page.rendering import TEMPLATES as PAGE_TEMPLATES
-from tasks.page.rendering import rendered_from
+from tasks.page.rendering import rendered_from, style
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import SettingsRefused, StageFailed
 from tasks.run.escaping import terminal_text
@@ -165,5 +162,4 @@ def _pdf(made: Writeup) -> bytes:
 
 
 def _html(made: Writeup) -> bytes:
-    style = Markup((PAGE_TEMPLATES / "style.css").read_text())  # noqa: S704 a file of ours
-    return rendered_from(TEMPLATES, "writeup.html.j2", style=style, **_data(made)).encode()
+    return rendered_from(TEMPLATES, "writeup.html.j2", style=style(), **_data(made)).encode()
