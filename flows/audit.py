@@ -12,6 +12,7 @@ from prefect import flow
 from pydantic import Field
 
 from flows.harmless import harmless_errors
+from flows.run_name import named, named_run
 from flows.step import step
 from tasks.audit.baseline import read_baseline
 from tasks.audit.collect import collect
@@ -42,7 +43,7 @@ def add_to_report(run: Run, report: AuditReport) -> None:
         write_page(summarise(run))
 
 
-@flow(name=STAGE)
+@flow(name=STAGE, flow_run_name=named(STAGE, named_run))
 @harmless_errors
 async def audit(
     run_id: RunId | None = None,

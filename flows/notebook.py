@@ -11,6 +11,7 @@ from prefect import flow
 from pydantic import Field
 
 from flows.harmless import harmless_errors
+from flows.run_name import named, named_run
 from flows.step import step
 from tasks.notebook import actions
 from tasks.notebook.instance import list_notebooks
@@ -34,7 +35,7 @@ start = step("start the notebook instance")(actions.start)
 stop = step("stop the notebook instance")(actions.stop)
 
 
-@flow(name=STAGE)
+@flow(name=STAGE, flow_run_name=named(STAGE, named_run))
 @harmless_errors
 async def notebook(
     run_id: RunId | None = None,
@@ -61,7 +62,7 @@ async def notebook(
     if run_id is None:
         raise SettingsRefused(STAGE, f"action={action}", "this action needs a run", "name a run_id")
     run = Run(aws, run_id)
-    with working_on(run):
+    with working_on(run, STAGE):
         if action == "create":
             state = await create(run, instance_type, idle_minutes)
         else:

@@ -219,7 +219,7 @@ sys.exit(code)
     ("module", "command"),
     [
         ("kennel.commands.status", ("status",)),
-        ("kennel.commands.status", ("logs",)),
+        ("kennel.commands.logs", ("logs",)),
         ("kennel.commands.runs", ("runs",)),
         ("kennel.commands.prune", ("runs", "--prune", "--keep", "1")),
         ("kennel.commands.compare", ("compare", "a", "b")),
