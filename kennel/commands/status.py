@@ -48,7 +48,7 @@ def status(run_id: str | None, *, as_json: bool) -> int:
     for run in chosen:
         print_table(f"run {run['run_id']}", _rows(run))
         if run["live"]:
-            print_columns(("kind", "alive", "USD an hour", "which"), list(_cost_rows(run["costs"])), folds_all=True)
+            print_columns(("alive", "number", "USD an hour", "of what"), list(_cost_rows(run["costs"])), folds_all=True)
     if not chosen:
         say(f"there are no runs under {runs}")
     return code
@@ -177,14 +177,21 @@ def _doing_text(doing: Mapping[str, Any]) -> str:
 
 
 def _cost_rows(costs: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
+    """Yield a row for each kind that is billed by the hour, one for each other basis, and one for all."""
+    from tasks.report.running_cost import BY_USE, FREE
+
     for each in costs:
-        which = f"{each['basis']}: {', '.join(each['names'])}"
-        yield each["kind"], str(len(each["names"])), _usd(each["usd_per_hour"]), which
+        if each["basis"] not in {BY_USE, FREE}:
+            yield ", ".join(each["names"]), str(len(each["names"])), _usd(each["usd_per_hour"]), each["basis"]
+    for basis in (BY_USE, FREE):
+        alike = {each["kind"]: len(each["names"]) for each in costs if each["basis"] == basis}
+        if alike:
+            yield basis, str(sum(alike.values())), "", ", ".join(f"{count} {kind}" for kind, count in alike.items())
     known = [each["usd_per_hour"] for each in costs if each["usd_per_hour"] is not None]
-    total = [sum(usd[end] for usd in known) for end in (0, 1)]
     unknown = len(costs) - len(known)
-    basis = f"without {unknown} kinds at an unknown price" if unknown else "at list prices; calls and storage by use"
-    yield "all", str(sum(len(each["names"]) for each in costs)), _usd(total), basis
+    told = f"without {unknown} at an unknown price" if unknown else "at list prices"
+    total = _usd([sum(usd[end] for usd in known) for end in (0, 1)])
+    yield "all", str(sum(len(each["names"]) for each in costs)), total, told
 
 
 def _usd(bounds: Sequence[float] | None) -> str:

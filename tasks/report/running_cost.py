@@ -18,7 +18,8 @@ from tasks.run.records import EndpointRef, InstanceRef
 from tasks.scaling.prices import HOURS_A_MONTH, list_prices
 from tasks.verdicts.check import ScalingVerdicts
 
-_BY_USE = ("bucket", "s3-prefix", "log-group", "function")
+BY_USE, FREE = "by use", "free"
+_BY_USE = ("bucket", "s3-prefix", "log-group", "function", "training-job", "tuning-job")
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Alive:
         """
         if self.kind in _PRICED:
             return _PRICED[self.kind](self)
-        return HourlyCost(0.0, 0.0, "by use" if self.kind in _BY_USE else "free")
+        return HourlyCost(0.0, 0.0, BY_USE if self.kind in _BY_USE else FREE)
 
 
 def alive_by_kind(run: RunFolder, region: str, live: Iterable[LedgerRow]) -> list[Alive]:

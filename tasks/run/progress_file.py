@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 from pydantic import TypeAdapter
 
+from tasks.run.line_filter import LineFilter
 from tasks.run.own_files import replacing
 from tasks.run.progress import LOGGER, Stage, Step
 from tasks.run.sealed import parse_json, read_regular, strict_json
@@ -94,6 +95,7 @@ class _ProgressFile(logging.Handler):
         only = planned[0] if len(planned) == 1 else None
         began = psutil.Process().create_time()
         self._doing = Doing(os.getpid(), began, tuple(planned), stage=only, stage_began=time.time())
+        self._filter = LineFilter()
         self._write()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -103,13 +105,12 @@ class _ProgressFile(logging.Handler):
             self._doing = _after(self._doing, stage)
             self._write()
             return
-        if isinstance(step, Step):
-            text = "" if step.is_over else step.text
-        elif record.levelno >= logging.INFO:
-            text = record.getMessage().partition("\n")[0]
-        else:
+        lines: list[str | Step] = [step] if isinstance(step, Step) else []
+        if not lines and record.levelno >= logging.INFO:
+            lines = self._filter.shown(record.getMessage().partition("\n")[0])
+        if not lines:
             return
-        self._doing = replace(self._doing, text=text)
+        self._doing = replace(self._doing, text=_text(lines[-1]))
         if time.time() - self._doing.at >= EVERY_SECONDS:
             self._write()
 
@@ -117,6 +118,12 @@ class _ProgressFile(logging.Handler):
         self._doing = replace(self._doing, at=time.time())
         with suppress(OSError), replacing(self.run_dir / NAME) as file:
             file.write(strict_json(asdict(self._doing)).encode())
+
+
+def _text(line: str | Step) -> str:
+    if isinstance(line, Step):
+        return "" if line.is_over else line.text
+    return line
 
 
 def _after(doing: Doing, stage: Stage) -> Doing:

@@ -62,8 +62,10 @@ def test_the_newest_line_is_kept_though_not_more_often_than_once_a_second(
         monkeypatch.setattr("tasks.run.progress_file.EVERY_SECONDS", 0.0)
         say("first\nand more")
         assert found(tmp_path).text == "first"
-        say("second")
-        assert found(tmp_path).text == "second"
+        say("algo-1 | [c10d] noise of torch")
+        assert found(tmp_path).text == "first"
+        say("algo-1 | rank=0 split=train embedded=264/1935 views, 52 a second")
+        assert found(tmp_path).text == "algo-1 embeds the train images: 264 of 1,935 views, 52 a second"
 
 
 def test_a_flow_within_another_keeps_the_outer_ones_progress(tmp_path: Path) -> None:
