@@ -53,7 +53,11 @@ async def audit(
 ) -> AuditReport:
     """Audit the account; with a run, the audit becomes a section of that run's report.
 
-    What has regions is looked at in `regions`, by default in all that are enabled.
+    Args:
+        run_id: The run to whose report the audit is added.
+        unused_days: A role or key that was not used for so long counts as unused.
+        baseline: A file with findings that are accepted.
+        regions: Where to look at what has regions; by default in all that are enabled.
 
     Raises:
         SettingsRefused: the baseline file is not allowed.

@@ -45,7 +45,11 @@ async def notebook(
 ) -> NotebookReport:
     """Do one action with the run's notebook instance; `list` without a run lists the instances of all runs.
 
-    `instance_type` and `idle_minutes` are for `create`.
+    Args:
+        run_id: The run that the instance belongs to.
+        action: What to do.
+        instance_type: Of an instance that is created, instead of the smallest with enough memory.
+        idle_minutes: How long an instance that is created may be idle before it stops itself.
 
     Raises:
         SettingsRefused: the action needs a run, the run has no instance, or a running instance would have to change.

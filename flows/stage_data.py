@@ -83,7 +83,11 @@ def judge_and_upload(located: LocatedSource, cache: JudgementCache, run: Run) ->
 @flow(name=STAGE, flow_run_name=named(STAGE, staged_run), persist_result=False)
 @harmless_errors
 async def stage_data(source: str = "sample", run_id: RunId | None = None) -> DatasetRef:
-    """Stage the dataset of a URL, a local zip or folder, or `sample`.
+    """Stage a dataset.
+
+    Args:
+        source: A URL, a .zip, a folder, or `sample`.
+        run_id: By default derived from the source.
 
     Raises:
         SourceRefused: the source does not exist or cannot be read safely.
