@@ -27,8 +27,8 @@ def flow_of(name: str) -> "Flow[..., Any]":
 def test_each_parameter_and_each_field_of_its_records_has_a_description(name: str) -> None:
     schema = parameter_schema(flow_of(name)).model_dump()
     groups = {name: schema, **schema.get("definitions", {})}
-    fields = {f"{group}.{field}": about for group, each in groups.items() for field, about in each["properties"].items()}
-    assert [field for field, about in fields.items() if not about.get("description")] == []
+    fields = [(group, *item) for group, each in groups.items() for item in each["properties"].items()]
+    assert [f"{group}.{field}" for group, field, about in fields if not about.get("description")] == []
 
 
 def test_what_has_choices_is_a_list_of_them() -> None:
