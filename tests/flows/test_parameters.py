@@ -20,7 +20,9 @@ FLOWS = {each["name"]: each["entrypoint"] for each in DEPLOYMENTS}
 
 def flow_of(name: str) -> "Flow[..., Any]":
     path, _, function = FLOWS[name].partition(":")
-    return import_object(f"{Path(path).with_suffix('').as_posix().replace('/', '.')}.{function}")
+    found = import_object(f"{Path(path).with_suffix('').as_posix().replace('/', '.')}.{function}")
+    assert isinstance(found, Flow)
+    return found
 
 
 @pytest.mark.parametrize("name", FLOWS)
