@@ -5,9 +5,11 @@ from typing import Any
 from botocore.model import OperationModel, Shape
 from botocore.validate import ParamValidator
 
-# Required by the model, left out by AWS: a training job has no artifacts until it has a model, and all names may exist.
+# Required by the model, left out by AWS: a training job has no artifacts until it has a model, all names may exist, and
+# a version in a model package group has no name (aws/sagemaker-python-sdk issue 5606).
 ABSENT_ON_AWS = {
     ("DescribeTrainingJob", 'Missing required parameter in input: "ModelArtifacts"'),
+    ("DescribeModelPackage", 'Missing required parameter in input: "ModelPackageName"'),
     ("GetParameters", "Invalid length for parameter InvalidParameters, value: 0, valid min length: 1"),
     ("GetParameterHistory", "Invalid length for parameter Parameters[0].Labels, value: 0, valid min length: 1"),
 }

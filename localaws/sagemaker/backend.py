@@ -14,6 +14,8 @@ from moto.sagemaker.responses import SageMakerResponse
 from localaws.errors import AwsError
 from localaws.sagemaker.endpoints.models import Endpoints
 from localaws.sagemaker.notebooks import Notebooks
+from localaws.sagemaker.registry.operations import install_operations
+from localaws.sagemaker.registry.packages import ModelRegistry
 from localaws.sagemaker.tuning.operations import TuningJobs
 
 NOT_EXECUTED = (  # moto would show them as completed, or in service, and nothing would have run
@@ -28,7 +30,7 @@ NOT_EXECUTED = (  # moto would show them as completed, or in service, and nothin
 
 
 # The mixins keep records of their own, narrower kinds where moto's class declares its own.
-class ExecutingSageMaker(TuningJobs, Endpoints, Notebooks, moto_models.SageMakerModelBackend):  # type: ignore[misc]
+class ExecutingSageMaker(TuningJobs, Endpoints, Notebooks, ModelRegistry, moto_models.SageMakerModelBackend):  # type: ignore[misc]
     """SageMaker whose training and tuning jobs and endpoints run, and whose notebook instances are records."""
 
     __module__ = moto_models.__name__
@@ -59,6 +61,7 @@ class ExecutingSageMaker(TuningJobs, Endpoints, Notebooks, moto_models.SageMaker
 def install_backend() -> None:
     """Have moto make `ExecutingSageMaker` for every account and region."""
     moto_models.sagemaker_backends.backend = ExecutingSageMaker
+    install_operations()
     for operation in NOT_EXECUTED:
         setattr(SageMakerResponse, operation, _refuse)
 

@@ -65,8 +65,10 @@ class Endpoints:
     endpoint_configs: dict[str, ServedEndpointConfig]
     _models: dict[str, Any]
 
-    def create_model(self, model_name: str, execution_role_arn: str, **fields: Any) -> Any:
-        """Keep a model; its container has been checked."""
+    def create_model(
+        self, model_name: str, execution_role_arn: str, container: Mapping[str, Any], **fields: Any
+    ) -> Any:
+        """Keep a model with the container that its instances run, which has been checked."""
         if model_name in self._models:
             raise AWSValidationException(f'Cannot create already existing model "{self._arn("model", model_name)}".')
         try:
@@ -79,6 +81,7 @@ class Endpoints:
         model = super().create_model(  # type: ignore[misc]
             model_name=model_name, execution_role_arn=execution_role_arn, vpc_config=None, **fields
         )
+        model.container = dict(container)
         model.vpc_config = vpc or None  # moto would describe an empty one, which AWS's model does not allow
         return model
 
@@ -285,7 +288,7 @@ class Endpoints:
 
     def _variant_plan(self, variant: Mapping[str, Any]) -> VariantPlan:
         model = self.describe_model(variant["ModelName"])
-        container = model.primary_container or model.containers[0]
+        container = model.container
         return VariantPlan(
             name=variant["VariantName"],
             model=ModelPlan(

@@ -27,8 +27,9 @@ LIST_PAGE = 100
 def create_model(self: Any) -> Any:
     """CreateModel."""
     parameters = self._get_params()
-    check_model(parameters)
+    container = check_model(parameters, self.sagemaker_backend.packaged_container)
     model = self.sagemaker_backend.create_model(
+        container=container,
         model_name=parameters["ModelName"],
         execution_role_arn=parameters.get("ExecutionRoleArn"),
         primary_container=parameters.get("PrimaryContainer"),

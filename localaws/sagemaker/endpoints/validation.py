@@ -1,7 +1,7 @@
 """Checks requests about models and endpoints and refuses what is not allowed or not emulated. Changes nothing."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -67,8 +67,10 @@ def check_name(value: Any, field: str) -> None:
         )
 
 
-def check_model(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the one container of a CreateModel request.
+def check_model(
+    parameters: Mapping[str, Any], packaged: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
+) -> dict[str, Any]:
+    """Return the one container of a CreateModel request; `packaged` puts a model package's container into it.
 
     Raises:
         AWSValidationException: no container, several, an image that localaws does not run, or an unsupported parameter.
@@ -82,7 +84,7 @@ def check_model(parameters: Mapping[str, Any]) -> dict[str, Any]:
             f"CreateModel: {len(containers)} containers given; localaws supports exactly one, in PrimaryContainer or "
             "Containers."
         )
-    container: dict[str, Any] = containers[0]
+    container = packaged(containers[0])
     refuse_unsupported(container, CONTAINER_PARAMETERS, "CreateModel: container")
     _check_image(container.get("Image"))
     if container.get("Mode", "SingleModel") != "SingleModel":
