@@ -33,13 +33,17 @@ class Line:
 
 @dataclass(frozen=True)
 class LineChart:
-    """Lines over the whole numbers 1, 2, … with the ticks of both axes; `mark` is where a vertical line stands."""
+    """Lines over the whole numbers 1, 2, … with the ticks of both axes.
+
+    `mark` is where a vertical line stands, at the epoch that is kept, whose validation loss is `kept`.
+    """
 
     lines: tuple[Line, ...]
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
     mark: float | None
     summary: str
+    kept: str
 
 
 def learning_curve(points: Sequence[CurvePoint], best_epoch: int | None) -> LineChart | None:
@@ -71,6 +75,7 @@ def learning_curve(points: Sequence[CurvePoint], best_epoch: int | None) -> Line
         y_ticks=tuple(Tick(y(value), f"{value:g}") for value in nice_ticks(top)),
         mark=mark,
         summary=f"{len(points)} epochs, {last}",
+        kept=f"{points[best_epoch - 1].validation_loss:.3g}" if best_epoch and mark is not None else "",
     )
 
 

@@ -3,26 +3,52 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from tasks.report.running_cost import Alive, HourlyCost
 from tasks.report.summary import RunSummary, accuracy_text
 from tasks.scaling.choice import format_amount
 from tasks.verdicts.verdicts import Verdict, failed, inconclusive, verdict_counts
 
+LOAD_TEST = "loadtest"
+
 
 @dataclass(frozen=True)
 class Headline:
-    """Sentences: what was achieved, what was not or failed, and what could not be judged."""
+    """Sentences: what was achieved, what was not or failed, what could not be judged, and named notes."""
 
     achieved: tuple[str, ...]
     missed: tuple[str, ...]
     unjudged: tuple[str, ...]
+    notes: tuple[tuple[str, str], ...] = ()
 
 
-def headline(summary: RunSummary) -> Headline:
-    """Return what a run's records say of it."""
-    return Headline(tuple(_achieved(summary)), tuple(_missed(summary)), tuple(_unjudged(summary)))
+def headline(summary: RunSummary, alive: Sequence[Alive] | None) -> Headline:
+    """Return what a run's records say of it; `alive` is what was left running, None if that is not known."""
+    return Headline(
+        tuple(_achieved(summary)), tuple(_missed(summary)), tuple(_unjudged(summary)), tuple(_notes(summary, alive))
+    )
+
+
+def _notes(summary: RunSummary, alive: Sequence[Alive] | None) -> Iterator[tuple[str, str]]:
+    scaling = summary.scaling
+    if scaling is not None and scaling.plan.monthly_cost_usd is not None:
+        traffic = scaling.plan.traffic
+        at = f"at {traffic.baseline_rps:g} to {traffic.peak_rps:g} requests/s, {traffic.mean_rps:.2g} on average"
+        yield "cost", f"Serving costs {scaling.plan.monthly_cost_usd:,.2f} USD a month {at}, at AWS's list prices."
+    if scaling is not None and (sentence := weakest(scaling.verdicts)):
+        yield "weakest", sentence
+    if alive:
+        count, ended = sum(len(each.rows) for each in alive), f"kennel down {summary.run_id} --yes ends and removes all"
+        yield "running", f"{count} resources were left, {hourly_text(alive)} USD an hour; {ended}."
+
+
+def hourly_text(alive: Sequence[Alive]) -> str:
+    """Return what is alive costs by the hour in all; what has no known price is said and not counted."""
+    known = [each.cost for each in alive if each.cost.least is not None and each.cost.most is not None]
+    total = HourlyCost(sum(cost.least or 0.0 for cost in known), sum(cost.most or 0.0 for cost in known), "")
+    return total.text if len(known) == len(alive) else f"{total.text} and what has no known price"
 
 
 def _achieved(summary: RunSummary) -> list[str]:
@@ -61,8 +87,17 @@ def _unjudged(summary: RunSummary) -> list[str]:
     if summary.inconclusive:
         return [f"{summary.inconclusive}."]
     if summary.loadtest is None and summary.scaling is None and summary.endpoint is not None:
-        return ["No load test judged the deployment."]
+        return [_untested(summary)]
     return []
+
+
+def _untested(summary: RunSummary) -> str:
+    """Return why no load test judged a deployment, and what is missing without one."""
+    why = "No load test judged the deployment"
+    if summary.times is not None:
+        is_off = LOAD_TEST not in summary.times.seconds
+        why += ": it was switched off (--no-loadtest)" if is_off else ": it ended without a result"
+    return f"{why}. So there is no scaling plan, and what serving costs a month is not known."
 
 
 def _observed(verdict: Verdict) -> str:
@@ -77,15 +112,16 @@ def weakest(verdicts: Sequence[Verdict]) -> str:
     lost, open_ = failed(verdicts), inconclusive(verdicts)
     if lost:
         worst = max(lost, key=_excess)
-        return f"The weakest is {worst.choice}: “{worst.what}” failed with {_observed(worst)}."
+        return f"{_weak(worst)} failed with {_observed(worst)}."
     shares = [(share, each) for each in verdicts if each.state == "PASS" and (share := _share(each)) is not None]
     if not shares:
-        return f"The weakest is {open_[0].choice}: “{open_[0].what}” could not be judged." if open_ else ""
-    share, least = min(shares, key=lambda entry: entry[0])
-    return (
-        f"The weakest that could be judged is {least.choice}: “{least.what}” was {_observed(least)}, where "
-        f"{least.range} is allowed; that is {100 * share:.0f}% of the allowed width from its bound."
-    )
+        return f"The weakest number is {open_[0].choice}: “{open_[0].what}” could not be judged." if open_ else ""
+    _, least = min(shares, key=lambda entry: entry[0])
+    return f"{_weak(least)} came closest to failing, with {_observed(least)} where {least.range} is allowed."
+
+
+def _weak(verdict: Verdict) -> str:
+    return f"The weakest number of the plan is {verdict.choice}: its prediction “{verdict.what}”"
 
 
 def _excess(verdict: Verdict) -> float:

@@ -7,7 +7,7 @@ is left out; one whose record holds what cannot be shown has a note in its place
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -59,13 +59,15 @@ def write_page(summary: RunSummary) -> Path:
     Raises:
         DiskFailed: the page cannot be written.
     """
-    folder = Path(summary.report).parent
+    run = RunFolder(Path(summary.report).parent)
+    ledger = _ledger(run)
+    alive = made_or_note(lambda: _alive(run, ledger), lambda _: None)
     html = rendered(
         "page.html.j2",
         run_id=summary.run_id,
         subtitle=_subtitle(summary),
-        headline=made_or_note(lambda: headline(summary), lambda why: Headline((), (why,), ())),
-        sections=_sections(summary, RunFolder(folder)),
+        headline=made_or_note(lambda: headline(summary, alive), lambda why: Headline((), (why,), ())),
+        sections=_sections(summary, run, ledger, alive),
         style=style(),
     )
     write_atomically(Path(summary.report), html.encode())
@@ -81,13 +83,15 @@ def _subtitle(summary: RunSummary) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _sections(summary: RunSummary, run: RunFolder) -> list[Section]:
+def _sections(
+    summary: RunSummary, run: RunFolder, ledger: _Ledger | None, alive: Sequence[Alive] | None
+) -> list[Section]:
     """Return the sections that have something to show, in the order of the page."""
-    ledger, (evaluation, why) = _ledger(run), evaluation_of(run, summary.model)
+    evaluation, why = evaluation_of(run, summary.model)
     written = markdown_sections(summary)
     best = None if summary.model is None else summary.model.metrics.get("best_epoch")
     makers: dict[str, Callable[[], Markup | None]] = {
-        "Cost": lambda: of.cost(summary, _alive(run, ledger)),
+        "Cost": lambda: of.cost(summary, alive),
         "Stages": lambda: of.pipeline(summary),
         "Data": lambda: of.data(summary.dataset),
         "Learning curve": lambda: of.curve(evaluation, best),
@@ -111,7 +115,10 @@ def _note(why: str) -> Markup:
     return escape(f"{why}.")
 
 
-def _ledger(run: RunFolder) -> tuple[LedgerHeader | None, list[LedgerRow]] | None:
+_Ledger = tuple[LedgerHeader | None, list[LedgerRow]]
+
+
+def _ledger(run: RunFolder) -> _Ledger | None:
     """Return the run's ledger; None when it is damaged, so that nobody knows what exists."""
     try:
         return read_ledger(run.folder)
@@ -119,7 +126,7 @@ def _ledger(run: RunFolder) -> tuple[LedgerHeader | None, list[LedgerRow]] | Non
         return None
 
 
-def _alive(run: RunFolder, ledger: tuple[LedgerHeader | None, list[LedgerRow]] | None) -> list[Alive] | None:
+def _alive(run: RunFolder, ledger: _Ledger | None) -> list[Alive] | None:
     if ledger is None:
         return None
     header, rows = ledger

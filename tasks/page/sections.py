@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from markupsafe import Markup
 
 from tasks.evaluation.record import Evaluation
 from tasks.page.charts import confusion_matrix, learning_curve, reliability_bars
-from tasks.page.headline import weakest
+from tasks.page.headline import hourly_text, weakest
 from tasks.page.pictures import png_uri, thumbnail_uri
 from tasks.page.rendering import markdown_html, rendered
 from tasks.report.running_cost import Alive
@@ -25,6 +26,7 @@ from tasks.verdicts.report import scaling_markdown
 
 MOST_PAIRS = 15
 FEW_PHOTOS = 20
+_NOT_BILLED = "On the embedded AWS nothing is billed: there these say what the same would cost on AWS."
 _STAGES = {
     "stage_data": "stage the data",
     "train_sagemaker": "train on SageMaker",
@@ -50,6 +52,7 @@ def cost(summary: RunSummary, alive: Sequence[Alive] | None) -> Markup:
             (", ".join(row.name for row in each.rows), each.kind, each.cost.text, each.cost.basis) for each in by_hour
         ],
         others=", ".join(others),
+        total=hourly_text(alive) if alive and by_hour else "",
         is_known=alive is not None,
         removal=f"kennel down {summary.run_id} --yes",
     )
@@ -88,8 +91,8 @@ def _tuner(model: TrainedModel | None) -> list[dict[str, str]]:
 
 def _basis(summary: RunSummary) -> str:
     if summary.scaling is None:
-        return "Prices are AWS's list prices for the seconds that AWS would bill. The embedded AWS bills nothing."
-    return f"Prices: {summary.scaling.plan.prices}. The embedded AWS bills nothing."
+        return f"These are AWS's list prices for what AWS would bill. {_NOT_BILLED}"
+    return f"Prices: {summary.scaling.plan.prices}. {_NOT_BILLED}"
 
 
 def pipeline(summary: RunSummary) -> Markup | None:
@@ -171,7 +174,9 @@ def accuracy(model: TrainedModel | None, evaluation: Evaluation | None, why: str
     return rendered(
         "accuracy.html.j2",
         accuracy=f"{evaluation.right / evaluation.images:.4f}",
-        interval=f"95 %: {low:.3f} to {high:.3f}",
+        interval=f"95 % interval: {low:.3f} to {high:.3f}",
+        validation=_validation(model),
+        most_taken=_most_taken(evaluation),
         right=f"{evaluation.right:,} of {evaluation.images:,}",
         log_loss=f"{evaluation.log_loss:.4f}",
         calibration=f"{evaluation.calibration_error:.3f}",
@@ -183,6 +188,20 @@ def accuracy(model: TrainedModel | None, evaluation: Evaluation | None, why: str
         bars=reliability_bars(evaluation.reliability),
         reliability_text=f"Expected calibration error {evaluation.calibration_error:.3f} on {evaluation.images} photos",
     )
+
+
+def _validation(model: TrainedModel) -> str:
+    accuracy = model.metrics.get("validation_accuracy")
+    return "unknown" if accuracy is None else f"{accuracy:.4f}"
+
+
+def _most_taken(evaluation: Evaluation) -> str:
+    """Return the class that the most mistakes were taken for."""
+    taken: Counter[str] = Counter()
+    for each in evaluation.confusions:
+        taken[each.predicted] += each.images
+    ((name, images),) = taken.most_common(1) or [("", 0)]
+    return f"Of {taken.total()} mistakes {images} were taken for {name}." if images else ""
 
 
 def _few(evaluation: Evaluation) -> str:
@@ -230,7 +249,8 @@ def mistakes(evaluation: Evaluation | None, folder: Path) -> Markup | None:
         }
         for each in evaluation.hard
     ]
-    text = f"Of {wrong} mistakes these {len(photos)} gave the true class the lowest score, the worst first."
+    which = f"All {wrong} mistakes" if wrong == len(photos) else f"Of {wrong} mistakes these {len(photos)}"
+    text = f"{which}, those first that gave the true class the lowest score."
     return rendered("mistakes.html.j2", text=text, photos=photos)
 
 
@@ -242,9 +262,22 @@ def scaling(result: ScalingVerdicts | None, run: RunFolder) -> Markup | None:
     return rendered(
         "scaling.html.j2",
         weakest=weakest(result.verdicts),
+        setting=_setting(result),
+        warnings=[text[:1].upper() + text[1:].rstrip(".") + "." for text in result.plan.warnings],
         choices=[_choice(each, result) for each in result.plan.choices],
         pictures=pictures,
         details=markdown_html(_without_pictures(scaling_markdown(result))),
+    )
+
+
+def _setting(result: ScalingVerdicts) -> str:
+    """Return a warning where the figures are those of the embedded AWS's own clock and capacity, "" elsewhere."""
+    scale = result.plan.measured.time_scale
+    if scale == 1:
+        return ""
+    return (
+        f"These numbers are for {result.hardware}. There an instance is a process, and what is counted by "
+        f"the minute contains the time scale of {scale:g}: measure on AWS before you use them there."
     )
 
 

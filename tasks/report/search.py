@@ -114,7 +114,7 @@ def _trial_cells(trial: Trial, names: list[str]) -> tuple[str, ...]:
     values = (f"{trial.parameters[name]:.4g}" for name in names)
     return (
         str(trial.number),
-        markdown_text(trial.reason or trial.state),
+        markdown_text(trial.reason or ("cut" if trial.state == "pruned" else trial.state)),
         loss,
         accuracy,
         str(len(trial.losses)),

@@ -163,8 +163,18 @@ def _scale_out_cooldown(sizing: EndpointSizing, maximum: int) -> Choice:
         also=tuple(
             _seconds(f"lag_{name}", what, "ramp", span, seen, sizing.noise_seconds)
             for name, what, span, seen in (
-                ("metric", "load above the target → first minute of it over", sizing.metric, "CloudWatch's first sum"),
-                ("decision", "that minute → scaling activity", sizing.decision, "DescribeScalingActivities StartTime"),
+                (
+                    "metric",
+                    "load above the target → first minute above it is over",
+                    sizing.metric,
+                    "CloudWatch's first sum",
+                ),
+                (
+                    "decision",
+                    "first minute above the target → scaling activity",
+                    sizing.decision,
+                    "DescribeScalingActivities StartTime",
+                ),
                 ("startup", "activity → instance in service", sizing.startup, _COUNT),
                 ("total", "load above the target → first added instance in service", sizing.lag, _COUNT),
             )
@@ -195,7 +205,7 @@ def _scale_in_cooldown(sizing: EndpointSizing, minimum: int, maximum: int) -> Ch
         ),
         predicted=_seconds(
             "seconds_to_baseline_instances",
-            f"return → {end} instances ({below})",
+            f"return → {end} instance{'' if end == 1 else 's'} ({below})",
             "return",
             span,
             _COUNT,

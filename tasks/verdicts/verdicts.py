@@ -227,7 +227,9 @@ def _cost(plan: ScalingPlan, observed: Mapping[str, ObservedValue]) -> ObservedV
         least.inputs[0].value if least.formula == BY_HAND else least.value
     )  # overriding a number changes no price
     each = least.monthly_cost_usd / priced_for
-    how, doubt = f"observed: {mean:.2f} instances on average", baseline.disturbed or peak.disturbed
+    share_text = f"peak {100 * share:.0f}% of the time, as the statement says"
+    how = f"at the {baseline.value:g} and {peak.value:g} instances observed at baseline and peak; {share_text}"
+    doubt = baseline.disturbed or peak.disturbed
     return ObservedValue(cost - least.monthly_cost_usd - dynamic + mean * each, how, disturbed=doubt)
 
 

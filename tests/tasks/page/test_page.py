@@ -81,13 +81,13 @@ def test_the_page_says_how_good_how_sure_how_dear_and_what_is_left(run: RunFolde
     shown = text_of(write_page(summarise(run)).read_text())
 
     assert "achieved The model's test accuracy is 0.9268 on 41 images (95 %: 0.806 to 0.975)." in shown
-    assert "not judged No load test judged the deployment." in shown
+    assert "not judged No load test judged the deployment" in shown
     assert "training on SageMaker 0.0077 USD 2 × ml.m5.xlarge" in shown
     left = "e endpoint 0.115 1 × ml.m5.large kennel down dogs-1a2b3c4d --yes removes all of it."
-    assert left in shown.partition("Left running when this page was written:")[2]
+    assert left in shown.partition("Left running when this page was written, 0.115 USD an hour in all:")[2]
     assert "The ledger has 2 resources, of which 1 may exist." in shown
     assert "x y 1 y x 1" in shown.partition("What it confuses")[2]
-    assert "x , taken for y (0.90 against 0.01)." in shown
+    assert "x , taken for y with a score of 0.90; the true class has 0.01." in shown
 
 
 def test_a_failed_prediction_stands_in_the_headline_and_is_the_weakest(run: RunFolder) -> None:
@@ -99,7 +99,7 @@ def test_a_failed_prediction_stands_in_the_headline_and_is_the_weakest(run: RunF
     shown = text_of(write_page(summarise(run)).read_text())
 
     assert f"not achieved {lost.what}: " in shown
-    assert f"The weakest is {choice.name}: “{lost.what}” failed" in shown
+    assert f"The weakest number of the plan is {choice.name}: its prediction “{lost.what}” failed" in shown
     assert "serving, a month" in shown and "0 of 1 predictions held." in shown
 
 
