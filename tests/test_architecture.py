@@ -56,6 +56,7 @@ TASKS_ROOMS: dict[str, set[str]] = {
     "audit": {"run", "account"},
     "doctor": {"run", "account", "ec2"},
     "evaluation": {"run", "account", "model"},
+    "gate": {"evaluation"},
     "report": {
         "run",
         "account",
