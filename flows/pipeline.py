@@ -26,6 +26,7 @@ from tasks.account.container_images import require_images
 from tasks.account.permission_use import keep_permission_use
 from tasks.doctor.account import RunParts, require_account
 from tasks.ec2.terminate import end_instances
+from tasks.evidence.take import keep_evidence
 from tasks.load.options import LoadOptions, PipelineLoadOptions
 from tasks.load.report import LoadTestIdentity
 from tasks.model import weights
@@ -40,7 +41,7 @@ from tasks.report.markdown import summary_markdown
 from tasks.report.summary import RunSummary, StageTimes, forget_load_test_of_other_deployment, summarise
 from tasks.run import naming
 from tasks.run.artifacts import publish_markdown
-from tasks.run.errors import Inconclusive, StageFailed
+from tasks.run.errors import Inconclusive, KennelError, StageFailed
 from tasks.run.handle import Run, RunFolder
 from tasks.run.machine import measured_on
 from tasks.run.naming import RunId
@@ -61,6 +62,7 @@ Result = TypeVar("Result")
 look_at_account = step("look at the account")(require_account)
 hold_to_limits = step("limits of cost")(begin_within)
 set_alarm = step("budget alarm")(ensure_budget_alarm)
+take_evidence = step("evidence")(keep_evidence)
 
 
 class StageClock:
@@ -169,6 +171,7 @@ async def pipeline(
                 say(f"loadtest: inconclusive: {open_}")
             except StageFailed as error:
                 refused = error
+        await _show_it(Run.load(chosen))
         keep_permission_use(Run.load(chosen))
         run.keep(StageTimes(clock.seconds, measured_on(settings), open_))
         summary = summarise(run)
@@ -190,6 +193,14 @@ async def _load_test(run: RunFolder, tested: LoadTestIdentity, load: LoadOptions
     await loadtest(run.id, load)
     function = run.need(FunctionRef)  # a plan may have published another version
     run.keep(replace(tested, function_version=function.version))
+
+
+async def _show_it(run: Run) -> None:
+    """Keep what the run looks like; a run without evidence is as good a run."""
+    try:
+        await take_evidence(run)
+    except KennelError as error:
+        say(f"WARNING: there is no evidence of this run: {error}")
 
 
 def _tested(deployment: Deployment, load: LoadOptions) -> LoadTestIdentity:

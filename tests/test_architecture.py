@@ -56,9 +56,10 @@ TASKS_ROOMS: dict[str, set[str]] = {
     "audit": {"run", "account"},
     "doctor": {"run", "account", "ec2"},
     "evaluation": {"run", "account", "model"},
+    "evidence": {"run", "account", "serving"},
     "report": {"run", "account", "audit", "data", "evaluation", "load", "sagemaker", "serving", "verdicts"},
     "writeup": {"run", "page", "report", "scaling"},
-    "page": {"run", "evaluation", "report", "scaling", "verdicts"},
+    "page": {"run", "evaluation", "evidence", "report", "scaling", "verdicts"},
 }
 """What each folder of tasks/ may import of the others; docs/architecture.md shows the same table."""
 
