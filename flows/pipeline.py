@@ -171,7 +171,7 @@ async def pipeline(
                 say(f"loadtest: inconclusive: {open_}")
             except StageFailed as error:
                 refused = error
-        await _show_it(Run.load(chosen))
+        await _keep_evidence(Run.load(chosen))
         keep_permission_use(Run.load(chosen))
         run.keep(StageTimes(clock.seconds, measured_on(settings), open_))
         summary = summarise(run)
@@ -195,7 +195,7 @@ async def _load_test(run: RunFolder, tested: LoadTestIdentity, load: LoadOptions
     run.keep(replace(tested, function_version=function.version))
 
 
-async def _show_it(run: Run) -> None:
+async def _keep_evidence(run: Run) -> None:
     """Keep what the run looks like; a run without evidence is as good a run."""
     try:
         await take_evidence(run)
