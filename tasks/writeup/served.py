@@ -14,6 +14,8 @@ ENDPOINT, SMOKE, SCALING = "endpoint.json", "smoke.json", "scaling.json"
 PERMISSIONS, AUDIT = "permissions.json", "audit.json"
 MOST_SCORES, FIRST_SCORES = 12, 5
 """How many scores a paragraph takes; of more, the highest ones, and the appendix has all."""
+LEAST_SCORE = 0.0001
+"""What a score is rounded to; a smaller one is said to be smaller."""
 MOST_FINDINGS = 3
 """How many of an audit's findings a paragraph names."""
 
@@ -23,7 +25,7 @@ CONCURRENCY = {
     "provisioned_concurrency": "Provisioned, which means kept ready: {value}, because {reason}.",
 }
 AUTOSCALING = {
-    "min_instances": "It has {value} at least, because {reason}.",
+    "min_instances": "The endpoint has {value} at least, because {reason}.",
     "max_instances": "It has {value} at most, because {reason}.",
     "target_value": "Between them it follows a target of {value}, because {reason}.",
     "scale_out_cooldown": "After adding instances it waits {value} before it adds more, because {reason}.",
@@ -87,8 +89,12 @@ def cited_scores(run: Sources, most: int | None = None) -> Citation:
     Raises:
         StageFailed: the record has none.
     """
-    shown = [f"{label} {score:.4f}" for label, score in list(scores_of(run).items())[:most]]
+    shown = [f"{label} {_score(score)}" for label, score in list(scores_of(run).items())[:most]]
     return run.computed(", ".join(shown), "sorted", (SMOKE, "scores"))
+
+
+def _score(score: float) -> str:
+    return f"{score:.4f}" if score >= LEAST_SCORE / 2 else f"< {LEAST_SCORE}"
 
 
 def security(run: Sources) -> Paragraph:
@@ -219,7 +225,7 @@ def load(run: Sources) -> Paragraph:
     told = [
         sentence(
             "Locust sent {requests} for {seconds} through the {through}, first at the baseline, then at the peak, a "
-            "spike and the baseline again; {answered} were answered (its own page: {page}).",
+            "spike and the baseline again; {answered} were answered (Locust's page: {page}).",
             requests=run.number(SCALING, f"{report}.requests", ",", "requests"),
             seconds=run.number(SCALING, f"{report}.seconds", ".0f", "s"),
             through=run.text(SCALING, "through"),
@@ -252,8 +258,8 @@ def _scaled_out(run: Sources) -> Iterator[tuple[Part, ...]]:
     key = "verdicts[name=lag_total]"
     if run.has(SCALING, f"{key}.observed"):
         yield sentence(
-            "When the rate rose, the first added instance was in service after {seconds} of AWS's time, which ran "
-            "{scale} times as fast as a clock.",
+            "When the rate rose, the first added instance was in service after {seconds} of AWS's time, which runs "
+            "{scale} times as fast as ours in this run.",
             seconds=run.number(SCALING, f"{key}.observed", ".0f", "s"),
             scale=run.computed(
                 f"{run.value(SCALING, 'plan.measured.time_scale'):g}", "scale", (SCALING, "plan.measured.time_scale")

@@ -26,7 +26,7 @@ def result(run: Sources) -> Paragraph:
     return paragraph(
         "What was built",
         sentence(
-            "A classifier of {classes} classes was trained on {photos} photos of the data set “{name}”; {backbone} is "
+            "A classifier of {classes} classes was trained on {photos} photos of the data set named {name}; {backbone} is "
             f"its backbone.{served}",
             classes=run.count(DATA, "classes"),
             photos=run.computed(f"{photos:,}", "sum", (DATA, "counts")),

@@ -97,7 +97,8 @@ def test_each_question_is_answered_from_the_records(run: RunFolder) -> None:
     text = text_of(run)
 
     assert (
-        "A classifier of 2 classes was trained on 20 photos of the data set “dogs”; efficientnet_lite0 is its" in text
+        "A classifier of 2 classes was trained on 20 photos of the data set named dogs; efficientnet_lite0 is its"
+        in text
     )
     assert "It names 92.68 % of 41 photos correctly" in text and "lies between 80.6 % and 97.5 %," in text
     assert "trained on 2 × ml.m5.xlarge, on demand. The type follows from the work (frozen)." in text
@@ -109,7 +110,7 @@ def test_each_question_is_answered_from_the_records(run: RunFolder) -> None:
     assert "Found: s3:PutObject of r was granted and never used; nothing took it away yet." in text
     assert f"carries {PLAN.measured.max_rps_per_instance.value:g} requests/s (MAX_RPS)" in text
     assert f"Of {len(PLAN.choices)} predictions of the plan {len(PLAN.choices)} held, 0 failed" in text
-    assert "(its own page: checked/function/loadtest/report.html)" in text
+    assert "(Locust's page: checked/function/loadtest/report.html)" in text
     assert "At list price, the training costs 0.0077 USD on SageMaker and 0.0077 USD on EC2." in text
 
 
@@ -131,6 +132,9 @@ def test_of_many_scores_the_highest_are_in_the_text_and_all_in_the_appendix(run:
     made = compose([run])
 
     assert "The highest of 133 classes are breed-132 0.0149, breed-131" in text_of(run)
+    assert "breed-0 0.0001." in made.appended[0].text
+    run.keep(SmokeResult("0/0.jpg", "x", "x", 1.0, 2, 9.0, {"x": 1.0, "y": 1e-6}))
+    assert "scores: x 1.0000, y < 0.0001." in text_of(run)
     (appended,) = made.appended
     assert appended.title.startswith("All scores") and appended.text.count("breed-") == 133
 
