@@ -26,8 +26,8 @@ def result(run: Sources) -> Paragraph:
     return paragraph(
         "What was built",
         sentence(
-            "A classifier of {classes} classes was trained on {photos} photos of the data set named {name}; {backbone} is "
-            f"its backbone.{served}",
+            "A classifier of {classes} classes was trained on {photos} photos of the data set named {name}; its "
+            f"backbone is {{backbone}}.{served}",
             classes=run.count(DATA, "classes"),
             photos=run.computed(f"{photos:,}", "sum", (DATA, "counts")),
             name=run.text(DATA, "name"),

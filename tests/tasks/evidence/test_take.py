@@ -7,9 +7,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from tasks.account.operator_policy import Account, operator_policies
+from tasks.evidence.described import LOOKS
 from tasks.evidence.record import Evidence
 from tasks.evidence.take import NO_CHROMIUM, NO_CONSOLE, keep_evidence, take_evidence
 from tasks.run.handle import Run
+from tasks.run.ledger_rows import KINDS
 from tests.browser import needs_browser
 from tests.hostile import CORPUS
 from tests.localaws.console.scene import CANARY, Scene
@@ -132,6 +135,14 @@ def test_only_describing_calls_are_made(make_run: MakeRun, scene: Scene) -> None
     before = asked()
     take_evidence(make_run(), chromium=lambda: None)
     assert asked() == before
+
+
+def test_every_call_is_one_that_the_operator_is_allowed() -> None:
+    policies = operator_policies(Account("123456789012", "us-east-1")).values()
+    allowed = {action for each in policies for statement in each["Statement"] for action in statement["Action"]}
+    named = {"s3:GetPublicAccessBlock": "s3:GetBucketPublicAccessBlock"}
+    assert [each.call for each in LOOKS.values() if named.get(each.call, each.call) not in allowed] == []
+    assert set(LOOKS) <= KINDS
 
 
 def test_evidence_is_taken_again_only_when_the_run_made_or_measured_something(make_run: MakeRun) -> None:

@@ -97,7 +97,7 @@ def test_each_question_is_answered_from_the_records(run: RunFolder) -> None:
     text = text_of(run)
 
     assert (
-        "A classifier of 2 classes was trained on 20 photos of the data set named dogs; efficientnet_lite0 is its"
+        "A classifier of 2 classes was trained on 20 photos of the data set named dogs; its backbone is efficient"
         in text
     )
     assert "It names 92.68 % of 41 photos correctly" in text and "lies between 80.6 % and 97.5 %," in text
