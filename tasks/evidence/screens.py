@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from tasks.run.handle import Run
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, InstanceModel, TrainedModel
 
-_WHERE = {"model": "SageMaker", "ec2-model": "EC2"}
+_WHERE = {"model": "SageMaker", "ec2-model": "EC2, packed from its TrainedModels folder"}
 
 
 @dataclass(frozen=True)
