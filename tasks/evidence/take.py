@@ -31,7 +31,7 @@ from tasks.run.waiting import say
 
 FETCH_SECONDS = 10.0
 NO_CHROMIUM = "no Chromium was found, so the pages are kept as HTML; apt-get install chromium, then kennel evidence"
-NO_CONSOLE = "this AWS has no console that kennel can read, so there are no screens"
+NO_CONSOLE = "the address of the embedded AWS's console is not known, so there are no screens; kennel up exports it"
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,10 @@ def keep_evidence(run: Run, *, chromium: Callable[[], str | None] = find_chromiu
 
 
 def _fetched(run: Run, notes: list[str]) -> Iterator[_Page]:
-    """Yield the pages that the console has; why one is missing becomes a note, without its address."""
-    if run.settings.console_token is None or run.settings.endpoint_url is None:
+    """Yield the pages of the embedded AWS's console; why one is missing becomes a note, without its address."""
+    if run.settings.endpoint_url is None:
+        return  # real AWS
+    if run.settings.console_token is None:
         notes.append(NO_CONSOLE)
         return
     for wanted in wanted_screens(run):
