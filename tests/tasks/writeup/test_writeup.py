@@ -335,6 +335,8 @@ def test_the_appendix_shows_the_screens_with_caption_and_alternative_text(shown:
         "Screen 2: The bucket" in told and "(the page goes on below)" in told and "evidence/bucket.png, sha256" in told
     )
     assert "What AWS answered" not in told, "its screens show more"
+    first = pdf.read_bytes()
+    assert write_writeup([shown])[0].read_bytes() == first
     assert pages_of(pdf) > 2 >= pages_of(write_writeup([bare])[0]) > 0
     assert check_writeup([shown]) and {"evidence/endpoint.png", "evidence/bucket.png"} <= {
         each["file"] for each in json.loads((shown.folder / "writeup" / "citations.json").read_text())["citations"]
