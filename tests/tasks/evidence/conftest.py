@@ -25,12 +25,11 @@ def scene() -> Iterator[Scene]:
 def make_run(scene: Scene, tmp_path: Path) -> Callable[[], Run]:
     """What makes a run that has made everything of the scene; it may be used once a test."""
 
-    def make(*, has_console: bool = True) -> Run:
+    def make(*, has_console: bool = True, url: str = scene.server.url) -> Run:
         record = read_record(scene.server.home)
         assert record is not None
         token = SecretStr(record.console_token) if has_console else None
-        folder, url = tmp_path / "runs", scene.server.url
-        settings = Settings(endpoint_url=url, runs=folder, region="us-east-1", console_token=token)
+        settings = Settings(endpoint_url=url, runs=tmp_path / "runs", region="us-east-1", console_token=token)
         run = Run(Aws(settings), "dogs-1a2b3c4d")
         run.keep(
             DatasetRef(scene.bucket, "folder", "d", "dogs", ("x", "y"), {"test": {"x": 1, "y": 1}}, 9, 0, "dogs.zip")
