@@ -11,7 +11,7 @@ from tasks.writeup.sources import Citation, Sources
 from tasks.writeup.trained import EC2, MODEL
 
 ENDPOINT, SMOKE, SCALING = "endpoint.json", "smoke.json", "scaling.json"
-PERMISSIONS, AUDIT = "permissions.json", "audit.json"
+PERMISSIONS, AUDIT, PIPELINE = "permissions.json", "audit.json", "pipeline.json"
 MOST_SCORES, FIRST_SCORES = 12, 5
 """How many scores a paragraph takes; of more, the highest ones, and the appendix has all."""
 LEAST_SCORE = 0.0001
@@ -193,18 +193,31 @@ def _chosen(
     if not run.has(SCALING):
         return paragraph(title, sentence("No scaling plan was made in this run."))
     names = [name for name in told if run.has(SCALING, f"plan.choices[name={name}]")]
-    verdicts = [each for each in run.value(SCALING, "verdicts") if each["choice"] in names]
-    held = sum(each["state"] == "PASS" for each in verdicts)
-    of = (SCALING, "verdicts")
     return paragraph(
         title,
         first(run),
         *(_number(run, name, told[name]) for name in names),
-        sentence(
-            "The load test judged {judged} predictions that follow from these numbers, and {held} of them held.",
-            judged=run.computed(str(len(verdicts)), f"number about {', '.join(names)}", of),
-            held=run.computed(str(held), f"number passed about {', '.join(names)}", of),
-        ),
+        _judged(run, names),
+    )
+
+
+def _judged(run: Sources, names: Sequence[str]) -> tuple[Part, ...]:
+    """Return what the load test says of the predictions that follow from some numbers of the plan."""
+    states = [each["state"] for each in run.value(SCALING, "verdicts") if each["choice"] in names]
+    about, of = f"about {', '.join(names)}", (SCALING, "verdicts")
+
+    def cited(count: int, which: str) -> Citation:
+        return run.computed(str(count), f"number {which}{about}", of)
+
+    if states and states.count("PASS") == len(states):
+        return sentence("All {count} predictions that follow from these numbers held.", count=cited(len(states), ""))
+    return sentence(
+        "Of {count} predictions that follow from these numbers {held} held, {failed} failed, and {open} could not be "
+        "judged.",
+        count=cited(len(states), ""),
+        held=cited(states.count("PASS"), "PASS "),
+        failed=cited(states.count("FAIL"), "FAIL "),
+        open=cited(states.count("INCONCLUSIVE"), "INCONCLUSIVE "),
     )
 
 
@@ -251,7 +264,12 @@ def load(run: Sources) -> Paragraph:
             open=run.count(SCALING, "verdicts", state="INCONCLUSIVE"),
         )
     )
-    return paragraph(title, *told, *_scaled_out(run))
+    return paragraph(title, *told, *_why_open(run), *_scaled_out(run))
+
+
+def _why_open(run: Sources) -> Iterator[tuple[Part, ...]]:
+    if run.has(PIPELINE, "inconclusive") and run.value(PIPELINE, "inconclusive"):
+        yield sentence("Why some could not: {why}.", why=run.text(PIPELINE, "inconclusive"))
 
 
 def _scaled_out(run: Sources) -> Iterator[tuple[Part, ...]]:

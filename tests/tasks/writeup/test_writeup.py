@@ -17,6 +17,7 @@ from tasks.audit.findings import Finding
 from tasks.audit.report import AuditReport
 from tasks.evidence.record import Described, Evidence, Screen
 from tasks.report.parity import Parity, ParityRow
+from tasks.report.summary import StageTimes
 from tasks.run.errors import SettingsRefused, StageFailed
 from tasks.run.handle import RunFolder
 from tasks.run.records import InstanceModel, TrainedModel
@@ -398,6 +399,20 @@ def test_without_screens_the_answers_of_aws_are_the_appendix(run: RunFolder) -> 
 
     assert "What AWS answered about the endpoint" in page
     assert "e: status: InService; instances: 1 of 1" in page and "sagemaker:DescribeEndpoint" in page
+
+
+def test_what_could_not_be_judged_is_told_with_the_reason(run: RunFolder) -> None:
+    assert "predictions that follow from these numbers held." in text_of(run)
+    kept = run.find(ScalingVerdicts)
+    assert kept is not None
+    open_ = tuple(dataclasses.replace(each, state="INCONCLUSIVE") for each in kept.verdicts)
+    run.keep(dataclasses.replace(kept, verdicts=open_))
+    run.keep(StageTimes({}, "a machine", "the machine was busy"))
+
+    text = text_of(run)
+
+    assert "predictions that follow from these numbers 0 held, 0 failed, and 3 could not be judged." in text
+    assert "Why some could not: the machine was busy." in text and "numbers held." not in text
 
 
 def test_a_plan_without_a_load_report_makes_no_claim_of_one(run: RunFolder) -> None:
