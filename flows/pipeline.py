@@ -6,7 +6,7 @@ prefect deployment run 'pipeline/pipeline' -p data=sample -p training='{"instanc
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
@@ -27,6 +27,7 @@ from tasks.account.container_images import require_images
 from tasks.account.permission_use import keep_permission_use
 from tasks.doctor.account import RunParts, require_account
 from tasks.ec2.terminate import end_instances
+from tasks.evidence.take import keep_evidence
 from tasks.load.options import LoadOptions, PipelineLoadOptions
 from tasks.load.report import LoadTestIdentity
 from tasks.model import weights
@@ -42,7 +43,7 @@ from tasks.plan.within import begin_within
 from tasks.report.summary import RunSummary, StageTimes, forget_load_test_of_other_deployment, summarise
 from tasks.run import naming
 from tasks.run.artifacts import publish_markdown
-from tasks.run.errors import Inconclusive, StageFailed
+from tasks.run.errors import Inconclusive, KennelError, StageFailed
 from tasks.run.handle import Run, RunFolder
 from tasks.run.machine import measured_on
 from tasks.run.naming import RunId
@@ -62,6 +63,7 @@ Result = TypeVar("Result")
 look_at_account = step("look at the account")(require_account)
 hold_to_limits = step("limits of cost")(begin_within)
 set_alarm = step("budget alarm")(ensure_budget_alarm)
+take_evidence = step("evidence")(keep_evidence)
 
 
 class StageClock:
@@ -173,6 +175,7 @@ async def pipeline(
                 say(f"loadtest: inconclusive: {open_}")
             except StageFailed as error:
                 refused = error
+        await _keep_evidence(Run.load(chosen))
         keep_permission_use(Run.load(chosen))
         run.keep(StageTimes(clock.seconds, measured_on(settings), open_, lock_sha256()))
         summary = summarise(run)
@@ -199,6 +202,14 @@ async def _load_test(run: RunFolder, tested: LoadTestIdentity, load: LoadOptions
     await loadtest(run.id, load)
     function = run.need(FunctionRef)  # a plan may have published another version
     run.keep(replace(tested, function_version=function.version))
+
+
+async def _keep_evidence(run: Run, take: Callable[[Run], Awaitable[None]] = take_evidence) -> None:
+    """Keep what the run looks like; a run without evidence is as good a run."""
+    try:
+        await take(run)
+    except KennelError as error:
+        say(f"WARNING: there is no evidence of this run: {error}")
 
 
 def _tested(deployment: Deployment, load: LoadOptions) -> LoadTestIdentity:

@@ -204,6 +204,14 @@ def predict(
 
 
 @app.command
+def evidence(run_id: KnownRun, /, *, json: Json = False) -> int:
+    """Keep pictures of the embedded AWS's console, and AWS's answers about what a run made, in the run's folder."""
+    from kennel.commands.evidence import evidence as take
+
+    return take(run_id, as_json=json)
+
+
+@app.command
 def writeup(
     *runs: Annotated[KnownRun, Parameter(help="The run that it is about, then runs to compare it with.")],
     check: Annotated[

@@ -70,8 +70,9 @@ TASKS_ROOMS: dict[str, set[str]] = {
         "serving",
         "verdicts",
     },
+    "evidence": {"run", "account", "serving"},
     "writeup": {"run", "page", "report", "scaling"},
-    "page": {"run", "evaluation", "report", "scaling", "verdicts"},
+    "page": {"run", "evaluation", "evidence", "report", "scaling", "verdicts"},
 }
 """What each folder of tasks/ may import of the others; docs/architecture.md shows the same table."""
 

@@ -124,9 +124,10 @@ def try_policies(run: Run, policies: Mapping[str, Policy]) -> None:
         StageFailed: a role was denied something, or a test failed.
         KennelError: another failure.
     """
-    from tasks.account.permission_use import permission_use, policies_on_trial
+    from tasks.account.permission_use import permission_use, policies_on_trial, without
 
-    before, failed = permission_use(run).denials, None
+    use, failed = permission_use(run), None
+    before = use.denials
     with policies_on_trial(run, policies):
         time.sleep(run.settings.target().policy_propagation_seconds)
         try:
@@ -139,7 +140,7 @@ def try_policies(run: Run, policies: Mapping[str, Policy]) -> None:
             raise _denied(denied) from failed
         if failed is not None:
             raise failed
-        run.keep(after)
+        run.keep(without(after, (row for row in use.rows if row.state == "unused" and row.role in policies)))
 
 
 def _test(run: Run) -> None:

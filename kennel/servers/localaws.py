@@ -134,6 +134,7 @@ class EmbeddedAws:
             "KENNEL_CLOCK_ORIGIN": repr(self.clock_origin),
             "KENNEL_STRICT": str(int(self.strict)),
             **({"KENNEL_PERMISSIONS_TOKEN": self.permissions_token} if self.token else {}),
+            **({"KENNEL_CONSOLE_TOKEN": self.console_token} if self.console_token else {}),
         }
 
     @property

@@ -35,7 +35,7 @@ class Renderer:
             finalize=lambda value: visible(mask(value)),
             auto_reload=False,
         )
-        self._templates.globals["link"] = link
+        self._templates.globals.update(link=link, shows=shows)
         self._templates.filters.update(moment=moment, clock=clock, size=size, figure=figure, seconds=seconds)
         self._templates.filters.update(json=json.dumps, masked=mask, masked_as=self._masked_as)
         self._templates.globals["ui"] = self._templates.get_template("macros.html").module
@@ -55,6 +55,11 @@ def link(page: str, **query: Any) -> str:
     """Return the address of a page, relative to the others."""
     given = {name: value for name, value in query.items() if value not in (None, "", 0)}
     return f"{page or './'}?{urlencode(given, errors='replace')}" if given else page or "./"
+
+
+def shows(query: Mapping[str, str], part: str) -> bool:
+    """Return whether a page shows one of its parts: all unless the query names some (`parts=scaling,charts`)."""
+    return not query.get("parts") or part in query["parts"].split(",")
 
 
 def visible(value: Any) -> Any:

@@ -1,10 +1,12 @@
 """Answers the console's addresses: documents, files of its own, and the streams that keep documents up to date.
 
-Below the token: `PAGE?query` is a page, `live/PAGE?query` its stream, `static/NAME` a file.
+Below the token: `PAGE?query` is a page, `live/PAGE?query` its stream, `still/PAGE?query` the page as one file without a
+stream, `static/NAME` a file.
 """
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
+from datetime import UTC, datetime
 from importlib import resources
 from itertools import chain
 from urllib.parse import parse_qsl
@@ -19,6 +21,7 @@ from localaws.console.broadcast import Broadcaster
 from localaws.console.masking import Mask
 from localaws.console.pages import PAGES, Missing, Page
 from localaws.console.rendering import Renderer
+from localaws.console.still import Still
 from localaws.core import Core
 
 KINDS = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
@@ -34,6 +37,7 @@ class Console:
         self._render = Renderer(Mask(lambda: chain(known, self._account.secrets())))
         self._broadcaster = Broadcaster(self._fragment)
         self._files = dict(_files())
+        self._still = Still(self._files)
         self.route = ConsoleRoute(self._answer, token)
 
     def close(self) -> None:
@@ -48,9 +52,10 @@ class Console:
         if folder == "static" and name in self._files:
             content, kind = self._files[name]
             return Response(content, 200, HEADERS, kind)
-        if folder not in ("", "live") or name not in PAGES or len(request.url.query) > LONGEST_QUERY:
+        answers = {"": self._document, "live": self._stream, "still": self._as_file}
+        if folder not in answers or name not in PAGES or len(request.url.query) > LONGEST_QUERY:
             return PlainTextResponse("the console has no such page\n", 404, HEADERS)
-        return await (self._stream if folder else self._document)(name, request.url.query)
+        return await answers[folder](name, request.url.query)
 
     async def _document(self, name: str, query: str) -> Response:
         try:
@@ -59,6 +64,14 @@ class Console:
             values = {"page": PAGES[name], "pages": PAGES, "template": "gone.html", "live": "", "what": str(missing)}
             return HTMLResponse(self._render("frame.html", values), 404, HEADERS)
         return HTMLResponse(html, 200, HEADERS)
+
+    async def _as_file(self, name: str, query: str) -> Response:
+        try:
+            html = await run_in_threadpool(self._one_file, name, query)
+        except Missing as missing:
+            return PlainTextResponse(f"there is no {missing}\n", 404, HEADERS)
+        policy = f"{self._still.policy}; frame-ancestors 'none'"
+        return HTMLResponse(html, 200, {**HEADERS, "Content-Security-Policy": policy})
 
     async def _stream(self, name: str, query: str) -> Response:
         if self._broadcaster.is_full:
@@ -77,6 +90,12 @@ class Console:
         live = f"live/{name}?{query}" if page.is_live else ""
         values = {"page": page, "pages": PAGES, "template": page.template, "live": live, **self._values(page, query)}
         return self._render("frame.html", values)
+
+    def _one_file(self, name: str, query: str) -> str:
+        page, now = PAGES[name], datetime.now(UTC)
+        values = self._values(page, query)
+        fragment = self._render(page.template, values)
+        return self._render("still.html", {"page": page, "now": now, **values, **self._still.values(fragment)})
 
     def _fragment(self, name: str, query: str) -> str:
         try:

@@ -7,9 +7,9 @@ unknown, and never unused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -18,7 +18,7 @@ from tasks.account.role_policies import role_name
 from tasks.account.roles import put_policy, role_policy
 from tasks.run.aws import Aws
 from tasks.run.bounded_answers import PageBounds
-from tasks.run.errors import StageFailed, aws_boundary
+from tasks.run.errors import LedgerRefused, StageFailed, aws_boundary
 from tasks.run.handle import Run
 from tasks.run.machine import ask_embedded_aws
 from tasks.run.record_store import Record
@@ -86,10 +86,11 @@ class ActionUse:
 
 @dataclass(frozen=True)
 class PermissionUse(Record, file="permissions.json", called="use of permissions", made_by="pipeline"):
-    """Each action of each existing role of a run."""
+    """Each action of each existing role of a run; `taken_away` were granted, never used, and are not granted now."""
 
     source: str
     rows: tuple[ActionUse, ...]
+    taken_away: tuple[ActionUse, ...] = ()
 
     @property
     def denials(self) -> Mapping[tuple[str, str], int]:
@@ -206,7 +207,23 @@ def tightened(policy: Policy, unused: Collection[str]) -> Policy:
 
 def _use(run: Run, source: str, told_of: Callable[[str], Told]) -> PermissionUse:
     rows = [row for name, policy in _granted(run) for row in action_uses(name, policy, told_of(name))]
-    return PermissionUse(source, tuple(rows))
+    return without(PermissionUse(source, tuple(rows)), _taken_away(run))
+
+
+def without(use: PermissionUse, taken: Iterable[ActionUse]) -> PermissionUse:
+    """Return the use of permissions with those of the actions as taken away that are not granted any more."""
+    granted = {(row.role, row.action) for row in use.rows}
+    gone = dict.fromkeys(row for row in (*use.taken_away, *taken) if (row.role, row.action) not in granted)
+    return replace(use, taken_away=tuple(gone))
+
+
+def _taken_away(run: Run) -> tuple[ActionUse, ...]:
+    """Return what the run's record says was taken away; a record that cannot be read is written anew."""
+    try:
+        kept = run.find(PermissionUse)
+    except LedgerRefused:
+        return ()
+    return () if kept is None else kept.taken_away
 
 
 def _granted(run: Run) -> list[tuple[str, Policy]]:

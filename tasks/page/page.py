@@ -15,6 +15,7 @@ from pathlib import Path
 from markupsafe import Markup, escape
 
 from tasks.evaluation.kept import evaluation_of
+from tasks.evidence.record import Evidence
 from tasks.page import sections as of
 from tasks.page.headline import Headline, headline
 from tasks.page.rendering import markdown_html, rendered, style
@@ -100,6 +101,7 @@ def _sections(
         "Scaling and concurrency": lambda: of.scaling(summary.scaling, run),
         **{title: partial(_from_markdown, written.get(title, []), run.folder) for title in _WRITTEN_OUT},
         "What the run made": lambda: of.resources(summary, ledger[1] if ledger else []),
+        "Evidence": lambda: of.evidence(run.find(Evidence)),
         "Provenance": lambda: of.provenance(summary, evaluation),
     }
     made = {title: made_or_note(make, _note) for title, make in makers.items()}

@@ -9,6 +9,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from tasks.evaluation.record import Evaluation
+from tasks.evidence.record import Evidence
 from tasks.page.charts import confusion_matrix, learning_curve, reliability_bars
 from tasks.page.headline import hourly_text, weakest
 from tasks.page.pictures import png_uri, thumbnail_uri
@@ -308,6 +309,17 @@ def resources(summary: RunSummary, rows: Sequence[LedgerRow]) -> Markup | None:
         removal=f"kennel down {summary.run_id} --yes",
         rows=[(row.kind, row.name, row.state, row.identifier or "") for row in rows],
     )
+
+
+def evidence(kept: Evidence | None) -> Markup | None:
+    """Return links to the screens, and what AWS answered about what the run made; None without evidence."""
+    if kept is None:
+        return None
+    rows = [
+        (each.kind, each.name, each.call, "; ".join(f"{name}: {value}" for name, value in each.facts.items()))
+        for each in kept.described
+    ]
+    return rendered("evidence.html.j2", screens=kept.screens, notes=kept.notes, taken=kept.taken, rows=rows)
 
 
 def provenance(summary: RunSummary, evaluation: Evaluation | None) -> Markup:

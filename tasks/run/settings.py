@@ -205,8 +205,9 @@ class Settings(BaseSettings):
     `time_scale` is the number of seconds that AWS's clock advances in one second, and `clock_origin` is the Unix time
     from which it does so (`tasks.run.clock`). On real AWS the scale is 1; the embedded AWS is started with both.
     `strict`: the embedded AWS is as late as the real one and throttles as it does.
-    `permissions_token` is what the embedded AWS's record of permissions asks for. `weights_url` is where ImageNet
-    weights are fetched instead of from their publisher: a folder, if it ends in a slash, or one file.
+    `permissions_token` is what the embedded AWS's record of permissions asks for, and `console_token` the secret part
+    of its console's address. `weights_url` is where ImageNet weights are fetched instead of from their publisher: a
+    folder, if it ends in a slash, or one file.
     """
 
     model_config = SettingsConfigDict(
@@ -233,6 +234,7 @@ class Settings(BaseSettings):
     clock_origin: float = Field(default=0.0, ge=0.0)
     strict: bool = False
     permissions_token: SecretStr | None = None
+    console_token: SecretStr | None = None
 
     connect_timeout_seconds: float = Field(default=5.0, ge=0.5, le=60.0)
     read_timeout_seconds: float = Field(default=60.0, ge=1.0, le=300.0)

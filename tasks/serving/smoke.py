@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from tasks.run.aws import Aws
 from tasks.run.record_store import Amount, Count, Record, Share
@@ -23,7 +24,10 @@ NOT_SERVING = {502, 503, 504}
 
 @dataclass(frozen=True)
 class SmokeResult(Record, file="smoke.json", called="smoke test", made_by="deploy"):
-    """The answer of the deployed function. A wrong label is not a failure; a malformed answer is."""
+    """The answer of the deployed function. A wrong label is not a failure; a malformed answer is.
+
+    `scores` has the probability of each class; it is empty in records of older releases.
+    """
 
     image: str
     true_label: str
@@ -31,6 +35,7 @@ class SmokeResult(Record, file="smoke.json", called="smoke test", made_by="deplo
     score: Share
     labels: Count
     latency_ms: Amount
+    scores: Mapping[str, Share] = field(default_factory=dict)
 
 
 def smoke_test(
@@ -60,8 +65,9 @@ def smoke_test(
             break
         waiting.say(f"smoke test: {obstacle.text}; the test is repeated")
         patience.pause(obstacle.text, RETRY_SECONDS)
-    label, score = best_of(scores_of(text, dataset.classes, WHERE))
-    return SmokeResult(image.name, image.label, label, score, len(dataset.classes), round(latency_ms, 1))
+    scores = scores_of(text, dataset.classes, WHERE)
+    label, score = best_of(scores)
+    return SmokeResult(image.name, image.label, label, score, len(scores), round(latency_ms, 1), scores)
 
 
 @dataclass(frozen=True)

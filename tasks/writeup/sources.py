@@ -11,12 +11,13 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tasks.run.errors import StageFailed
 from tasks.run.escaping import one_line
 from tasks.run.handle import RunFolder
-from tasks.run.sealed import read_regular, unseal
+from tasks.run.sealed import read_regular, sha256_of, unseal
 
 UNITS = {
     "usd": "USD",
@@ -39,6 +40,7 @@ UNITS = {
 }
 """The unit of a number, by the last word of its key."""
 
+_EVIDENCE = "kennel evidence"
 _STEP = re.compile(r"([A-Za-z0-9_-]+)(?:\[([a-z_]+)=([^\]]*)\])?")
 
 
@@ -130,6 +132,24 @@ class Sources:
         where = "".join(f"[{name}={value}]" for name, value in wanted.items())
         return self._cite(file, f"number of {key}{where}", f"{len(chosen):,}")
 
+    def file(self, file: str, key: str) -> Citation:
+        """Cite another file of the run, which a record names by `file` and `sha256` below a key.
+
+        Raises:
+            StageFailed: there is no such file, or it is not the one that the record names.
+        """
+        name, wanted = (str(self.value(file, f"{key}.{field}")) for field in ("file", "sha256"))
+        path = self.run.folder / name
+        if Path(name).is_absolute() or ".." in Path(name).parts or path.is_symlink() or not path.is_file():
+            raise refused(self.run.id, name, "", f"{file} names it, and it is not there", _EVIDENCE)
+        found = sha256_of(path)
+        if found != wanted:
+            why = f"it was changed: its sha256 is {found[:12]}…, and {file} has {wanted[:12]}…"
+            raise refused(self.run.id, name, "", why, _EVIDENCE)
+        made = Citation(self.run.id, name, "the whole file", name, found)
+        self.cited.append(made)
+        return made
+
     def computed(self, shown: str, formula: str, *of: tuple[str, str]) -> Citation:
         """Cite what was computed of values by a formula, which is named; `of` are their files and keys.
 
@@ -195,7 +215,7 @@ def _steps(key: str) -> Iterator[tuple[str, str, str]]:
         at = match.end() + 1
 
 
-def refused(run_id: str, file: str, key: str, why: str) -> StageFailed:
-    """Return the error of a value that cannot be cited."""
+def refused(run_id: str, file: str, key: str, why: str, again: str = "kennel run --run-id") -> StageFailed:
+    """Return the error of a value that cannot be cited; `again` makes the record anew."""
     what = f"runs/{run_id}/{file}{f', {key}' if key else ''} cannot be cited"
-    return StageFailed("writeup", what, why, f"kennel run --run-id {run_id}, which makes the record anew")
+    return StageFailed("writeup", what, why, f"{again} {run_id}, which makes it anew")

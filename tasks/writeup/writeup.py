@@ -5,12 +5,14 @@ The same records give the same bytes: no date of today, no font of this machine,
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from tasks.page.rendering import rendered_from, style
 from tasks.run.disk import disk_boundary
@@ -19,23 +21,35 @@ from tasks.run.escaping import terminal_text
 from tasks.run.handle import RunFolder
 from tasks.run.record_store import write_atomically
 from tasks.run.sealed import parse_json, read_regular
-from tasks.writeup.paragraphs import ENDPOINT, paragraphs
+from tasks.writeup.appendix import Exhibit, appended, exhibits
+from tasks.writeup.paragraphs import paragraphs
 from tasks.writeup.prose import Paragraph
+from tasks.writeup.served import ENDPOINT
 from tasks.writeup.sources import Citation, Sources
+
+if TYPE_CHECKING:
+    from typst import PDFStandard
 
 FOLDER, PDF, HTML, CITATIONS = "writeup", "writeup.pdf", "writeup.html", "citations.json"
 TEMPLATES = Path(__file__).with_name("templates")
-STANDARD: Literal["a-2b"] = "a-2b"
-"""PDF/A-2b, for archives: fonts are embedded, and nothing outside is needed."""
+STANDARDS: list[PDFStandard] = ["a-2b", "ua-1"]
+"""PDF/A-2b, for archives: fonts are embedded, and nothing outside is needed. PDF/UA-1: it can be read aloud."""
+PIECE = 1.35
+"""The height of a piece of a picture, by its width: a taller picture is shown in pieces that fill a page each."""
 
 
 @dataclass(frozen=True)
 class Writeup:
-    """The paragraphs, and every citation in their order; `at`: when the deployment was made, a Unix time, or 0."""
+    """The paragraphs and the appendix, and every citation in their order.
+
+    `at`: when the deployment was made, a Unix time, or 0.
+    """
 
     run_ids: tuple[str, ...]
     at: int
     paragraphs: tuple[Paragraph, ...]
+    appended: tuple[Paragraph, ...]
+    exhibits: tuple[Exhibit, ...]
     citations: tuple[Citation, ...]
 
     @property
@@ -54,9 +68,10 @@ def compose(folders: Sequence[RunFolder]) -> Writeup:
     if not folders:
         raise SettingsRefused("writeup", "no run", "it is about one run, or several", "kennel writeup RUN")
     runs = [Sources(folder) for folder in folders]
-    made = tuple(paragraphs(runs))
-    cited = tuple(part for each in made for part in each.parts if isinstance(part, Citation))
-    return Writeup(tuple(folder.id for folder in folders), _made_at(runs[0]), made, cited)
+    made, more, shown = tuple(paragraphs(runs)), tuple(appended(runs[0])), tuple(exhibits(runs[0]))
+    cited = [part for each in (*made, *more) for part in each.parts if isinstance(part, Citation)]
+    cited += [part for each in shown for part in each.citations]
+    return Writeup(tuple(folder.id for folder in folders), _made_at(runs[0]), made, more, shown, tuple(cited))
 
 
 def _made_at(run: Sources) -> int:
@@ -121,36 +136,76 @@ def _citations(made: Writeup) -> bytes:
 
 
 def _data(made: Writeup) -> dict[str, Any]:
-    """Return what both templates show; the number of a file stands behind each of its figures."""
+    """Return what both templates show; the number of a file stands behind the last of its figures in a row."""
     number = {name: position for position, (name, _) in enumerate(made.files, 1)}
 
-    def part(each: str | Citation) -> dict[str, Any]:
+    def shown(paragraph: Paragraph) -> dict[str, Any]:
+        cited = [each for each in paragraph.parts if isinstance(each, Citation)]
+        last = {id(each) for each, then in zip(cited, [*cited, None][1:], strict=True) if _name(each) != _name(then)}
+        return {"title": paragraph.title, "parts": [part(each, is_marked=id(each) in last) for each in paragraph.parts]}
+
+    def part(each: str | Citation, *, is_marked: bool) -> dict[str, Any]:
         if isinstance(each, str):
             return {"text": each}
-        name = f"{each.run_id}/{each.file}"
-        return {"text": terminal_text(each.shown), "source": number[name], "key": f"{name}: {each.key}"}
+        name = _name(each)
+        mark = {"source": number[name]} if is_marked else {}
+        return {"text": terminal_text(each.shown), "key": f"{name}: {each.key}", **mark}
 
     return {
-        "title": f"Run {made.run_ids[0]}",
-        "paragraphs": [{"title": each.title, "parts": [part(one) for one in each.parts]} for each in made.paragraphs],
+        "title": f"From photos to an endpoint: run {made.run_ids[0]}",
+        "paragraphs": [shown(each) for each in made.paragraphs],
+        "appended": [shown(each) for each in made.appended],
+        "exhibits": [_shown_exhibit(each, place) for place, each in enumerate(made.exhibits, 1)],
         "files": [
-            {"number": position, "name": name, "sha256": sha} for position, (name, sha) in enumerate(made.files, 1)
+            {"number": number[name], "name": name, "sha256": sha} for name, sha in made.files if name.endswith(".json")
         ],
     }
+
+
+def _name(cited: Citation | None) -> str:
+    """Return a cited file with its run; "" for none."""
+    return "" if cited is None else f"{cited.run_id}/{cited.file}"
+
+
+def _shown_exhibit(each: Exhibit, place: int) -> dict[str, Any]:
+    ratio = each.height_px / each.width_px if each.is_picture else 0.0
+    return {
+        "place": str(place),
+        "caption": terminal_text(each.caption.shown),
+        "taken": terminal_text(each.taken.shown),
+        "file": terminal_text(each.file.shown),
+        "sha256": each.file.sha256,
+        "is_picture": each.is_picture,
+        "is_cut": each.is_cut,
+        "image": f"screen-{place}.png",
+        "ratio": ratio,
+        "pieces": max(1, -int(-ratio // PIECE)),
+    }
+
+
+def _pictures(made: Writeup) -> Iterator[tuple[str, bytes]]:
+    """Yield the pictures by the names that `_data` gives them."""
+    for place, each in enumerate(made.exhibits, 1):
+        if each.is_picture:
+            yield f"screen-{place}.png", read_regular(each.path)
 
 
 def _pdf(made: Writeup) -> bytes:
     import typst
 
     try:
-        with disk_boundary("writeup", TEMPLATES):
+        with disk_boundary("writeup", TEMPLATES), tempfile.TemporaryDirectory(prefix="kennel-writeup-") as root:
+            document = Path(root, "writeup.typ")
+            document.write_bytes((TEMPLATES / document.name).read_bytes())
+            for name, content in _pictures(made):
+                document.with_name(name).write_bytes(content)
             built = typst.compile(
-                str(TEMPLATES / "writeup.typ"),
+                str(document),
                 format="pdf",
-                root=str(TEMPLATES),
+                root=root,
                 ignore_system_fonts=True,
                 sys_inputs={"data": json.dumps(_data(made))},
-                pdf_standards=STANDARD,
+                pdf_standards=STANDARDS,
                 timestamp=made.at,
             )
     except (RuntimeError, ValueError, typst.TypstError) as error:
@@ -162,4 +217,5 @@ def _pdf(made: Writeup) -> bytes:
 
 
 def _html(made: Writeup) -> bytes:
-    return rendered_from(TEMPLATES, "writeup.html.j2", style=style(), **_data(made)).encode()
+    pictures = {name: f"data:image/png;base64,{base64.b64encode(png).decode()}" for name, png in _pictures(made)}
+    return rendered_from(TEMPLATES, "writeup.html.j2", style=style(), pictures=pictures, **_data(made)).encode()

@@ -17,7 +17,7 @@ from tasks.run.errors import StageFailed, Unexpected
 
 NAMES = {
     "flows.audit": {"look at the account", "report of the run"},
-    "flows.pipeline": {"budget alarm", "fetch weights", "limits of cost", "look at the account"},
+    "flows.pipeline": {"budget alarm", "evidence", "fetch weights", "limits of cost", "look at the account"},
     "flows.checked_loadtest": {"ladder", "scaling plan", "apply plan", "profile and verdicts"},
     "flows.deploy": {"network", "endpoint", "function", "smoke test"},
     "flows.loadtest": {"choose images", "send requests"},

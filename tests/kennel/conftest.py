@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from localaws.server import read_record
 from tasks.run.settings import LOCAL_PERMISSIONS_PATH as PATH
 from tests.conftest import RunningLocalAws
 from tests.counting_proxy import Calls, counting_proxy
@@ -26,10 +27,14 @@ def calls(own_localaws: RunningLocalAws) -> Iterator[Calls]:
 
 
 @pytest.fixture(scope="module")
-def terminal(tmp_path_factory: pytest.TempPathFactory, calls: Calls) -> Iterator[Terminal]:
+def terminal(
+    tmp_path_factory: pytest.TempPathFactory, calls: Calls, own_localaws: RunningLocalAws
+) -> Iterator[Terminal]:
     folder = tmp_path_factory.mktemp("kennel")
     more = {"AWS_ENDPOINT_URL": calls.url, "AWS_REGION": "us-east-1", "KENNEL_PERMISSIONS_TOKEN": token_of(PATH)}
-    more |= for_environment()
+    record = read_record(own_localaws.home)
+    assert record is not None
+    more |= {"KENNEL_CONSOLE_TOKEN": record.console_token, **for_environment()}
     terminal = Terminal(folder / "home", folder / "runs", more)
     yield terminal
     terminal.take_down()

@@ -211,6 +211,11 @@ def test_what_a_role_does_not_use_is_taken_away_and_the_deployment_is_tested(
     assert done.code == 0, done.err
     assert "  s3:ListAllMyBuckets: unused" in done.out
     assert iam.get_role_policy(RoleName=name, PolicyName="kennel")["PolicyDocument"] == before
+    kept = json.loads((terminal.runs / RUN / "permissions.json").read_bytes())["taken_away"]
+    assert [(each["role"], each["action"]) for each in kept] == [(name, "s3:ListAllMyBuckets")]
+    assert terminal.kennel("writeup", RUN).code == 0
+    told = (terminal.runs / RUN / "writeup" / "writeup.html").read_text()
+    assert "Found and mended: " in told and f"s3:ListAllMyBuckets of {name}" in told
 
 
 def test_a_policy_under_which_something_is_denied_is_taken_back(

@@ -27,6 +27,7 @@ from tasks.plan.resources import Planned
 from tasks.run.errors import SettingsRefused
 from tasks.run.expiry import expiry_tags
 from tasks.run.ledger_contents import read_ledger
+from tests.browser import needs_browser
 from tests.command_lines import command_line
 from tests.conftest import RunningLocalAws
 from tests.counting_proxy import Calls
@@ -162,6 +163,39 @@ def test_a_photo_that_is_none_is_said_beside_the_others_and_ends_with_9(
         assert found.code == 9 and good["error"] is None and "JPEG" in bad["error"] and bad["label"] is None
     for given in ((), (str(tmp_path / "missing.jpg"),), (str(photos.parent / "empty"),)):
         assert terminal.kennel("predict", RUN, *given).code == SettingsRefused.exit_code
+
+
+@needs_browser
+def test_the_run_took_screens_of_itself_which_the_writeup_shows_and_checks(
+    first: Finished, terminal: Terminal, calls: Calls
+) -> None:
+    folder = terminal.runs / RUN
+    taken = json.loads((folder / "evidence.json").read_bytes())
+    names = [each["name"] for each in taken["screens"]]
+    assert names == ["bucket", "model", "endpoint", "function", "role", "concurrency"] and taken["notes"] == []
+    assert all((folder / each["file"]).read_bytes().startswith(b"\x89PNG") for each in taken["screens"])
+    assert 'href="evidence/endpoint.png"' in (folder / "report.html").read_text()
+
+    calls.seen.clear()
+    again = terminal.kennel("evidence", RUN, "--json")
+    assert (again.code, calls.mutating()) == (0, []), again.err
+    assert differences("evidence", again.answer) == []
+    assert [each["name"] for each in again.answer["screens"]] == names
+
+    assert terminal.kennel("writeup", RUN).code == 0
+    assert terminal.kennel("writeup", RUN, "--check").code == 0
+    picture = folder / "evidence" / "role.png"
+    kept = picture.read_bytes()
+    picture.write_bytes(kept[:-1])
+    changed = terminal.kennel("writeup", RUN, "--check")
+    picture.write_bytes(kept)
+    assert changed.code == 9 and "evidence/role.png cannot be cited" in changed.err
+    assert f"next: kennel evidence {RUN}" in changed.err
+
+
+def test_a_run_that_does_not_exist_has_no_evidence(first: Finished, terminal: Terminal) -> None:
+    refused = terminal.kennel("evidence", "nothing")
+    assert refused.code == SettingsRefused.exit_code and "nothing" in refused.err
 
 
 def test_the_plan_of_a_finished_run_adopts_everything_by_its_name(

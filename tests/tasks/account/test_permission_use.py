@@ -9,6 +9,7 @@ import pytest
 from tasks.account.permission_use import (
     NOT_EXERCISED,
     Asked,
+    PermissionUse,
     Told,
     action_uses,
     permission_use,
@@ -16,6 +17,7 @@ from tasks.account.permission_use import (
     recorded_use,
     tightened,
     tightened_policies,
+    without,
 )
 from tasks.account.role_policies import function_role
 from tasks.account.roles import ensure_role
@@ -118,3 +120,18 @@ def test_a_trial_that_ends_in_any_other_way_puts_the_former_policy_back(run: Run
     with policies_on_trial(run, {name: other}):
         pass
     assert policy() == other
+
+
+def test_what_was_taken_away_is_remembered_until_it_is_granted_again(run: Run) -> None:
+    use, name = permission_use(run), f"kennel-{run.id}-classify"
+    (taken,) = (row for row in use.rows if row.action == "logs:PutLogEvents")
+    policy = run.aws.client("iam").get_role_policy(RoleName=name, PolicyName="kennel")["PolicyDocument"]
+    with policies_on_trial(run, {name: tightened(policy, {taken.action})}):
+        after = permission_use(run)
+    run.keep(without(after, use.rows))
+
+    assert permission_use(run).taken_away == (taken,)
+    ensure_role(run, function_role(run.aws, run.id, ENDPOINT, "/aws/lambda/f"))
+    assert permission_use(run).taken_away == ()
+    run.path(PermissionUse).write_text("damaged")
+    assert permission_use(run).rows == use.rows

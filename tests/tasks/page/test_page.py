@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.evidence.record import Described, Evidence, Screen
 from tasks.page.page import write_page
 from tasks.page.rendering import TEMPLATES
 from tasks.report.summary import RunSummary, summarise
@@ -112,6 +113,33 @@ def test_what_is_missing_or_damaged_is_said_and_the_rest_is_shown(run: RunFolder
 
     assert "not achieved There is no endpoint: endpoint.json is missing, which the flow deploy writes." in shown
     assert "Test accuracy 0.9268 on 41 images (95 %: 0.806 to 0.975). No more is known: its evaluation cannot" in shown
+
+
+def test_the_evidence_is_a_list_of_screens_and_a_table_of_what_aws_answered(run: RunFolder) -> None:
+    screen = Screen("role", "The role", "role?arn=x", "evidence/role.png", "ab" * 32, 9, 1_400, 900, True, "2026-11-29")
+    described = (Described("endpoint", "e", "sagemaker:DescribeEndpoint", {"status": "InService"}),)
+    run.keep(Evidence("digest", "2026-11-30", (screen,), described, ("no page of x",)))
+
+    page = write_page(summarise(run)).read_text()
+
+    assert '<a href="evidence/role.png">The role</a>' in page
+    shown = text_of(page)
+    assert "(2026-11-29; the page is longer than the picture; sha256 abababababab… )" in shown
+    assert "no page of x." in shown and "What AWS answered about what the run made, at 2026-11-30:" in shown
+    assert "endpoint e sagemaker:DescribeEndpoint status: InService" in shown
+
+
+@pytest.mark.parametrize("text", CORPUS[:12])
+def test_names_in_the_evidence_stay_text(run: RunFolder, text: str) -> None:
+    screen = Screen(text, text, text, f"evidence/{text}", text, 9, 1_400, 900, False, text)
+    run.keep(Evidence(text, text, (screen,), (Described(text, text, text, {text: text}),), (text,)))
+
+    section = write_page(summarise(run)).read_text().partition('<section id="evidence"')[2].partition("</section>")[0]
+
+    assert (
+        section
+        and re.search(r"<(?!/?(a|b|code|div|h2|li|p|table|tbody|td|th|thead|tr|ul)\b)|javascript:", section) is None
+    )
 
 
 def test_an_evaluation_of_another_model_is_not_shown(run: RunFolder) -> None:

@@ -49,7 +49,7 @@ RECORDS: tuple[Record, ...] = (
     MODEL,
     EndpointRef("e", "arn:e", "c", "m", "primary", "ml.m5.large", 1, "s3://b/model.tar.gz", 2.3),
     FunctionRef("f", "arn:f", "4", "live", "arn:f:live", "role", "arn:role", "00", "e"),
-    SmokeResult("00000/00000000.jpg", "x", "y", 0.61, 2, 12.5),
+    SmokeResult("00000/00000000.jpg", "x", "y", 0.61, 2, 12.5, {"x": 0.39, "y": 0.61}),
     StageTimes({"stage_data": 1.25, "train_sagemaker": 61.6}, "AWS, us-east-1"),
 )
 LOAD = LoadReport(
