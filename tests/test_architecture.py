@@ -45,7 +45,7 @@ TASKS_ROOMS: dict[str, set[str]] = {
     "scaling": {"run", "account"},
     "sagemaker": {"run", "account", "model"},
     "ec2": {"run", "account", "model", "ssh"},
-    "serving": {"run", "account", "scaling"},
+    "serving": {"run", "account", "model", "scaling"},
     "load": {"run", "scaling", "serving"},
     "verdicts": {"run", "scaling", "serving", "load"},
     "teardown": {"run", "account", "ec2", "notebook", "sagemaker", "serving"},
@@ -56,7 +56,10 @@ TASKS_ROOMS: dict[str, set[str]] = {
     "audit": {"run", "account"},
     "doctor": {"run", "account", "ec2"},
     "evaluation": {"run", "account", "model"},
-    "report": {"run", "account", "audit", "data", "evaluation", "load", "sagemaker", "serving", "verdicts"},
+    "report": {
+        *("run", "account", "audit", "data", "evaluation", "load", "model"),
+        *("sagemaker", "serving", "verdicts"),
+    },
     "writeup": {"run", "page", "report", "scaling"},
     "page": {"run", "evaluation", "report", "scaling", "verdicts"},
 }

@@ -7,19 +7,21 @@ decompressed bytes is limited.
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import shutil
 import tarfile
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import StageFailed
 from tasks.run.own_files import replacing
 from tasks.run.records import DatasetRef
-from tasks.run.sealed import sha256_of, unseal
+from tasks.run.sealed import Damaged, sha256_of, unseal
 
 METRIC_NAMES = (
     "train_loss",
@@ -33,6 +35,8 @@ METRIC_NAMES = (
 
 MAX_META_BYTES = 16 * 2**20
 MAX_UNPACKED_BYTES = 8 * 2**30
+_SHOWN_CHARACTERS = 200
+_MOST_AT_ONCE_BYTES = 4 * 2**20
 METRIC_TOLERANCE = 5e-4
 """The allowed difference: SageMaker parses metrics from log lines, which are rounded."""
 
@@ -48,70 +52,114 @@ def read_meta(archive: Path, label: str) -> dict[str, Any]:
     Raises:
         StageFailed: the archive has no meta.json, or is damaged or hostile.
     """
+    content = read_member(archive, "meta.json", label)
     try:
-        return unseal(read_member(archive, "meta.json", label))
-    except (ValueError, TypeError) as error:
-        raise _unreadable(label, "meta.json", error) from error
+        return unseal(content)
+    except Damaged as error:
+        raise StageFailed("trained model", f"{label} has no readable meta.json", str(error), "kennel logs") from error
 
 
 def read_member(archive: Path, name: str, label: str, *, most_bytes: int = MAX_META_BYTES) -> bytes:
     """Return a regular file of a local model.tar.gz, of at most so many bytes; `label` names the archive in errors.
 
     Raises:
-        StageFailed: the archive has no such file, or is damaged or hostile.
+        StageFailed: the archive has no such file, or is damaged or hostile, or cannot be read.
     """
-    try:
-        return _member(archive, name, most_bytes)
-    except (tarfile.TarError, OSError, EOFError, ValueError, TypeError) as error:
-        raise _unreadable(label, name, error) from error
+    with opened(archive, label, name) as tar:
+        for _, file in _files(tar, {name: most_bytes}):
+            content = io.BytesIO()
+            shutil.copyfileobj(file, content)
+            return content.getvalue()
+    raise AssertionError("unreachable: what is missing is an error")
 
 
-def extract_members(archive: Path, names: Collection[str], label: str, folder: Path) -> None:
-    """Write some regular files of a local model.tar.gz into a folder; nothing else of the archive is written.
+def extract_members(archive: Path, most_bytes: Mapping[str, int], label: str, folder: Path) -> None:
+    """Write some regular files of a local model.tar.gz, each of at most so many bytes, into a folder, and nothing else.
 
     Raises:
-        StageFailed: a file is missing, or the archive is damaged or hostile.
+        StageFailed: a file is missing or too long, or the archive is damaged or hostile, or cannot be read.
         DiskFailed: the folder cannot be written.
     """
-    missing, passed = set(names), 0
+    with opened(archive, label) as tar:
+        for member, file in _files(tar, most_bytes):
+            target = folder / _name(member)
+            with disk_boundary(label, target, member.size):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with replacing(target) as written:
+                    shutil.copyfileobj(file, written)
+
+
+@contextmanager
+def opened(archive: Path, label: str, name: str = "model") -> Iterator[tarfile.TarFile]:
+    """Open a model.tar.gz to read it; an error of this source is none of what is written meanwhile.
+
+    Raises:
+        StageFailed: it is damaged or hostile, or cannot be read; the message says that it has no readable `name`.
+    """
     try:
-        with tarfile.open(archive, "r:gz") as tar:
-            for member in tar:
-                name = member.name.removeprefix("./")
-                passed += member.size
-                if passed > MAX_UNPACKED_BYTES:
-                    raise ValueError(f"it unpacks to more than {MAX_UNPACKED_BYTES} bytes")
-                if name in missing and member.isreg() and (file := tar.extractfile(member)) is not None:
-                    with disk_boundary(label, folder / name, member.size):
-                        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                        with replacing(folder / name) as target:
-                            shutil.copyfileobj(file, target)
-                    missing.remove(name)
-        if missing:
-            raise ValueError(f"it has no member {sorted(missing)[0]}")
-    except (tarfile.TarError, EOFError, gzip.BadGzipFile, ValueError, TypeError, zlib.error) as error:
-        raise _unreadable(label, "model", error) from error
+        with (
+            _readable(archive) as file,
+            gzip.GzipFile(fileobj=file) as unpacked,
+            tarfile.open(fileobj=_Source(unpacked), mode="r:") as tar,  # type: ignore[call-overload]
+        ):
+            yield tar
+    except (tarfile.TarError, EOFError, ValueError, TypeError, OverflowError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise StageFailed("trained model", f"{label} has no readable {name}", why, "kennel logs") from error
 
 
-def _unreadable(label: str, name: str, error: Exception) -> StageFailed:
-    why = f"{type(error).__name__}: {error}"
-    return StageFailed("trained model", f"{label} has no readable {name}", why, "kennel logs")
+class _Source:
+    """What an archive unpacks to, of a bounded length; what fails in reading it is a `ReadError` and no `OSError`."""
+
+    def __init__(self, unpacked: gzip.GzipFile) -> None:
+        self._unpacked = unpacked
+        self.tell = unpacked.tell
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= _MOST_AT_ONCE_BYTES:
+            raise tarfile.ReadError(f"a header of {size} bytes is too long")
+        with _read_errors():
+            return self._unpacked.read(size)
+
+    def seek(self, position: int) -> int:
+        if not 0 <= position <= MAX_UNPACKED_BYTES:
+            raise tarfile.ReadError(f"it unpacks to more than {MAX_UNPACKED_BYTES} bytes")
+        with _read_errors():
+            return self._unpacked.seek(position)
 
 
-def _member(archive: Path, name: str, most_bytes: int) -> bytes:
-    passed = 0
-    with tarfile.open(archive, "r:gz") as tar:
-        for member in tar:
-            if member.name.removeprefix("./") == name:
-                if not member.isreg() or member.size > most_bytes:
-                    raise ValueError(f"{name} is not a regular file of at most {most_bytes} bytes")
-                file = tar.extractfile(member)
-                assert file is not None  # it is a regular file
-                return file.read()
-            passed += member.size
-            if passed > MAX_UNPACKED_BYTES:
-                raise ValueError(f"more than {MAX_UNPACKED_BYTES} bytes come before {name}")
-    raise ValueError(f"it has no member {name}")
+def _readable(archive: Path) -> IO[bytes]:
+    with _read_errors():
+        return archive.open("rb")
+
+
+@contextmanager
+def _read_errors() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, zlib.error) as error:
+        raise tarfile.ReadError(str(error)) from error
+
+
+def _files(tar: tarfile.TarFile, most_bytes: Mapping[str, int]) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
+    """Yield the first entry of each name, in the archive's order; each has to be a regular file, not too long."""
+    missing = set(most_bytes)
+    for member in tar:
+        name = _name(member)
+        if name in missing:
+            if not member.isreg() or not 0 <= member.size <= most_bytes[name]:
+                raise ValueError(f"{name} is not a regular file of at most {most_bytes[name]} bytes")
+            file = tar.extractfile(member)
+            assert file is not None  # it is a regular file
+            yield member, file
+            missing.remove(name)
+        if not missing:
+            return
+    raise ValueError(f"it has no member {sorted(missing)[0]}")
+
+
+def _name(member: tarfile.TarInfo) -> str:
+    return member.name.removeprefix("./")
 
 
 def verify_meta(dataset: DatasetRef, meta: Mapping[str, Any], reported: Mapping[str, float] | None) -> None:
@@ -128,11 +176,11 @@ def verify_meta(dataset: DatasetRef, meta: Mapping[str, Any], reported: Mapping[
             "test images": (int(own["test_images"]), dataset.images("test")),
         }
         accuracy = float(own["test_accuracy"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise _disagreement(f"meta.json lacks {error}") from error
     for what, (found, wanted) in expected.items():
         if found != wanted:
-            raise _disagreement(f"meta.json has {what} {found}, the data has {wanted}")
+            raise _disagreement(f"meta.json has {what} {_cut(found)}, the data has {_cut(wanted)}")
     measured = accuracy if reported is None else reported.get("test_accuracy", math.nan)
     if not abs(measured - accuracy) <= METRIC_TOLERANCE:
         raise _disagreement(f"meta.json has test_accuracy {accuracy}, the job's metrics have {measured}")
@@ -141,6 +189,11 @@ def verify_meta(dataset: DatasetRef, meta: Mapping[str, Any], reported: Mapping[
 def measured_metrics(meta: Mapping[str, Any]) -> dict[str, float]:
     """Return the numeric metrics in a model's meta.json."""
     return {name: float(value) for name, value in meta["metrics"].items() if isinstance(value, int | float)}
+
+
+def _cut(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
 
 
 def _disagreement(why: str) -> StageFailed:

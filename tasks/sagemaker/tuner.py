@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.account.lookup import none_if_missing
+from tasks.model.code import copy_sources
 from tasks.run.aws import Aws, transfer
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import OwnershipRefused, StageFailed, aws_boundary
@@ -113,7 +114,7 @@ def _stage_code(plan: TuningPlan) -> Path:
     folder = plan.training.code_dir.with_name("trial-code")
     with disk_boundary("code package", folder):
         shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(plan.training.code_dir, folder)
+        copy_sources(plan.training.code_dir, folder)
         (folder / REQUIREMENTS).write_text(f"-r training/{REQUIREMENTS}\n")
     return folder
 
