@@ -26,7 +26,6 @@ class Operations:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._tags: dict[str, dict[str, str]] = {}
         self._settings = engine.core.settings
 
     def register_scalable_target(self, asked: Fields) -> Fields:
@@ -44,7 +43,7 @@ class Operations:
                 known = self._new_target(asked, key, scalable)
             (known.minimum, known.maximum), known.suspended = limits, suspended
             known.role_arn = asked.get("RoleARN") or known.role_arn
-            self._tags.setdefault(known.arn, {}).update(asked.get("Tags") or {})
+            known.tags.update(asked.get("Tags") or {})
             self._engine.register(known)
             return {"ScalableTargetARN": known.arn}
 
@@ -214,9 +213,10 @@ class Operations:
         }
 
     def _tags_of(self, arn: str) -> dict[str, str]:
-        if not any(target.arn == arn for target in self._engine.targets.values()):
+        found = next((target for target in list(self._engine.targets.values()) if target.arn == arn), None)
+        if found is None:
             raise AwsError("ResourceNotFoundException", f"There is no scalable target with the ARN {arn}.")
-        return self._tags.setdefault(arn, {})
+        return found.tags
 
 
 def install_operations(engine: Engine) -> None:
