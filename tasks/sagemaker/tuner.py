@@ -18,7 +18,7 @@ from tasks.run.handle import Run
 from tasks.run.lost_answers import repeated_if_lost
 from tasks.run.statuses import TUNING_JOB
 from tasks.run.waiting import retry_until_role_propagates
-from tasks.sagemaker.job import MAX_ATTEMPTS
+from tasks.sagemaker.job import MAX_ATTEMPTS, start_by_sdk
 from tasks.sagemaker.job_plan import SPEC_VARIABLE
 from tasks.sagemaker.trainer import NUMBER, trial_trainer
 from tasks.sagemaker.tuning_plan import CODE_FOLDER, OBJECTIVE, TuningPlan
@@ -82,7 +82,8 @@ def create_tuning(run: Run, plan: TuningPlan, name: str) -> None:
         tuner = _tuner(run.aws, plan)
         repeated_if_lost(lambda: transfer(tuner.prepare))
         with run.ledger.create(KIND, name, lambda: _own_arn(run.aws, plan, name)) as row:
-            start = partial(tuner.tune, job_name=name, wait=False)
+            tune = partial(tuner.tune, job_name=name, wait=False)
+            start = partial(start_by_sdk, tune, "DescribeHyperParameterTuningJob")
             retry_until_role_propagates(run.aws.target, f"tuning job {name}", start)
             row.identifier = tuning_arn(run.aws, name)
 
