@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from moto.applicationautoscaling.models import applicationautoscaling_backends
 from moto.applicationautoscaling.responses import ApplicationAutoScalingResponse
 
 from localaws.autoscaling.engine import Engine
@@ -221,7 +222,9 @@ class Operations:
 
 def install_operations(engine: Engine) -> None:
     """Have moto dispatch to these; the operations that are not here are refused by name."""
-    operations = Operations(engine)
+    operations, settings = Operations(engine), engine.core.settings
+    backend: Any = applicationautoscaling_backends[settings.account_id][settings.region]
+    backend.targets = engine.targets  # where permissions find their tags
     for name in dir(operations):
         if not name.startswith("_"):
             setattr(ApplicationAutoScalingResponse, name, _dispatched(getattr(operations, name), engine))

@@ -94,13 +94,11 @@ def tags_of(resource: Resource, place: Place) -> Mapping[str, str]:
 
 def scalable_target_tags(arn: str, given: Mapping[str, Any], place: Place) -> Mapping[str, str]:
     """Return the tags of the scalable target of an ARN, or that a request names by its dimension and resource."""
-    from localaws.sagemaker.endpoints.models import Endpoints
+    from moto.applicationautoscaling.models import applicationautoscaling_backends
 
-    engine: Any = Endpoints.autoscaling
-    if engine is None or place.region != engine.core.settings.region:
-        return {}
+    backend: Any = applicationautoscaling_backends[place.account_id][place.region]
     key = given.get("ScalableDimension"), given.get("ResourceId")
-    every = list(engine.targets.values())
+    every = list(backend.targets.values())
     return next((dict(each.tags) for each in every if each.arn == arn or each.key == key), {})
 
 
