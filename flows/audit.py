@@ -12,6 +12,7 @@ from prefect import flow
 from pydantic import Field
 
 from flows.harmless import harmless_errors
+from flows.run_name import named, named_run
 from flows.step import step
 from tasks.audit.baseline import read_baseline
 from tasks.audit.collect import collect
@@ -42,7 +43,7 @@ def add_to_report(run: Run, report: AuditReport) -> None:
         write_page(summarise(run))
 
 
-@flow(name=STAGE)
+@flow(name=STAGE, flow_run_name=named(STAGE, named_run))
 @harmless_errors
 async def audit(
     run_id: RunId | None = None,
@@ -52,7 +53,11 @@ async def audit(
 ) -> AuditReport:
     """Audit the account; with a run, the audit becomes a section of that run's report.
 
-    What has regions is looked at in `regions`, by default in all that are enabled.
+    Args:
+        run_id: The run to whose report the audit is added.
+        unused_days: A role or key that was not used for so long counts as unused.
+        baseline: A file with findings that are accepted.
+        regions: Where to look at what has regions; by default in all that are enabled.
 
     Raises:
         SettingsRefused: the baseline file is not allowed.

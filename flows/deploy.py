@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from prefect import flow
 
 from flows.harmless import harmless_errors
+from flows.run_name import named, named_run
 from flows.step import step
 from flows.train_sagemaker import look_at_network
 from tasks.account.container_images import require_images
@@ -38,7 +39,7 @@ class Deployment:
     smoke: SmokeResult
 
 
-@flow(name=STAGE)
+@flow(name=STAGE, flow_run_name=named(STAGE, named_run))
 @harmless_errors
 async def deploy(run_id: RunId, deploy: DeployOptions = DeployOptions(), network: Network = Network()) -> Deployment:
     """Deploy the run's trained model to its endpoint and function, and test them with a photo of the test split.
@@ -56,7 +57,7 @@ async def deploy(run_id: RunId, deploy: DeployOptions = DeployOptions(), network
     """
     run = Run.load(run_id)
     require_images(run.settings)
-    with working_on(run):
+    with working_on(run, STAGE):
         await look_at_network(run.aws, network)
         endpoint = await deploy_endpoint(run, deploy, network)
         run.keep(endpoint)

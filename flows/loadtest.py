@@ -14,6 +14,7 @@ from prefect import flow
 
 from flows.checked_loadtest import check, checked_test
 from flows.harmless import harmless_errors
+from flows.run_name import named, named_run
 from flows.step import step
 from tasks.load.generator import GeneratorOptions, run_load_test
 from tasks.load.options import LoadOptions, Mode, Through
@@ -35,7 +36,7 @@ IMAGES = 16
 """The number of different photos that are sent in turn, so that a cache of one answer cannot serve them all."""
 
 
-@flow(name=STAGE)
+@flow(name=STAGE, flow_run_name=named(STAGE, named_run))
 @harmless_errors
 async def loadtest(run_id: RunId, load: LoadOptions = LoadOptions()) -> LoadReport:
     """Send requests that arrive as a Poisson process, and keep Locust's report, its CSV files and our figures.
@@ -59,7 +60,7 @@ async def loadtest(run_id: RunId, load: LoadOptions = LoadOptions()) -> LoadRepo
     run = Run.load(run_id)
     generator = GeneratorOptions(processes=load.processes, seed=load.seed, time_scale=run.settings.time_scale)
     test = checked_test(run.settings.target(), load, generator) if load.mode == "checked" else None
-    with working_on(run):
+    with working_on(run, STAGE):
         target = _target(run, load.through, load.mode)
         images = await choose_images(run)
         if test is not None:

@@ -11,6 +11,7 @@ from prefect import flow
 from pydantic import Field
 
 from flows.harmless import harmless_errors
+from flows.run_name import named, named_run
 from flows.step import step
 from tasks.notebook import actions
 from tasks.notebook.instance import list_notebooks
@@ -34,7 +35,7 @@ start = step("start the notebook instance")(actions.start)
 stop = step("stop the notebook instance")(actions.stop)
 
 
-@flow(name=STAGE)
+@flow(name=STAGE, flow_run_name=named(STAGE, named_run))
 @harmless_errors
 async def notebook(
     run_id: RunId | None = None,
@@ -44,7 +45,11 @@ async def notebook(
 ) -> NotebookReport:
     """Do one action with the run's notebook instance; `list` without a run lists the instances of all runs.
 
-    `instance_type` and `idle_minutes` are for `create`.
+    Args:
+        run_id: The run that the instance belongs to.
+        action: What to do.
+        instance_type: Of an instance that is created, instead of the smallest with enough memory.
+        idle_minutes: How long an instance that is created may be idle before it stops itself.
 
     Raises:
         SettingsRefused: the action needs a run, the run has no instance, or a running instance would have to change.
@@ -61,7 +66,7 @@ async def notebook(
     if run_id is None:
         raise SettingsRefused(STAGE, f"action={action}", "this action needs a run", "name a run_id")
     run = Run(aws, run_id)
-    with working_on(run):
+    with working_on(run, STAGE):
         if action == "create":
             state = await create(run, instance_type, idle_minutes)
         else:

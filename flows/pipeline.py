@@ -17,6 +17,7 @@ from flows.deploy import Deployment
 from flows.deploy import deploy as deploy_model
 from flows.harmless import harmless_errors
 from flows.loadtest import loadtest
+from flows.run_name import SAMPLE, named, trained_run
 from flows.stage_data import stage_data
 from flows.step import step
 from flows.train_ec2 import train_ec2
@@ -30,13 +31,14 @@ from tasks.load.options import LoadOptions, PipelineLoadOptions
 from tasks.load.report import LoadTestIdentity
 from tasks.model import weights
 from tasks.model.backbones import require_backbone
+from tasks.model.code import lock_sha256
 from tasks.model.search import of_the_winner, require_search
+from tasks.page.artifact import artifact_markdown
 from tasks.page.page import write_page
 from tasks.plan.spending import require_unspent
 from tasks.plan.wanted import Limits as SpendingLimits
 from tasks.plan.wanted import Wanted, ec2_training
 from tasks.plan.within import begin_within
-from tasks.report.markdown import summary_markdown
 from tasks.report.summary import RunSummary, StageTimes, forget_load_test_of_other_deployment, summarise
 from tasks.run import naming
 from tasks.run.artifacts import publish_markdown
@@ -55,7 +57,6 @@ from tasks.verdicts.check import ScalingVerdicts
 fetch_weights = step("fetch weights")(weights.fetch_weights)
 
 STAGE = "pipeline"
-SAMPLE = "sample"
 Result = TypeVar("Result")
 
 look_at_account = step("look at the account")(require_account)
@@ -91,13 +92,16 @@ def end_instances_of(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any])
         TeardownIncomplete: an instance could not be terminated.
         AwsFailed: EC2 refused.
     """
-    given = flow_run.parameters
-    if given.get("ec2_instances"):
-        training = TrainingOptions.model_validate(given.get("training") or {})
-        end_instances(Run.load(given.get("run_id") or naming.training_run_id(given.get("data") or SAMPLE, training)))
+    if flow_run.parameters.get("ec2_instances"):
+        end_instances(Run.load(trained_run(flow_run.parameters)))
 
 
-@flow(name=STAGE, on_cancellation=[end_instances_of], on_crashed=[end_instances_of])
+@flow(
+    name=STAGE,
+    flow_run_name=named(STAGE, trained_run),
+    on_cancellation=[end_instances_of],
+    on_crashed=[end_instances_of],
+)
 @harmless_errors
 async def pipeline(
     data: str = SAMPLE,
@@ -141,7 +145,7 @@ async def pipeline(
     require_images(settings)
     chosen = run_id or naming.training_run_id(data, training)
     run, clock = RunFolder(settings.run_dir(chosen)), StageClock()
-    with run.lock():
+    with run.at_work(*_stages(ec2=ec2_instances > 0, load_test=load_test)):
         same = ec2_training(training, ec2_instances)
         await look_at_account(settings, RunParts(training, deploy, same, network))
         limits = SpendingLimits(budget_usd, ttl_hours, budget_alarm)
@@ -170,14 +174,19 @@ async def pipeline(
             except StageFailed as error:
                 refused = error
         keep_permission_use(Run.load(chosen))
-        run.keep(StageTimes(clock.seconds, measured_on(settings), open_))
+        run.keep(StageTimes(clock.seconds, measured_on(settings), open_, lock_sha256()))
         summary = summarise(run)
         write_page(summary)
-        await publish_markdown(STAGE, chosen, summary_markdown(summary), folder=run.folder)
+        await publish_markdown(STAGE, chosen, artifact_markdown(summary), folder=run.folder)
     if refused is not None:
         raise refused
     require_unspent(Run.load(chosen), budget_usd)
     return summary
+
+
+def _stages(*, ec2: bool, load_test: bool) -> tuple[str, ...]:
+    wanted = {"stage_data": True, "train_sagemaker": True, "train_ec2": ec2, "deploy": True, "loadtest": load_test}
+    return tuple(stage for stage, is_wanted in wanted.items() if is_wanted)
 
 
 async def _load_test(run: RunFolder, tested: LoadTestIdentity, load: LoadOptions) -> None:

@@ -11,6 +11,7 @@ import asyncio
 from prefect import flow
 
 from flows.harmless import harmless_errors
+from flows.run_name import named, staged_run
 from flows.step import step
 from tasks.account.bucket import ensure_bucket
 from tasks.data import staging
@@ -79,10 +80,14 @@ def judge_and_upload(located: LocatedSource, cache: JudgementCache, run: Run) ->
     return staging.judge_and_upload(located, cache, run, show_progress)
 
 
-@flow(name=STAGE, persist_result=False)
+@flow(name=STAGE, flow_run_name=named(STAGE, staged_run), persist_result=False)
 @harmless_errors
 async def stage_data(source: str = "sample", run_id: RunId | None = None) -> DatasetRef:
-    """Stage the dataset of a URL, a local zip or folder, or `sample`.
+    """Stage a dataset.
+
+    Args:
+        source: A URL, a .zip, a folder, or `sample`.
+        run_id: By default derived from the source.
 
     Raises:
         SourceRefused: the source does not exist or cannot be read safely.
@@ -94,7 +99,7 @@ async def stage_data(source: str = "sample", run_id: RunId | None = None) -> Dat
         RunBusy: another process works on the run.
     """
     run = Run.load(run_id or naming.run_id_for(source))
-    with working_on(run):
+    with working_on(run, STAGE):
         located = await locate(keep_in_memory(source), run.settings)
         cache = await asyncio.to_thread(JudgementCache, located, run.settings)
         dataset = await find_unchanged(located, cache, run.aws)

@@ -11,6 +11,7 @@ import asyncio
 from prefect import flow
 
 from flows.harmless import harmless_errors
+from flows.run_name import named, named_run
 from flows.step import step
 from tasks.run.artifacts import publish_record
 from tasks.run.aws import Aws
@@ -74,7 +75,7 @@ def remove_expired(aws: Aws, *, yes: bool) -> TeardownReport:
     return tear_down_expired(aws, yes=yes, say=say)
 
 
-@flow(name=STAGE, persist_result=False)
+@flow(name=STAGE, flow_run_name=named(STAGE, named_run), persist_result=False)
 @harmless_errors
 async def teardown(run_id: RunId | None = None, yes: bool = False, expired: bool = False) -> TeardownReport:
     """Remove everything of one run, of every run when none is named, or of those past their time to live.

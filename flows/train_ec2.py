@@ -12,6 +12,7 @@ from prefect import Flow, State, flow
 from prefect.client.schemas.objects import FlowRun
 
 from flows.harmless import harmless_errors
+from flows.run_name import named, named_run
 from flows.step import step
 from flows.train_sagemaker import evaluate, look_at_network, stage_weights
 from tasks.ec2 import job as ec2_job
@@ -48,7 +49,9 @@ def end_instances_of(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any])
     end_instances(Run.load(str(flow_run.parameters["run_id"])))
 
 
-@flow(name=STAGE, on_cancellation=[end_instances_of], on_crashed=[end_instances_of])
+@flow(
+    name=STAGE, flow_run_name=named(STAGE, named_run), on_cancellation=[end_instances_of], on_crashed=[end_instances_of]
+)
 @harmless_errors
 async def train_ec2(
     run_id: RunId, training: Ec2TrainingOptions = Ec2TrainingOptions(), network: Network = Network()
@@ -78,7 +81,7 @@ async def train_ec2(
     run = Run.load(run_id)
     choice = choose_instances(finetune=training.finetune, requested=training.instance_type)
     options = InstanceOptions(choice, training.spot, training.keep_on_failure_minutes, network)
-    with working_on(run):
+    with working_on(run, STAGE):
         await look_at_network(run.aws, network, ec2_types=candidate_types(training), uses_sagemaker=False)
         await stage_weights(run, training)
         job = await plan_job(run, training)

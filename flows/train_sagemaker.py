@@ -10,6 +10,7 @@ from dataclasses import replace
 from prefect import flow
 
 from flows.harmless import harmless_errors
+from flows.run_name import named, named_run
 from flows.step import step
 from tasks.account.container_images import require_images
 from tasks.account.encryption import require_key
@@ -44,7 +45,7 @@ study = step("study the search")(study_search)
 evaluate = step("evaluate")(evaluate_model)
 
 
-@flow(name=STAGE)
+@flow(name=STAGE, flow_run_name=named(STAGE, named_run))
 @harmless_errors
 async def train_sagemaker(
     run_id: RunId, training: TrainingOptions = TrainingOptions(), network: Network = Network()
@@ -69,7 +70,7 @@ async def train_sagemaker(
     require_search(training)
     run = Run.load(run_id)
     require_images(run.settings)
-    with working_on(run):
+    with working_on(run, STAGE):
         await look_at_network(run.aws, network)
         await stage_weights(run, training)
         plan = await plan_training(run, training, network)

@@ -8,7 +8,8 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.harmless import harmless_errors
-from flows.pipeline import SAMPLE, StageClock, fetch_weights, look_at_account
+from flows.pipeline import StageClock, fetch_weights, look_at_account
+from flows.run_name import SAMPLE, Parameters, named, trained_run
 from flows.stage_data import stage_data
 from flows.train_sagemaker import train_sagemaker
 from tasks.account.container_images import require_images
@@ -25,7 +26,13 @@ from tasks.run.source_name import keep_in_memory
 STAGE = "tune"
 
 
-@flow(name=STAGE)
+def searched_run(given: Parameters) -> str:
+    """Return the run of a flow that searches: the one named, or that of its data and training."""
+    training = TrainingOptions.model_validate(given.get("training") or {})
+    return trained_run({**given, "training": with_trials(training)})
+
+
+@flow(name=STAGE, flow_run_name=named(STAGE, searched_run))
 @harmless_errors
 async def tune(
     data: str = SAMPLE,
@@ -53,7 +60,7 @@ async def tune(
     chosen = run_id or naming.training_run_id(data, training)
     run, clock = Run.load(chosen), StageClock()
     require_images(run.settings)
-    with run.lock():
+    with run.at_work("stage_data", "train_sagemaker"):
         await look_at_account(run.settings, RunParts(training, network=network))
         await fetch_weights(training, run.settings)
         await clock.time("stage_data", stage_data(keep_in_memory(data), chosen))

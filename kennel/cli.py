@@ -243,7 +243,7 @@ def logs(
     follow: Annotated[bool, Parameter(negative="", help="Keep printing new lines until Ctrl-C.")] = False,
 ) -> int:
     """Print the log of a run, by default of the latest one."""
-    from kennel.commands.status import logs
+    from kennel.commands.logs import logs
 
     begin("kennel logs", follows=follow)
     return logs(run_id, source, follow=follow)

@@ -100,7 +100,7 @@ TimeToLive = Annotated[
 
 def _known_runs(_: object) -> list[str]:
     """Return the ids of this machine's runs, for the completion of a shell."""
-    from kennel.commands.status import all_runs
+    from kennel.commands.known_runs import all_runs
     from kennel.servers.environment import home_and_runs
 
     return [path.name for path in all_runs(home_and_runs()[1])]

@@ -259,7 +259,7 @@ def _print_progress(environment: Any) -> None:
         counts = f"{answered:,} answered, {total.num_failures:,} failed"
         if answered:
             counts += f", median of the answered {total.get_response_time_percentile(0.5):.0f} ms"
-        # The task that started Locust passes this line on, and kennel/terminal/line_filter.py parses it.
+        # The task that started Locust passes this line on, and tasks/run/line_filter.py parses it.
         try:
             print(f"load test {PLAN.target.title}: {passed:.0f} of about {whole:.0f} s, {counts}", flush=True)
         except BrokenPipeError:  # the process that started the test has ended, so the result is not needed

@@ -93,6 +93,11 @@ class Tab:
         """Return whether an event of the browser is about this tab."""
         return event.get("sessionId") == self._session
 
+    def addresses(self) -> list[str]:
+        """Return the addresses that the tab asked so far, also those that did not answer."""
+        here = [each for each in self._browser.events if self.owns(each)]
+        return [_url(each["params"]) for each in here if each["method"].removeprefix("Network.") in ASKING]
+
     def statuses(self, url: str) -> list[int]:
         """Return the HTTP statuses that the tab was answered with so far at `url`, handshakes and preflights too.
 
@@ -131,7 +136,9 @@ def running_browser(*hosts: str) -> Iterator[Browser]:
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
             )
         try:
-            with connect(_address(Path(profile), process), max_size=None, proxy=None) as connection:
+            # no pings: while a test does other things nobody reads, and events pile up in front of the answer
+            address = _address(Path(profile), process)
+            with connect(address, max_size=None, proxy=None, ping_interval=None) as connection:
                 yield Browser(connection)
         finally:
             os.killpg(process.pid, signal.SIGKILL)  # closing the tabs one by one takes seconds

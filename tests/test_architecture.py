@@ -58,7 +58,7 @@ TASKS_ROOMS: dict[str, set[str]] = {
     "evaluation": {"run", "account", "model"},
     "report": {
         *("run", "account", "audit", "data", "evaluation", "load", "model"),
-        *("sagemaker", "serving", "verdicts"),
+        *("notebook", "sagemaker", "scaling", "serving", "verdicts"),
     },
     "writeup": {"run", "page", "report", "scaling"},
     "page": {"run", "evaluation", "report", "scaling", "verdicts"},

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 NOT_AWS = {
     "flows/step.py": "the end of this process",
     "kennel/commands/iam.py": "the time until a changed policy counts, once",
-    "kennel/commands/status.py": "files of this machine",
+    "kennel/commands/logs.py": "files of this machine",
     "kennel/servers/localaws.py": "a local server",
     "kennel/servers/prefect.py": "a local server",
     "kennel/servers/prefect_watch.py": "a local server",

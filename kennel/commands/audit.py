@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from kennel import __version__
 from kennel.commands.flow_run import run_flow
 from kennel.commands.interrupted import handle_interrupts
-from kennel.commands.status import run_dir_of
+from kennel.commands.known_runs import run_dir_of
 from kennel.servers import environment
 from kennel.terminal.console import begin, print_json, print_plain, print_table, say
 from kennel.terminal.stages import SERVERS

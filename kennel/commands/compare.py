@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kennel.commands.status import run_dir_of
+from kennel.commands.known_runs import run_dir_of
 from kennel.servers import environment
 from kennel.terminal.console import print_columns, print_json, print_plain, say
 

@@ -61,7 +61,7 @@ def used(run_id: str, *, is_applied: bool, as_json: bool) -> int:
         StageFailed: the deployment does not work with the tightened policies; the former ones are back.
         KennelError: another failure; the former policies are back.
     """
-    from kennel.commands.status import run_dir_of
+    from kennel.commands.known_runs import run_dir_of
     from tasks.account.permission_use import permission_use, tightened_policies
     from tasks.page.page import write_page
     from tasks.report.summary import StageTimes, summarise
@@ -73,7 +73,7 @@ def used(run_id: str, *, is_applied: bool, as_json: bool) -> int:
         why = "its record of who used what ended with it"
         raise SettingsRefused("iam used", "localaws does not run", why, f"kennel run --run-id {run_id}")
     run = Run.load(run_id)
-    with working_on(run):
+    with working_on(run, "iam"):
         use = permission_use(run)
         run.keep(use)
         if run.path(StageTimes).exists():

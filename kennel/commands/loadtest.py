@@ -239,7 +239,7 @@ def _require_run(run_id: str) -> None:
     Raises:
         SettingsRefused: there is no such run; the error lists the known ones.
     """
-    from kennel.commands.status import run_dir_of
+    from kennel.commands.known_runs import run_dir_of
     from kennel.servers import environment
 
     run_dir_of(environment.home_and_runs()[1], run_id)

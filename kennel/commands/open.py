@@ -7,7 +7,8 @@ import sys
 import webbrowser
 from collections.abc import Mapping
 
-from kennel.commands.status import REPORT, latest_run, run_dir_of
+from kennel.commands.known_runs import latest_run, run_dir_of
+from kennel.commands.status import REPORT
 from kennel.servers import environment, localaws
 from kennel.terminal.console import print_plain, say
 from tasks.run.errors import SettingsRefused

@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kennel.commands.status import describe_run, run_dir_of
+from kennel.commands.known_runs import run_dir_of
+from kennel.commands.status import describe_run
 from kennel.servers import environment
 from kennel.terminal.console import begin, print_columns, print_json, say
 from tasks.run.errors import KennelError, SettingsRefused

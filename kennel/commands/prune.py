@@ -6,8 +6,9 @@ import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from kennel.commands.known_runs import all_runs
 from kennel.commands.plan import hours_of
-from kennel.commands.status import all_runs, describe_run, size_of
+from kennel.commands.status import describe_run, size_of
 from kennel.servers import environment
 from kennel.terminal.console import print_columns, print_json, say
 from tasks.run.disk import disk_boundary

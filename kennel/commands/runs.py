@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from kennel.commands.status import all_runs
+from kennel.commands.known_runs import all_runs
 from kennel.servers import environment
 from kennel.terminal.console import print_columns, print_json, say
 

@@ -134,7 +134,7 @@ async def _stage_and_train(data: str, run_id: str, training: Ec2TrainingOptions,
     from tasks.run.handle import Run
 
     run, clock = Run.load(run_id), StageClock()
-    with run.lock():
+    with run.at_work("stage_data", "train_ec2"):
         await look_at_account(run.settings, RunParts(ec2=training, network=network))
         await fetch_weights(training, run.settings)
         await clock.time("stage_data", stage_data(keep_in_memory(data), run_id))

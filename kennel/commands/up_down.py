@@ -87,7 +87,7 @@ def down(run_id: str | None, *, is_confirmed: bool, as_json: bool) -> int:
         WaitTimedOut: the embedded AWS hangs, and `--yes` or all runs were not meant.
         LedgerRefused: a ledger cannot be read.
     """
-    from kennel.commands.status import run_dir_of
+    from kennel.commands.known_runs import run_dir_of
     from tasks.run.errors import TeardownIncomplete
     from tasks.run.ledger_contents import unread_ledgers
 
@@ -189,7 +189,7 @@ def _answers(where: environment.Environment) -> bool:
 
 def _forget_local(runs: Path, run_id: str | None) -> list[str]:
     """Close the ledger rows of an embedded AWS that has ended, because its resources were in its memory."""
-    from kennel.commands.status import all_runs
+    from kennel.commands.known_runs import all_runs
     from tasks.run.errors import KennelError
     from tasks.run.run_lock import run_lock
 

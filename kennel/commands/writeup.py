@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kennel.commands.status import run_dir_of
+from kennel.commands.known_runs import run_dir_of
 from kennel.servers import environment
 from kennel.terminal.console import begin, print_json, print_plain, say
 

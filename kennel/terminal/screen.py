@@ -6,8 +6,8 @@ import contextlib
 import logging
 from typing import Protocol
 
-from kennel.terminal.line_filter import LineFilter
 from kennel.terminal.run_log import RunLog
+from tasks.run.line_filter import LineFilter
 from tasks.run.progress import Stage, Step
 
 

@@ -119,3 +119,11 @@ def git_commit(repository: Path = REPOSITORY) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return answer.stdout.strip() or None
+
+
+def lock_sha256(repository: Path = REPOSITORY) -> str:
+    """Return the sha256 of requirements.lock, from which `make setup` makes the environment; "" outside a checkout."""
+    try:
+        return hashlib.sha256((repository / "requirements.lock").read_bytes()).hexdigest()
+    except OSError:
+        return ""

@@ -20,11 +20,12 @@ from tasks.page.headline import Headline, headline
 from tasks.page.rendering import markdown_html, rendered, style
 from tasks.report.markdown import markdown_sections
 from tasks.report.notes import made_or_note
+from tasks.report.running_cost import Alive, alive_by_kind
 from tasks.report.summary import RunSummary
 from tasks.run.artifacts import embed_pictures
 from tasks.run.errors import LedgerRefused
 from tasks.run.handle import RunFolder
-from tasks.run.ledger_contents import LedgerRow, read_ledger
+from tasks.run.ledger_contents import LedgerHeader, LedgerRow, read_ledger
 from tasks.run.record_store import write_atomically
 
 _WRITTEN_OUT = (
@@ -82,11 +83,11 @@ def _subtitle(summary: RunSummary) -> str:
 
 def _sections(summary: RunSummary, run: RunFolder) -> list[Section]:
     """Return the sections that have something to show, in the order of the page."""
-    rows, (evaluation, why) = _rows(run), evaluation_of(run, summary.model)
+    ledger, (evaluation, why) = _ledger(run), evaluation_of(run, summary.model)
     written = markdown_sections(summary)
     best = None if summary.model is None else summary.model.metrics.get("best_epoch")
     makers: dict[str, Callable[[], Markup | None]] = {
-        "Cost": lambda: of.cost(summary, rows),
+        "Cost": lambda: of.cost(summary, _alive(run, ledger)),
         "Stages": lambda: of.pipeline(summary),
         "Data": lambda: of.data(summary.dataset),
         "Learning curve": lambda: of.curve(evaluation, best),
@@ -94,7 +95,7 @@ def _sections(summary: RunSummary, run: RunFolder) -> list[Section]:
         "The worst mistakes": lambda: of.mistakes(evaluation, run.folder),
         "Scaling and concurrency": lambda: of.scaling(summary.scaling, run),
         **{title: partial(_from_markdown, written.get(title, []), run.folder) for title in _WRITTEN_OUT},
-        "What the run made": lambda: of.resources(summary, rows or []),
+        "What the run made": lambda: of.resources(summary, ledger[1] if ledger else []),
         "Provenance": lambda: of.provenance(summary, evaluation),
     }
     made = {title: made_or_note(make, _note) for title, make in makers.items()}
@@ -110,9 +111,16 @@ def _note(why: str) -> Markup:
     return escape(f"{why}.")
 
 
-def _rows(run: RunFolder) -> list[LedgerRow] | None:
-    """Return the rows of the run's ledger; None when it is damaged, so that nobody knows what exists."""
+def _ledger(run: RunFolder) -> tuple[LedgerHeader | None, list[LedgerRow]] | None:
+    """Return the run's ledger; None when it is damaged, so that nobody knows what exists."""
     try:
-        return read_ledger(run.folder)[1]
+        return read_ledger(run.folder)
     except LedgerRefused:
         return None
+
+
+def _alive(run: RunFolder, ledger: tuple[LedgerHeader | None, list[LedgerRow]] | None) -> list[Alive] | None:
+    if ledger is None:
+        return None
+    header, rows = ledger
+    return alive_by_kind(run, header.region, [row for row in rows if row.is_live]) if header else []

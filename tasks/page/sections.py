@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,8 @@ from tasks.page.charts import confusion_matrix, learning_curve, reliability_bars
 from tasks.page.headline import weakest
 from tasks.page.pictures import png_uri, thumbnail_uri
 from tasks.page.rendering import markdown_html, rendered
+from tasks.report.running_cost import Alive
+from tasks.report.search_cost import SearchCost
 from tasks.report.summary import RunSummary, accuracy_interval, accuracy_text
 from tasks.run.handle import RunFolder
 from tasks.run.ledger_contents import LedgerRow
@@ -33,19 +34,23 @@ _STAGES = {
 }
 
 
-def cost(summary: RunSummary, rows: Sequence[LedgerRow] | None) -> Markup:
+def cost(summary: RunSummary, alive: Sequence[Alive] | None) -> Markup:
     """Return what the run cost, what serving costs by the hour and by the month, and what was left running.
 
-    `rows`: the ledger's, None when it is damaged.
+    `alive`: by kind; None when the ledger is damaged.
     """
-    live = Counter(row.kind for row in rows or () if row.is_live)
+    by_hour = [each for each in alive or () if each.cost.most != 0]
+    others = [f"{len(each.rows)} × {each.kind}" for each in alive or () if each not in by_hour]
     return rendered(
         "cost.html.j2",
         serving=_serving(summary),
         trainings=_trainings(summary),
         basis=_basis(summary),
-        live=", ".join(f"{count} × {kind}" for kind, count in sorted(live.items())),
-        is_known=rows is not None,
+        billed=[
+            (", ".join(row.name for row in each.rows), each.kind, each.cost.text, each.cost.basis) for each in by_hour
+        ],
+        others=", ".join(others),
+        is_known=alive is not None,
         removal=f"kennel down {summary.run_id} --yes",
     )
 
@@ -68,7 +73,17 @@ def _trainings(summary: RunSummary) -> list[dict[str, str]]:
             note = f"{model.instance_count} × {model.instance_type}{', spot' if model.spot else ''}"
             note += f"; {model.prices}" if isinstance(model, InstanceModel) else ""
             found.append({"name": name, "usd": usd, "note": note})
-    return found
+    return [*found, *_tuner(summary.model)]
+
+
+def _tuner(model: TrainedModel | None) -> list[dict[str, str]]:
+    """Return the cost of SageMaker's tuner's own jobs; a search in one job is part of that job's cost."""
+    if model is None or model.search is None or not model.search_billable_seconds:
+        return []
+    search = SearchCost.of(model, model.search)
+    usd = "unknown" if search.jobs_usd is None else f"{search.jobs_usd:.4f} USD"
+    note = f"{search.jobs} jobs of SageMaker's tuner, {search.jobs_billed_seconds:,.0f} s billed"
+    return [{"name": "search", "usd": usd, "note": note}]
 
 
 def _basis(summary: RunSummary) -> str:
@@ -93,7 +108,7 @@ def pipeline(summary: RunSummary) -> Markup | None:
         }
         for stage, took in seconds.items()
     ]
-    return rendered("pipeline.html.j2", stages=stages, where=summary.times.where)
+    return rendered("pipeline.html.j2", stages=stages, total=f"{total:.1f}", where=summary.times.where)
 
 
 def _results(summary: RunSummary) -> dict[str, str]:
@@ -272,6 +287,7 @@ def provenance(summary: RunSummary, evaluation: Evaluation | None) -> Markup:
         ("sha256 of the model", evaluation and evaluation.model_sha256),
         ("training job", model and model.job_arn),
         *((f"version of {name}", version) for name, version in (evaluation.versions if evaluation else {}).items()),
+        ("sha256 of requirements.lock", times and times.lock_sha256),
         ("measured on", times and times.where),
     ]
     return rendered("provenance.html.j2", rows=[(name, value) for name, value in rows if value])

@@ -25,12 +25,14 @@ REPORT = "report.html"
 class StageTimes(Record, file="pipeline.json", called="finished pipeline", made_by="pipeline"):
     """The wall time in seconds of each stage of the last command, and its machine. Adopted stages are short.
 
-    `inconclusive` says what the load test could not judge and why; it is "" when everything was judged.
+    `inconclusive` says what the load test could not judge and why; it is "" when everything was judged. `lock_sha256`
+    is that of the versions that this environment is made from, "" if the command did not run from a checkout.
     """
 
     seconds: dict[str, Amount]
     where: str
     inconclusive: str = ""
+    lock_sha256: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,15 @@ with, and the run's ledger.
 from __future__ import annotations
 
 import threading
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from tasks.run.aws import Aws
 from tasks.run.errors import LedgerRefused, SettingsRefused
 from tasks.run.ledger import Ledger, lost_text
 from tasks.run.ledger_contents import LedgerRow
+from tasks.run.progress_file import kept_progress
 from tasks.run.record_store import (
     AnyRecord,
     Record,
@@ -92,6 +94,16 @@ class RunFolder:
             RunBusy: another process holds the lock; the message names its pid.
         """
         return run_lock(self.folder)
+
+    @contextmanager
+    def at_work(self, *stages: str) -> Iterator[None]:
+        """Lock the run inside the block, in which these stages are done, and keep the progress for `kennel status`.
+
+        Raises:
+            RunBusy: another process holds the lock; the message names its pid.
+        """
+        with self.lock(), kept_progress(self.folder, stages):
+            yield
 
 
 class Run(RunFolder):

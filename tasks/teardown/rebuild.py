@@ -18,14 +18,14 @@ from tasks.teardown.search import find_resources
 
 
 @contextmanager
-def working_on(run: Run) -> Iterator[None]:
-    """Lock a run for this process inside the block, and rebuild its ledger first if that is damaged.
+def working_on(run: Run, stage: str) -> Iterator[None]:
+    """Lock a run for this process while it does a stage, and rebuild the run's ledger first if that is damaged.
 
     Raises:
         RunBusy: another process holds the lock; the message names its pid.
         LedgerRefused, AwsFailed: as `rebuild_if_damaged`.
     """
-    with run.lock():
+    with run.at_work(stage):
         rebuild_if_damaged(run)
         yield
 

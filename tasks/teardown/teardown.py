@@ -32,6 +32,7 @@ from tasks.run.ledger_contents import LedgerHeader, LedgerRow, has_lost_its_ledg
 from tasks.run.ledger_file import FILE_NAME
 from tasks.run.logical_aws import is_lost
 from tasks.run.lost_answers import repeated_if_lost
+from tasks.run.progress_file import forget_progress
 from tasks.run.waiting import Say, say
 from tasks.teardown.all_kinds import KINDS
 from tasks.teardown.ec2 import delete_private_keys
@@ -222,6 +223,7 @@ def _locked(aws: Aws, runs: list[str]) -> Iterator[None]:
     with ExitStack() as stack:
         for name in runs:
             stack.enter_context(Run(aws, name).lock())
+            forget_progress(aws.settings.run_dir(name))
         yield
 
 

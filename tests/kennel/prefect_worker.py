@@ -45,6 +45,7 @@ class PrefectServer:
             run = self._ask(f"deployments/{deployment}/create_flow_run", {"parameters": parameters})["id"]
             wait_until(launch.met.is_set, "the launch", seconds=120)
             process = wait_until(lambda: process_of(run), "the flow run's process")
+            assert self._ask(f"flow_runs/{run}")["name"] == f"{parameters['run_id']} {flow}"
             if how == "cancel":
                 self._ask(f"flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
             elif isinstance(how, str):

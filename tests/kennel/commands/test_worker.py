@@ -32,6 +32,8 @@ def test_the_end_of_a_worker_or_of_its_flow_run_terminates_the_instances(
             assert end(partial(kill, running.pid, number)) in {"CRASHED", "CANCELLED"}, f"{kill.__name__} {number.name}"
     with worker(terminal, prefect, tmp_path / "worker.log"):
         assert end("SIGKILL") == "CRASHED"
+    (status,) = terminal.kennel("status", "staged", "--json").answer["runs"]
+    assert (status["doing"], status["interrupted"]) == (None, "train_ec2")
     said = (terminal.runs / "staged" / "guard.log").read_text()
     assert "1 EC2 instances terminated" in said
     assert "Traceback" not in said
@@ -43,4 +45,7 @@ def stage(terminal: Terminal, calls: Calls, photos: Path) -> None:
     arguments = ("-m", "kennel", "train-ec2", "--data", str(photos), "--run-id", "staged", *training)
     with held(calls, "RunInstances") as launch, started(terminal, *arguments) as process:
         wait_for_stage(process, launch)
+        (status,) = terminal.kennel("status", "staged", "--json").answer["runs"]
+        assert (status["doing"]["pid"], status["doing"]["stage"]) == (process.pid, "train_ec2")
+        assert set(status["doing"]["seconds"]) == {"stage_data"}
         send(process, signal.SIGTERM)

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -101,6 +102,18 @@ def other_port() -> Iterator[int]:
         yield port
 
 
+def signed_in(browser: Browser, server: Server, page: str) -> Tab:
+    """Open one of Prefect's pages, wait for its login, and open it again with the password."""
+    tab = browser.open(f"http://{urlsplit(page).netloc}/api/health")
+    tab.run("localStorage.clear()")
+    tab.go(page)
+    wait_until(lambda: tab.run("document.body.innerText"), "the login", holds=lambda text: "Login" in text)
+    key = base64.b64encode(server.password.encode()).decode()
+    tab.run(f"localStorage.setItem('prefect-password', '{key}')")
+    tab.go(page)
+    return tab
+
+
 def answers(tab: Tab, server: Server, url: str) -> dict[str, list[int]]:
     """Send a request to the server at `url` in every way that a page has; return the statuses by the way."""
     sent = JSON | server.signed
@@ -127,8 +140,9 @@ def test_a_name_that_resolves_to_this_machine_is_refused(server: Server, browser
 
 
 @needs_browser
+@pytest.mark.parametrize("pages", ["", "/v2"])
 def test_prefects_page_shows_a_run_s_picture_once_it_has_the_password(
-    server: Server, browser: Browser, tmp_path: Path
+    server: Server, browser: Browser, tmp_path: Path, pages: str
 ) -> None:
     """By the other name of loopback, too: the page asks the address that it was loaded from."""
     picture = tmp_path / "runs (2)" / "profile.png"
@@ -136,16 +150,23 @@ def test_prefects_page_shows_a_run_s_picture_once_it_has_the_password(
     Image.new("RGB", (321, 123), "red").save(picture)
     command = [sys.executable, "-c", PUBLISHING, str(picture)]
     subprocess.run(command, env={**os.environ, **server.variables, "PYTHONPATH": str(ROOT)}, check=True, timeout=90)
-    (artifact,) = server.ask("/artifacts/filter", {})
-    page = f"http://localhost:{server.port}/artifacts/artifact/{artifact['id']}"
-    tab = browser.open(page)
-    wait_until(lambda: tab.run("document.body.innerText"), "the login", holds=lambda text: "Login" in text)
-    key = base64.b64encode(server.password.encode()).decode()
-    tab.run(f"localStorage.setItem('prefect-password', '{key}')")
-    tab.go(page)
+    artifact = server.ask("/artifacts/filter", {"sort": "CREATED_DESC"})[0]
+    tab = signed_in(browser, server, f"http://localhost:{server.port}{pages}/artifacts/artifact/{artifact['id']}")
     data = base64.b64encode(picture.read_bytes()).decode()
     shown = "[...document.images].map(image => image.src)"
     wait_until(lambda: tab.run(shown), "the picture", holds=lambda sources: f"data:image/png;base64,{data}" in sources)
+
+
+@needs_browser
+@pytest.mark.parametrize("page", ["/v2/dashboard", "/v2/runs", "/dashboard"])
+def test_prefects_pages_ask_nobody_but_their_server(server: Server, page: str) -> None:
+    """Without the policy the pages under /v2/, to which / leads, ask an analytics service as soon as they are there."""
+    with running_browser("*") as browser:
+        tab = signed_in(browser, server, f"{server.process.url}{page}")
+        wait_until(lambda: tab.run("document.body.innerText"), "the page", holds=lambda text: "Dashboard" in text)
+        asked = tab.addresses()
+    assert any(url.startswith(f"{server.process.url}/api/") for url in asked)
+    assert [url for url in asked if not url.startswith((server.process.url, "data:", "blob:"))] == []
 
 
 @needs_browser

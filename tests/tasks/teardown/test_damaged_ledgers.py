@@ -77,7 +77,7 @@ def test_an_empty_ledger_is_rebuilt_when_a_flow_begins(aws: Aws) -> None:
     with pytest.raises(LedgerRefused, match=r"ledger\.jsonl:1 is damaged"):
         _ = Run(aws, "empty").ledger
     again = Run(aws, "empty")
-    with working_on(again):
+    with working_on(again, "deploy"):
         assert live(again) == before
     remove_all(aws)
 

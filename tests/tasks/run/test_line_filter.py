@@ -2,7 +2,7 @@
 
 import pytest
 
-from kennel.terminal.line_filter import LineFilter
+from tasks.run.line_filter import LineFilter
 from tasks.run.progress import Step
 
 EPOCHS = [
