@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.model.archive import MAX_META_BYTES, extract_members
 from tasks.run.errors import SettingsRefused, StageFailed
+from tasks.run.model_archive import MAX_META_BYTES, extract_members
 
 if TYPE_CHECKING:
     from training.serve import Predictor

@@ -12,11 +12,11 @@ from functools import partial
 from pathlib import Path
 
 from tasks.account.objects import bucket_and_key
-from tasks.model.archive import extract_members
 from tasks.run.aws import Aws, transfer
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import StageFailed, aws_boundary
 from tasks.run.handle import Run
+from tasks.run.model_archive import extract_members
 from tasks.run.progress import show_progress
 from tasks.run.record_store import Amount, Count, Record
 from tasks.run.records import InstanceModel, TrainedModel, TrainingResult

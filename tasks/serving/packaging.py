@@ -18,10 +18,10 @@ from pathlib import Path
 
 from tasks.account.objects import bucket_and_key, fetch_object, object_exists, send_file
 from tasks.account.role_policies import run_prefix
-from tasks.model.archive import opened
 from tasks.run.disk import disk_boundary, pieces_of
 from tasks.run.errors import StageFailed
 from tasks.run.handle import Run
+from tasks.run.model_archive import opened
 from tasks.run.records import TrainedModel
 from tasks.run.waiting import say
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks.model.archive import extract_members, read_member
 from tasks.run.disk import disk_boundary, pieces_of, source_boundary
 from tasks.run.errors import DiskFailed, StageFailed
+from tasks.run.model_archive import extract_members, read_member
 from tests.tasks.run.test_disk import on_small_disk
 from tests.tasks.sagemaker.jobs import archive
 
@@ -41,7 +41,7 @@ def test_only_what_is_named_is_unpacked_readable_for_this_user(tmp_path: Path) -
 
 UNREADABLE = """
 import sys
-from tasks.model.archive import extract_members, read_member
+from tasks.run.model_archive import extract_members, read_member
 from tasks.run.errors import KennelError
 target, source = disk / "unpacked", Path(sys.argv[2])
 for read in (lambda: extract_members(source, {"meta.json": 10**7}, "the model", target),
