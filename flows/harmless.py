@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar
 
+from flows.runner import watch_aws
 from tasks.run.errors import KennelError, unexpected
 from tasks.run.escaping import terminal_text
 from tasks.run.progress import escape_record
@@ -39,6 +40,8 @@ def escape_prefects_records() -> None:
 def harmless_errors(work: Work[Arguments, Result]) -> Work[Arguments, Result]:
     """Let a flow raise only errors whose text is harmless on a terminal; a `KennelError` escapes its own.
 
+    In a worker's process the embedded AWS is watched from here on.
+
     Raises:
         Unexpected: the flow raised another error whose text is not; it is the cause.
     """
@@ -46,6 +49,7 @@ def harmless_errors(work: Work[Arguments, Result]) -> Work[Arguments, Result]:
     @functools.wraps(work)
     async def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         try:
+            watch_aws()
             return await work(*args, **kwargs)
         except Exception as error:
             if isinstance(error, KennelError) or terminal_text(str(error)) == str(error):

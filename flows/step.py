@@ -19,6 +19,7 @@ from typing import Any, ParamSpec, TypeVar
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from flows.runner import is_of_a_runner
 from tasks.run.disk import disk_boundary
 from tasks.run.ending import stop_work
 from tasks.run.errors import KennelError, unexpected
@@ -30,9 +31,6 @@ Step = Callable[Arguments, Coroutine[Any, Any, Result]]
 
 EXIT_SECONDS = 2.0
 """How long an interrupted flow run's process may take to exit by itself, after its states have been reported."""
-
-_OF_A_RUNNER = "PREFECT__FLOW_RUN_ID"
-"""The variable that Prefect's runner sets in the process of a flow run."""
 
 
 def step(name: str) -> Callable[[Work[Arguments, Result]], Step[Arguments, Result]]:
@@ -51,7 +49,7 @@ def step(name: str) -> Callable[[Work[Arguments, Result]], Step[Arguments, Resul
                 with disk_boundary(name):
                     return await asyncio.wrap_future(_begin(functools.partial(work, *args, **kwargs)))
             except asyncio.CancelledError:
-                if _OF_A_RUNNER in os.environ:  # another process may go on with other flows, such as a notebook's
+                if is_of_a_runner():  # another process may go on with other flows, such as a notebook's
                     stop_work()
                     _exit_after(asyncio.get_running_loop())
                 raise

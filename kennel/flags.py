@@ -152,7 +152,7 @@ def _beginning(value: str) -> str:
 def _allowed(flag: Argument, detail: ErrorDetails) -> str:
     """Return which values a flag accepts: both bounds when one was exceeded, otherwise pydantic's message."""
     if detail["type"] not in _OUT_OF_BOUNDS:
-        return re.sub("^(Input|String) should", "it has to", detail["msg"])
+        return re.sub("^(Input|String) should", "it has to", detail["msg"].removeprefix("Value error, "))
     annotated = get_args(flag.field_info.annotation)[1:]
     constraints = [each for part in annotated for each in getattr(part, "metadata", [part])]
     words = [

@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.model.archive import extract_members
 from tasks.run.errors import SettingsRefused, StageFailed
+from tasks.run.model_archive import MAX_META_BYTES, extract_members
 
 if TYPE_CHECKING:
     from training.serve import Predictor
 
-_MEMBERS = ("meta.json", "graph.xml", "graph.bin", "code/inference.py", "code/preprocess.py", "code/graphs.py")
+_CODE = ("code/inference.py", "code/preprocess.py", "code/graphs.py")
+_MEMBERS = {"meta.json": MAX_META_BYTES, "graph.xml": 2**26, "graph.bin": 2**32, **dict.fromkeys(_CODE, 2**20)}
+"""What is unpacked, and the bytes that each may have."""
+_NEXT = "kennel runs, which lists the runs that have a model; load the model.tar.gz that a training saved"
 
 
 @dataclass(frozen=True)
@@ -73,5 +76,6 @@ def load_model(path: str | os.PathLike[str]) -> LocalModel:
         extract_members(archive, _MEMBERS, str(archive), Path(folder))
         try:
             return LocalModel(model_fn(folder))
-        except (BadModel, RuntimeError, KeyError, TypeError, ValueError) as error:
-            raise StageFailed("model", f"{archive} cannot be loaded", str(error), "kennel logs") from error
+        except BadModel as error:
+            why = str(error).replace(folder, "the archive")
+            raise StageFailed("model", f"{archive} cannot be loaded", why, _NEXT) from error

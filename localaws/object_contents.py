@@ -50,9 +50,10 @@ def checksum(algorithm: str, pieces: Iterable[bytes]) -> bytes:
 class Staged:
     """A whole content in a file of its own, which is removed unless someone takes it."""
 
-    def __init__(self, path: Path, size_bytes: int, md5: str) -> None:
+    def __init__(self, path: Path, size_bytes: int, md5: str, crc32: int) -> None:
         self.size_bytes = size_bytes
         self.md5 = md5
+        self.crc32 = crc32
         self._path = path
         self._is_taken = False
 
@@ -74,10 +75,23 @@ class Staged:
             self._path.unlink(missing_ok=True)
 
 
+class DamagedContentError(OSError):
+    """A content is not what was stored: something else wrote to its file, or the disk lost it."""
+
+
+@dataclass(frozen=True)
+class Seal:
+    """The CRC32 that a whole content has to have, and what is done when it has another."""
+
+    crc32: int
+    lose: Callable[[], None]
+
+
 class Slice:
     """Some or all of a stored content. Stands where moto expects bytes: it has a length, is cut by ranges and iterates.
 
-    The file is open from the start, so that a reader is not disturbed when the object is replaced or deleted.
+    The file is open from the start, so that a reader is not disturbed when the object is replaced or deleted. A content
+    that has a seal and is read whole is checked before its last piece is given away.
     """
 
     def __init__(self, source: "_Descriptor", start: int, stop: int) -> None:
@@ -86,9 +100,9 @@ class Slice:
         self.stop = stop
 
     @classmethod
-    def of(cls, path: Path, size_bytes: int) -> "Slice":
+    def of(cls, path: Path, size_bytes: int, seal: Seal | None = None) -> "Slice":
         """Return the whole content of a file."""
-        return cls(_Descriptor(path), 0, size_bytes)
+        return cls(_Descriptor(path, size_bytes, seal), 0, size_bytes)
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -98,9 +112,14 @@ class Slice:
         return Slice(self._source, self.start + start, self.start + max(start, stop))
 
     def __iter__(self) -> Iterator[bytes]:
-        position = self.start
+        position, crc32 = self.start, 0
+        seal = self._source.seal if len(self) == self._source.size_bytes else None
         while position < self.stop:
             piece = os.pread(self._source.number, min(CHUNK_BYTES, self.stop - position), position)
+            crc32 = zlib.crc32(piece, crc32) if seal else 0
+            if seal and (not piece or (position + len(piece) == self.stop and crc32 != seal.crc32)):
+                seal.lose()
+                raise DamagedContentError("the content was damaged on this machine's disk, and the object is gone")
             if not piece:
                 raise OSError(f"content ended at {position} of {self.stop} bytes")
             position += len(piece)
@@ -116,7 +135,8 @@ class Slice:
 class _Descriptor:
     """A file descriptor that is closed with its last user."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, size_bytes: int, seal: Seal | None) -> None:
+        self.size_bytes, self.seal = size_bytes, seal
         self.number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
     def __del__(self) -> None:
@@ -174,31 +194,33 @@ class Store:
         Raises:
             OSError: the disk is full; nothing is left behind.
         """
-        path, md5, size = self.new_path(), hashlib.md5(usedforsecurity=False), 0
+        path, md5, size, crc32 = self.new_path(), hashlib.md5(usedforsecurity=False), 0, 0
         try:
             with path.open("wb", buffering=0) as file:
                 for piece in pieces:
                     _write_all(file, piece)
                     md5.update(piece)
+                    crc32 = zlib.crc32(piece, crc32)
                     size += len(piece)
         except BaseException:
             path.unlink(missing_ok=True)
             raise
-        return Staged(path, size, md5.hexdigest())
+        return Staged(path, size, md5.hexdigest(), crc32)
 
     def concatenate(self, contents: Iterable[Content]) -> Staged:
         """Write contents one after the other to a new file; `md5` is left empty, as a multipart ETag is not one."""
-        path, size = self.new_path(), 0
+        path, size, crc32 = self.new_path(), 0, 0
         try:
             with path.open("wb", buffering=0) as file:
                 for content in contents:
                     for piece in pieces_of(content):
                         _write_all(file, piece)
+                        crc32 = zlib.crc32(piece, crc32)
                     size += len(content)
         except BaseException:
             path.unlink(missing_ok=True)
             raise
-        return Staged(path, size, "")
+        return Staged(path, size, "", crc32)
 
 
 def _write_all(file: Any, piece: bytes) -> None:

@@ -274,7 +274,18 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._end_streams()
+        self._drop_viewers_who_do_not_read()
         await super().shutdown(sockets)
+
+    def _drop_viewers_who_do_not_read(self) -> None:
+        """Cut the console's connections on which something waits to be read; the shutdown would wait for their clients.
+
+        A request of AWS's has its `SHUTDOWN_SECONDS` to be answered and read.
+        """
+        for connection in list(self.server_state.connections):
+            scope, transport = connection.scope, connection.transport  # type: ignore[union-attr]
+            if scope and scope["path"].startswith(CONSOLE) and transport.get_write_buffer_size() > 0:
+                transport.abort()
 
     async def on_tick(self, counter: int) -> bool:
         self.force_exit = self._ending.is_urgent

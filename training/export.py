@@ -11,13 +11,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from training.engines import one_thread, traced_graph
@@ -43,22 +45,37 @@ def save_model(
     `images`, (N, H, W, 3) uint8, are the ones on which the graph is compared with torch.
 
     Raises:
-        TrainingFailure: OpenVINO is not installed, or the graph differs from torch.
+        TrainingFailure: OpenVINO is not installed, the graph differs from torch, or a file cannot be written.
     """
     classifier = classifier.cpu().float().eval()
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".model-") as folder:
         staging = Path(folder)
-        save_file(
-            {name: value.contiguous() for name, value in classifier.state_dict().items()}, staging / "model.safetensors"
-        )
+        with _writing(staging):
+            state = {name: value.contiguous() for name, value in classifier.state_dict().items()}
+            save_file(state, staging / "model.safetensors")
         errors = _save_graph(classifier, images, staging)
-        _save_code(staging / "code")
-        tested = {} if predictions is None else {"predictions": sha256_of(predictions.save(staging))}
-        _save_meta({**meta, **tested}, errors, staging)
-        for path in staging.iterdir():
-            _replace(path, target / path.name)
+        with _writing(staging):
+            _save_code(staging / "code")
+            tested = {} if predictions is None else {"predictions": sha256_of(predictions.save(staging))}
+            _save_meta({**meta, **tested}, errors, staging)
+            for path in staging.iterdir():
+                _replace(path, target / path.name)
     return errors
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Tell what cannot be written with the room that is left; OpenVINO raises a RuntimeError that names no reason.
+
+    Raises:
+        TrainingFailure: something cannot be written.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:
+        free = f"{shutil.disk_usage(folder).free / 1e6:.1f} MB are free on its disk"
+        raise TrainingFailure(f"the model cannot be saved ({type(error).__name__}: {error}); {free}") from error
 
 
 def _replace(source: Path, target: Path) -> None:
@@ -74,7 +91,8 @@ def _save_graph(classifier: Classifier, images: Pixels, folder: Path) -> dict[st
         raise TrainingFailure("openvino is not installed, so the serving graph cannot be saved") from error
     served = Served(classifier).eval()
     graph = traced_graph(openvino, served, torch.from_numpy(images[:1]))
-    openvino.save_model(graph, folder / "graph.xml", compress_to_fp16=False)
+    with _writing(folder):
+        openvino.save_model(graph, folder / "graph.xml", compress_to_fp16=False)
     errors = _graph_errors(openvino, folder / "graph.xml", served, images)
     if not errors["f32"] <= GRAPH_TOLERANCE["f32"]:
         raise TrainingFailure(

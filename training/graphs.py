@@ -1,4 +1,4 @@
-"""What training and serving share without torch: OpenVINO with its telemetry off, and the checks of files.
+"""What training and serving share without torch: OpenVINO with its telemetry off, and the checks of files and values.
 
 This file is copied into model.tar.gz beside the serving script. A JSON file that is kept carries, as its member
 "checksum", the sha256 of its other members.
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 _CHUNK_BYTES = 1 << 20
+_SHOWN_CHARACTERS = 60
 
 
 def import_openvino() -> Any:
@@ -43,3 +44,15 @@ def checksum_of(content: Mapping[str, Any]) -> str:
     """Return the sha256 of the members of a JSON object, without its member "checksum" and whatever its layout."""
     members = {name: value for name, value in content.items() if name != "checksum"}
     return hashlib.sha256(json.dumps(members, sort_keys=True).encode()).hexdigest()
+
+
+def require_allowed(is_allowed: bool, name: str, value: object, allowed: str) -> None:
+    """Refuse a value of a file that others may have written; the message has its beginning, and what is allowed.
+
+    Raises:
+        ValueError: it is not allowed.
+    """
+    if not is_allowed:
+        shown = ascii(value)
+        cut = shown if len(shown) <= _SHOWN_CHARACTERS else f"{shown[:_SHOWN_CHARACTERS]}…"
+        raise ValueError(f"{name} is {cut}; allowed is {allowed}")

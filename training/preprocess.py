@@ -16,10 +16,18 @@ import numpy.typing as npt
 import simplejpeg
 from PIL import Image
 
+if __package__:
+    from training.graphs import require_allowed
+else:  # code/preprocess.py of a model imports the file beside it, even where this package is installed
+    from graphs import require_allowed  # type: ignore[import-not-found, no-redef]
+
 Pixels = npt.NDArray[np.uint8]
 
 MAX_PIXELS = 50_000_000  # Pillow itself only warns at 89 MP
+SHORTEST_CROP, LONGEST_SIDE = 16, 2048
+"""Bounds in pixels of what a file states: no published network takes pictures beyond 600."""
 _FORMATS = ("JPEG", "PNG", "WEBP")
+_INTERPOLATIONS = tuple(each.name.lower() for each in Image.Resampling)
 _ORIENTATION_TAG = 0x0112
 _WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "F")
 
@@ -43,15 +51,42 @@ class Preprocessing:
     deviation: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
     @staticmethod
-    def from_json(fields: dict[str, Any]) -> "Preprocessing":
-        """Build it from the fields that `dataclasses.asdict` wrote into meta.json or a file of weights."""
-        mean, deviation = tuple(fields["mean"]), tuple(fields["deviation"])
-        return Preprocessing(fields["resize"], fields["crop"], fields["interpolation"], mean, deviation)
+    def from_json(fields: Any) -> "Preprocessing":
+        """Build it from the fields that `dataclasses.asdict` wrote into meta.json or a file of weights.
+
+        Raises:
+            ValueError: a field is missing, or has a value that is not allowed; the message names it.
+        """
+        names = list(Preprocessing.__dataclass_fields__)
+        has_all = isinstance(fields, dict) and set(names) <= fields.keys()
+        require_allowed(has_all, "preprocessing", fields, f"an object with {', '.join(names)}")
+        resize = _side("resize", fields["resize"], SHORTEST_CROP, LONGEST_SIDE)
+        crop = _side("crop", fields["crop"], SHORTEST_CROP, resize)
+        kind = fields["interpolation"]
+        require_allowed(kind in _INTERPOLATIONS, "interpolation", kind, f"one of {', '.join(_INTERPOLATIONS)}")
+        mean, deviation = (_of_channels(name, fields[name]) for name in ("mean", "deviation"))
+        require_allowed(all(deviation), "deviation", fields["deviation"], "no 0: pixels are divided by it")
+        return Preprocessing(resize, crop, kind, mean, deviation)
 
     @property
     def filter(self) -> Image.Resampling:
         """Pillow's filter of this interpolation."""
         return Image.Resampling[self.interpolation.upper()]
+
+
+def _side(name: str, given: object, least: int, most: int) -> int:
+    is_whole = isinstance(given, int) and not isinstance(given, bool)
+    require_allowed(is_whole and least <= given <= most, name, given, f"a whole number of px from {least} to {most}")  # type: ignore[operator]
+    return given  # type: ignore[return-value]
+
+
+def _of_channels(name: str, given: Any) -> tuple[float, float, float]:
+    """Return three numbers from 0 to 1; neither NaN nor infinity is one."""
+    numbers = [each for each in given if type(each) in (int, float)] if isinstance(given, list | tuple) else []
+    is_fit = len(numbers) == 3 == len(given) and all(0 <= each <= 1 for each in numbers)
+    require_allowed(is_fit, name, given, "three numbers from 0 to 1")
+    red, green, blue = (float(each) for each in numbers)
+    return red, green, blue
 
 
 # --- decoding ---------------------------------------------------------------------------------------------------------

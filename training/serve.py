@@ -8,6 +8,7 @@ all cores.
 
 import json
 import os
+import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,10 +20,16 @@ import numpy as np
 import numpy.typing as npt
 
 if __package__:
-    from training.graphs import checksum_of, has_bf16, import_openvino, sha256_of
+    from training.graphs import checksum_of, has_bf16, import_openvino, require_allowed, sha256_of
     from training.preprocess import BadImage, Preprocessing, load_for_evaluation
 else:  # code/inference.py of a model imports the files beside it, even where this package is installed
-    from graphs import checksum_of, has_bf16, import_openvino, sha256_of  # type: ignore[import-not-found, no-redef]
+    from graphs import (  # type: ignore[import-not-found, no-redef]
+        checksum_of,
+        has_bf16,
+        import_openvino,
+        require_allowed,
+        sha256_of,
+    )
     from preprocess import (  # type: ignore[import-not-found, no-redef]
         BadImage,
         Preprocessing,
@@ -39,6 +46,8 @@ _IMAGE_TYPES = ("image/jpeg", "image/jpg", "image/png", "image/webp", "applicati
 _JSON = "application/json"
 _TOP_CLASSES = 5
 _CHECKED = ("graph.xml", "graph.bin", "code/inference.py", "code/preprocess.py", "code/graphs.py")
+_PRECISIONS = ("bf16", "f32")
+_WORD = re.compile(r"[A-Za-z0-9.:_/-]{1,100}")
 _THREADS = "INFERENCE_NUM_THREADS"  # the name of OpenVINO's property; OpenVINO ignores OMP_NUM_THREADS
 
 
@@ -57,6 +66,42 @@ class BadModel(RuntimeError):
 
 
 @dataclass(frozen=True)
+class Meta:
+    """What serving takes from a model's meta.json, each member checked: the file may be of anyone."""
+
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    backbone: str
+    data_digest: str
+    precision: str
+    files: Mapping[str, str]
+
+    @staticmethod
+    def from_json(content: Mapping[str, Any]) -> "Meta":
+        """Build it from the content of meta.json.
+
+        Raises:
+            ValueError: a member is missing, or has a value that is not allowed; the message names it.
+        """
+        missing = {"classes", "preprocessing", "backbone", "data_digest", "files", "graph"} - content.keys()
+        if missing:
+            raise ValueError(f"there is no {', '.join(sorted(missing))}")
+        files, graph = content["files"], content["graph"]
+        require_allowed(_are_texts(files), "files", files, "an object that has the sha256 of each file by its name")
+        precision = graph.get("precision") if isinstance(graph, dict) else None
+        allowed = f"an object whose precision is {' or '.join(_PRECISIONS)}"
+        require_allowed(precision in _PRECISIONS, "graph", graph, allowed)
+        return Meta(
+            classes=_classes(content["classes"]),
+            preprocessing=Preprocessing.from_json(content["preprocessing"]),
+            backbone=_word("backbone", content["backbone"]),
+            data_digest=_word("data_digest", content["data_digest"]),
+            precision=str(precision),
+            files=files,
+        )
+
+
+@dataclass(frozen=True)
 class Prediction:
     """The probabilities, (classes,) float32 in class order, with the labels and the model's description."""
 
@@ -68,13 +113,13 @@ class Prediction:
 class Predictor:
     """A compiled graph and its preprocessing; each thread uses its own OpenVINO inference request."""
 
-    def __init__(self, compiled: Any, meta: Mapping[str, Any]) -> None:
+    def __init__(self, compiled: Any, meta: Meta) -> None:
         self._compiled = compiled
         self._local = threading.local()
         self.threads = int(compiled.get_property(_THREADS))
-        self.preprocessing = Preprocessing.from_json(meta["preprocessing"])
-        self.labels = tuple(meta["classes"])
-        self.model = {"backbone": meta["backbone"], "data_digest": meta["data_digest"]}
+        self.preprocessing = meta.preprocessing
+        self.labels = meta.classes
+        self.model = {"backbone": meta.backbone, "data_digest": meta.data_digest}
 
     def probabilities(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Classify one image: (crop, crop, 3) uint8 -> (classes,) float32."""
@@ -92,20 +137,22 @@ def model_fn(model_dir: str) -> Predictor:
     """Check the files of an unpacked model.tar.gz against meta.json, then load the graph.
 
     Raises:
-        BadModel: a file is missing, its sha256 is not the one in meta.json, or the graph does not fit the classes.
+        BadModel: a file is missing, its sha256 is not the one in meta.json, a value of meta.json is not allowed, or the
+            graph cannot be read or does not fit the classes and the crop.
     """
     folder = Path(model_dir)
     meta = _read_meta(folder)
-    _check_files(folder, meta["files"])
+    _check_files(folder, meta.files)
     openvino = import_openvino()
     core = openvino.Core()
-    precision = "bf16" if meta["graph"]["precision"] == "bf16" and has_bf16(core) else "f32"
+    precision = "bf16" if meta.precision == "bf16" and has_bf16(core) else "f32"
     options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision, **_thread_limit()}
-    compiled = core.compile_model(folder / "graph.xml", "CPU", options)
-    if compiled.output(0).shape[1] != len(meta["classes"]):
-        raise BadModel(
-            f"{folder}: graph.xml has {compiled.output(0).shape[1]} outputs for {len(meta['classes'])} classes"
-        )
+    try:
+        graph = core.read_model(folder / "graph.xml")
+        _require_fit(folder, graph, meta)
+        compiled = core.compile_model(graph, "CPU", options)
+    except RuntimeError as error:
+        raise error if isinstance(error, BadModel) else BadModel(f"{folder}: graph.xml is unusable: {error}") from error
     predictor = Predictor(compiled, meta)
     side = predictor.preprocessing.crop
     predictor.probabilities(np.zeros((side, side, 3), np.uint8))  # the first inference is slow
@@ -169,17 +216,49 @@ def _thread_limit() -> dict[str, int]:
     return {_THREADS: int(asked)} if asked.isdigit() and int(asked) > 0 else {}
 
 
-def _read_meta(folder: Path) -> dict[str, Any]:
+def _read_meta(folder: Path) -> Meta:
     try:
-        meta: dict[str, Any] = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        content = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        is_as_saved = isinstance(content, dict) and content.get("checksum") == checksum_of(content)
     except (OSError, ValueError, RecursionError) as error:
         raise BadModel(f"{folder} has no readable meta.json: {error}") from error
-    if not isinstance(meta, dict) or meta.get("checksum") != checksum_of(meta):
+    if not is_as_saved:
         raise BadModel(f"{folder}: meta.json is not the file that training saved (its checksum differs)")
-    missing = {"classes", "preprocessing", "backbone", "data_digest", "files", "graph"} - meta.keys()
-    if missing:
-        raise BadModel(f"{folder}: meta.json has no {', '.join(sorted(missing))}")
-    return meta
+    try:
+        return Meta.from_json(content)
+    except ValueError as error:
+        raise BadModel(f"{folder}: meta.json cannot be used: {error}") from error
+
+
+def _classes(given: Any) -> tuple[str, ...]:
+    """Return the names of the classes; their number is compared with the graph's outputs."""
+    names = [each for each in given if isinstance(each, str)] if isinstance(given, list) else []
+    is_fit = 0 < len(set(names)) == len(given) and all(each.strip() and _is_utf8(each) for each in names)
+    require_allowed(is_fit, "classes", given, "a list of one or more names in UTF-8, each once and none blank")
+    return tuple(given)
+
+
+def _is_utf8(text: str) -> bool:
+    return text.encode(errors="ignore").decode() == text
+
+
+def _word(name: str, given: Any) -> str:
+    is_fit = isinstance(given, str) and _WORD.fullmatch(given) is not None
+    require_allowed(is_fit, name, given, "a text of 1 to 100 letters, digits, or . : _ / -")
+    return str(given)
+
+
+def _are_texts(given: Any) -> bool:
+    return isinstance(given, dict) and all(isinstance(each, str) for each in given.values())
+
+
+def _require_fit(folder: Path, graph: Any, meta: Meta) -> None:
+    """Refuse a graph that takes other pictures than one of the crop's size, or gives other than a score a class."""
+    side, classes = meta.preprocessing.crop, len(meta.classes)
+    found = [str(port.partial_shape) for port in (*graph.inputs, *graph.outputs)]
+    if found != [f"[1,{side},{side},3]", f"[1,{classes}]"]:
+        wanted = f"[1,{side},{side},3] and [1,{classes}], for a crop of {side} px and {classes} classes"
+        raise BadModel(f"{folder}: graph.xml has the shapes {' and '.join(found)[:200]}, not {wanted}")
 
 
 def _check_files(folder: Path, files: Mapping[str, str]) -> None:

@@ -14,13 +14,13 @@ from pathlib import Path
 
 from kennel.servers import isolation, localaws, localaws_record, prefect, processes
 from kennel.servers.limits import require_limits
-from kennel.servers.localaws_watch import LocalAwsWatch
 from kennel.servers.operator_policies import renew_policies
 from kennel.servers.private_home import foreign_folders, make_private
 from kennel.terminal import console
 from kennel.terminal.stages import SERVERS
 from tasks.run import machine
 from tasks.run.errors import KennelError, SettingsRefused
+from tasks.run.localaws_watch import LocalAwsWatch
 from tasks.run.logical_aws import LogicalAws
 from tasks.run.settings import DEFAULT_HOME, Settings, Target, validate_url
 from tasks.run.source_name import source_name

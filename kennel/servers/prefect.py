@@ -17,7 +17,6 @@ import importlib.metadata
 import os
 import re
 import secrets
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -32,7 +31,7 @@ from kennel.servers.isolation import isolate_prefect
 from kennel.servers.ports import free_port, is_free, listens
 from kennel.terminal.console import say
 from tasks.run.command_line import path_argument
-from tasks.run.disk import disk_boundary
+from tasks.run.disk import disk_boundary, pieces_of
 from tasks.run.errors import StageFailed, WaitTimedOut
 from tasks.run.own_files import READ_AND_WRITE, open_own, replacing
 from tasks.run.sealed import read_regular
@@ -222,8 +221,8 @@ def _copy_prepared_database(home: Path) -> None:
     if prepared.exists() and not database.exists():
         with disk_boundary("Prefect's server", database, prepared.stat().st_size):
             database.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(database) as file, prepared.open("rb") as source:
-                shutil.copyfileobj(source, file)
+            with replacing(database) as file:
+                file.writelines(pieces_of(prepared, "Prefect's server"))
 
 
 def _prepared_database() -> Path:

@@ -1,17 +1,21 @@
-"""The keys of a home, the root user's and the operator's: made once, kept across restarts, for this user only."""
+"""The keys of a home, the root user's and the operator's: made once, kept across restarts, for this user only.
 
-import json
+A file carries its checksum; one that was damaged is said, and another key takes its place.
+"""
+
 import secrets
 import string
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from localaws.folders import read_json, write_private
+from localaws.folders import read_json, sealed, unsealed, write_private
 
 FILE = "root_key.json"
 OPERATOR_FILE = "operator_key.json"
+_AGAIN = "shells that have the former one need it from `kennel up` or `python -m localaws env`"
 _ID_LETTERS = string.ascii_uppercase + "234567"  # as in AWS's access key ids
 _SECRET_LETTERS = string.ascii_letters + string.digits
 
@@ -62,15 +66,18 @@ def keep_operator(home: Path, key: AccessKey | None = None) -> AccessKey:
 
 def _kept(path: Path, kind: type[Kept], make: Callable[[], Kept]) -> Kept:
     try:
-        found = kind(**read_json(path))
+        found = kind(**unsealed(read_json(path)))
         if not all(isinstance(value, str) and value for value in asdict(found).values()):
-            raise ValueError(f"{path} has a value that is no text")
+            raise ValueError("it has a value that is no text")
         path.chmod(0o600)
         return found
-    except (FileNotFoundError, ValueError, TypeError):
-        made = make()
-        write_private(path, json.dumps(asdict(made)))
-        return made
+    except FileNotFoundError:
+        pass
+    except (ValueError, TypeError) as error:
+        print(f"localaws: {path} is damaged ({error}): there is another key; {_AGAIN}", file=sys.stderr)
+    made = make()
+    write_private(path, sealed(asdict(made)))
+    return made
 
 
 def _letters(alphabet: str, count: int) -> str:

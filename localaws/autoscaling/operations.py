@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from moto.applicationautoscaling.models import applicationautoscaling_backends
 from moto.applicationautoscaling.responses import ApplicationAutoScalingResponse
 
 from localaws.autoscaling.engine import Engine
@@ -26,7 +27,6 @@ class Operations:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._tags: dict[str, dict[str, str]] = {}
         self._settings = engine.core.settings
 
     def register_scalable_target(self, asked: Fields) -> Fields:
@@ -44,7 +44,7 @@ class Operations:
                 known = self._new_target(asked, key, scalable)
             (known.minimum, known.maximum), known.suspended = limits, suspended
             known.role_arn = asked.get("RoleARN") or known.role_arn
-            self._tags.setdefault(known.arn, {}).update(asked.get("Tags") or {})
+            known.tags.update(asked.get("Tags") or {})
             self._engine.register(known)
             return {"ScalableTargetARN": known.arn}
 
@@ -214,14 +214,17 @@ class Operations:
         }
 
     def _tags_of(self, arn: str) -> dict[str, str]:
-        if not any(target.arn == arn for target in self._engine.targets.values()):
+        found = next((target for target in list(self._engine.targets.values()) if target.arn == arn), None)
+        if found is None:
             raise AwsError("ResourceNotFoundException", f"There is no scalable target with the ARN {arn}.")
-        return self._tags.setdefault(arn, {})
+        return found.tags
 
 
 def install_operations(engine: Engine) -> None:
     """Have moto dispatch to these; the operations that are not here are refused by name."""
-    operations = Operations(engine)
+    operations, settings = Operations(engine), engine.core.settings
+    backend: Any = applicationautoscaling_backends[settings.account_id][settings.region]
+    backend.targets = engine.targets  # where permissions find their tags
     for name in dir(operations):
         if not name.startswith("_"):
             setattr(ApplicationAutoScalingResponse, name, _dispatched(getattr(operations, name), engine))

@@ -56,6 +56,7 @@ class Target:
     actions: dict[str, ScheduledAction] = field(default_factory=dict)
     running: Activity | None = None
     must_fit: bool = False
+    tags: dict[str, str] = field(default_factory=dict)
     out: Cooldown | None = None
     in_: Cooldown | None = None
 

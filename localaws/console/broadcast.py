@@ -35,7 +35,10 @@ class Broadcaster:
         if self._loop is None or self._loop.done():
             self._loop = asyncio.create_task(self._broadcast())
         try:
-            while not self._is_closed and (html := await queue.get()) is not None:
+            while not self._is_closed:
+                html = await queue.get()
+                if html is None or self._is_closed:  # a server that ends waits for what is sent
+                    return
                 yield html
         finally:
             del self._viewers[queue]

@@ -14,6 +14,8 @@ from localaws.violations import one_violation
 
 _TOKENS = ("NextToken", "nextToken", "Marker", "ContinuationToken", "PaginationToken")
 _OF_READING = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)  # what a token leads moto to
+_OF_VALUES = {"ec2": "InvalidParameterValue", "logs": "InvalidParameterException"}
+_MOTO = "/site-packages/moto/"
 _OF_NAMES = {
     "ec2": "InvalidParameterValue",
     "iam": "NoSuchEntity",
@@ -37,8 +39,9 @@ def refusal_of(error: Exception, asked: Asked) -> AwsError | None:
         return invalid_token(asked.service, token)
     unread = next((each for each in _texts(parameters) if repr(each)[:QUOTED] in str(error)), None)
     if isinstance(error, ValueError) and unread is not None:
-        code = "InvalidParameterValue" if asked.service == "ec2" else "ValidationException"
-        return AwsError(code, f"Value ({unread}) is invalid: {error}")
+        return AwsError(_OF_VALUES.get(asked.service, "ValidationException"), f"Value ({unread}) is invalid: {error}")
+    if why := _misread_by_moto(error):
+        return AwsError(_OF_VALUES.get(asked.service, "ValidationException"), why)
     if not isinstance(error, KeyError) or not error.args:
         return None
     key = error.args[0]
@@ -50,6 +53,20 @@ def refusal_of(error: Exception, asked: Asked) -> AwsError | None:
         return AwsError(_OF_NAMES.get(asked.service, "ValidationException"), f"{key} does not exist.")
     if key in members:
         return AwsError("ValidationException", one_violation(None, key, "Member must not be null"))
+    return None
+
+
+def _misread_by_moto(error: Exception) -> str | None:
+    """Return what moto, and no code of ours, met: a parameter that it needs and that is missing, or a malformed one."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    if place is None or _MOTO not in place.tb_frame.f_code.co_filename:
+        return None
+    if isinstance(error, TypeError | AttributeError) and "NoneType" in str(error):
+        return "A parameter that the operation needs is not given."
+    if isinstance(error, ValueError) and "to unpack" in str(error):
+        return "A value that was given has not the form that the operation needs."
     return None
 
 

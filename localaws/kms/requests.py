@@ -3,7 +3,6 @@
 Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_PutKeyPolicy.html
 """
 
-import json
 from typing import Any
 
 from moto.core.exceptions import JsonRESTError
@@ -19,7 +18,7 @@ from localaws.permissions.request_keys import REGION
 from localaws.policies.conditions import UnknownOperator
 from localaws.policies.context import Context
 from localaws.policies.decision import Identity, Kind, Request, decide
-from localaws.policies.documents import Policy, resource_policy_of
+from localaws.policies.documents import Policy, read_document, resource_policy_of
 
 _CHANGE = "kms:PutKeyPolicy"
 _set_alias, _delete_alias = KmsResponse._set_alias, KmsResponse.delete_alias
@@ -59,10 +58,19 @@ def put_key_policy(self: KmsResponse) -> str:
     return _put_key_policy(self)
 
 
+def replicate_key(self: KmsResponse) -> str:
+    """Refuse by name: a replica is in another region, of which localaws has none, and moto drops its policy.
+
+    Raises:
+        NotImplementedError: always.
+    """
+    raise NotImplementedError
+
+
 def install_rules() -> None:
     """Put these in the place of moto's."""
     KmsResponse._set_alias = set_alias  # type: ignore[method-assign]
-    for each in (delete_alias, create_key, put_key_policy):
+    for each in (delete_alias, create_key, put_key_policy, replicate_key):
         setattr(KmsResponse, each.__name__, each)
 
 
@@ -76,7 +84,7 @@ def _check_policy(request: KmsResponse) -> None:
     if text is None:
         return
     try:
-        policy = resource_policy_of("key policy", json.loads(text))
+        policy = resource_policy_of("key policy", read_document(text))
     except UnknownOperator as error:
         raise MalformedKeyPolicy(f"localaws does not evaluate the condition operator {error}.") from None
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:

@@ -131,8 +131,14 @@ class _Reader:
         if key in _TAG_KEYS:
             return list(self._given()) or [each for name in _REMOVED for each in _at(self._parameters, [name])]
         if key.startswith(_RESOURCE_TAG) or ":resourcetag/" in key:
-            return _lowered(stored.tags_of(self._wanted.resource, self._place), name)
+            return _lowered(self._tags(), name)
         return None
+
+    def _tags(self) -> Mapping[str, str]:
+        """Return the resource's tags; a scalable target is asked about by what it scales, not by its ARN."""
+        if self._operation.service == "application-autoscaling":
+            return stored.scalable_target_tags(self._wanted.resource.arn, self._parameters, self._place)
+        return stored.tags_of(self._wanted.resource, self._place)
 
     def _own(self, key: str) -> Values | None:
         """Return the values of a key that need more than a parameter."""

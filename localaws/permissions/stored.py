@@ -92,6 +92,16 @@ def tags_of(resource: Resource, place: Place) -> Mapping[str, str]:
     return _s3_tags(parts[5], resource.version, place) if service == "s3" else _kept_tags(arn, service, place)
 
 
+def scalable_target_tags(arn: str, given: Mapping[str, Any], place: Place) -> Mapping[str, str]:
+    """Return the tags of the scalable target of an ARN, or that a request names by its dimension and resource."""
+    from moto.applicationautoscaling.models import applicationautoscaling_backends
+
+    backend: Any = applicationautoscaling_backends[place.account_id][place.region]
+    key = given.get("ScalableDimension"), given.get("ResourceId")
+    every = list(backend.targets.values())
+    return next((dict(each.tags) for each in every if each.arn == arn or each.key == key), {})
+
+
 def _kept_tags(arn: str, service: str, place: Place) -> Mapping[str, str]:
     if service not in _KEEPING_TAGS:
         return {}

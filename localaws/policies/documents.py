@@ -69,7 +69,25 @@ def policy(name: str, text: str) -> Policy:
         ValueError: it is no JSON, or no policy.
         UnknownOperator: a condition has an operator that IAM does not have.
     """
-    return policy_of(name, json.loads(text))
+    return policy_of(name, read_document(text))
+
+
+def read_document(text: str | bytes) -> Any:
+    """Return the JSON value of a policy document.
+
+    Raises:
+        ValueError: it is no JSON, or an object has a name twice, which IAM's grammar forbids
+            (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html).
+    """
+    return json.loads(text, object_pairs_hook=_unique)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!a} is given twice")
+    return found
 
 
 def policy_of(name: str, document: Mapping[str, Any]) -> Policy:

@@ -5,8 +5,8 @@ moto makes these objects by the names in its models module: the classes here tak
 
 import binascii
 import hashlib
-import json
 import secrets
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -15,6 +15,7 @@ import moto.s3.models as moto_models
 from moto.iam.access_control import PermissionResult
 from moto.iam.models import iam_backends
 from moto.s3.exceptions import EntityTooSmall, InvalidPart, MalformedXML, S3ClientError
+from moto.s3.models import s3_backends
 from moto.settings import S3_UPLOAD_PART_MIN_SIZE
 
 from localaws.errors import AwsError
@@ -27,6 +28,7 @@ from localaws.object_contents import (
     REPLACING,
     Content,
     GoneError,
+    Seal,
     Slice,
     Staged,
     Store,
@@ -36,7 +38,7 @@ from localaws.object_contents import (
 )
 from localaws.partition import partition
 from localaws.policies.conditions import UnknownOperator
-from localaws.policies.documents import resource_policy_of
+from localaws.policies.documents import read_document, resource_policy_of
 from localaws.s3.deletions import may
 from localaws.s3.responses import ExecutingS3Response
 
@@ -50,6 +52,7 @@ class StoredKey(moto_models.FakeKey):
     __module__ = moto_models.__name__
     store: ClassVar[Store]
     _path: Path | None = None
+    _crc32: int = 0
 
     def __new__(cls, *_: Any, **__: Any) -> "StoredKey":
         """Make a key that moto does not track: it would be kept for ever."""
@@ -63,7 +66,9 @@ class StoredKey(moto_models.FakeKey):
             GoneError: the key was replaced or deleted since it was looked up.
         """
         try:
-            return _MOTO_VALUE.fget(self) if self._path is None else Slice.of(self._path, self.contentsize)
+            if self._path is None:
+                return _MOTO_VALUE.fget(self)
+            return Slice.of(self._path, self.contentsize, Seal(self._crc32, self._lose))
         except (FileNotFoundError, ValueError):
             raise GoneError(self.name) from None
 
@@ -73,7 +78,7 @@ class StoredKey(moto_models.FakeKey):
             _MOTO_VALUE.fset(self, content)
             return
         staged = content if isinstance(content, Staged) else self._own(content)
-        self._path, self.contentsize = staged.take(), staged.size_bytes
+        self._path, self.contentsize, self._crc32 = staged.take(), staged.size_bytes, staged.crc32
         if self._etag is None:
             self._etag = staged.md5
 
@@ -86,6 +91,16 @@ class StoredKey(moto_models.FakeKey):
         """Remove the content; the size stays."""
         if self._path is not None:
             self._path.unlink(missing_ok=True)
+
+    def _lose(self) -> None:
+        """Take an object whose content was damaged out of its bucket: whoever needs it sees that, and makes it anew."""
+        print(f"localaws: s3://{self.bucket_name}/{self.name} was damaged on the disk, and is gone", file=sys.stderr)
+        bucket = s3_backends[self.account_id][partition()].buckets.get(str(self.bucket_name))
+        with REPLACING:
+            every = [] if bucket is None else list(bucket.keys.getlist(self.name, []))
+            left = [each for each in every if each is not self]
+            if bucket is not None and len(left) < len(every):
+                bucket.keys.setlist(self.name, left) if left else bucket.keys.pop(self.name)
 
     def dispose(self, garbage: bool = False) -> None:
         """Remove the content: the key was replaced or deleted."""
@@ -182,7 +197,7 @@ class ExecutingS3(moto_models.S3Backend):
             UnknownPrincipalError: a user or role that it names does not exist.
         """
         try:
-            document = json.loads(policy)
+            document = read_document(policy)
             resource_policy_of("bucket policy", document)
         except UnknownOperator as error:
             raise UnsupportedPolicyError(f"localaws does not evaluate the condition operator {error}.") from None

@@ -7,7 +7,6 @@ The alarm is a second net below `--budget`, which ends a run by itself.
 from __future__ import annotations
 
 import hashlib
-import re
 from typing import Any
 
 from tasks.account.lookup import none_if_missing, refuse_foreign, tags_to_dict
@@ -15,7 +14,7 @@ from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused, aws_boundary
 from tasks.run.handle import Run
-from tasks.run.options import EMAIL_PATTERN
+from tasks.run.options import EMAIL
 from tasks.run.waiting import say
 
 KIND = "budget"
@@ -41,7 +40,7 @@ def require_budget(budget_usd: float | None, email: str | None) -> None:
         return
     if budget_usd is None:
         raise SettingsRefused("costs", "--budget-alarm", "an alarm needs a budget", "add --budget 20, in USD")
-    if re.fullmatch(EMAIL_PATTERN, email) is None or len(email) > MOST_CHARACTERS:
+    if not EMAIL.fits(email) or len(email) > MOST_CHARACTERS:
         what = f"--budget-alarm {email[:MOST_CHARACTERS]}"
         raise SettingsRefused("costs", what, "it is no address of the form name@example.org", "give one address")
 

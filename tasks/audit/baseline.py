@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from tasks.audit.findings import KINDS, Finding
 from tasks.run.errors import SettingsRefused
 from tasks.run.sealed import read_regular
+from tasks.run.text_form import TextForm
 
 
 def _known(kind: str) -> str:
@@ -34,7 +35,7 @@ class Accepted(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     finding: Annotated[str, AfterValidator(_known)]
-    arn: str = Field(pattern="^arn:")
+    arn: Annotated[str, TextForm("arn:.*", "an ARN, which begins with arn:")]
     reason: str = Field(min_length=1)
     until: date
 

@@ -6,6 +6,7 @@ this process ends; `tasks.ec2.reconnect` makes it again, to the same pinned host
 
 from __future__ import annotations
 
+import io
 import shlex
 import tarfile
 import tempfile
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.ec2.job import RemoteJob
-from tasks.run.disk import disk_boundary
+from tasks.run.disk import disk_boundary, source_boundary
 from tasks.run.sealed import parse_json
 from tasks.ssh.remote import Remote
 from tasks.ssh.transfer import put
@@ -67,8 +68,11 @@ def upload_job(worker: Worker, job: RemoteJob, spec: bytes) -> None:
         _stop_job_of_other_hosts(worker, job)
     with tempfile.TemporaryDirectory(prefix="kennel-") as scratch:
         archive = Path(scratch) / "code.tar"
-        with disk_boundary("train_ec2", archive), tarfile.open(archive, "w") as tar:
+        content = io.BytesIO()
+        with source_boundary("train_ec2", job.code_dir), tarfile.open(fileobj=content, mode="w") as tar:
             tar.add(job.code_dir / "training", "training")
+        with disk_boundary("train_ec2", archive, len(content.getbuffer())):
+            archive.write_bytes(content.getbuffer())
         remote.run(["mkdir", "-p", f"{folder}/code"])
         put(remote, archive, f"{folder}/code.tar")
     remote.run(["tar", "--extract", "--file", f"{folder}/code.tar", "--directory", f"{folder}/code", "--no-same-owner"])

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.model.archive import read_member
 from tasks.run.errors import StageFailed
+from tasks.run.model_archive import read_member
 from tasks.run.records import DatasetRef
 from tasks.run.sealed import read_regular
 

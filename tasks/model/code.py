@@ -9,13 +9,12 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import shutil
 import subprocess
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tasks.run.disk import disk_boundary
+from tasks.run.disk import disk_boundary, pieces_of
 from tasks.run.errors import SettingsRefused
 from tasks.run.own_files import remove_tree
 from tasks.run.record_store import write_atomically
@@ -47,12 +46,22 @@ def stage_training_code(destination: Path, source: Path = TRAINING_SOURCE) -> st
     if not (source / "train.py").is_file():
         raise SettingsRefused("code package", str(source), "it has no train.py", "install kennel again")
     remove_tree(destination)
+    copy_sources(source, destination / "training")
+    return tree_digest(destination)
+
+
+def copy_sources(source: Path, destination: Path) -> None:
+    """Copy the files of a folder that are no caches into another, which is made.
+
+    Raises:
+        DiskFailed: a file cannot be read or written; the message names it.
+    """
     for file in _sources(source):
-        target = destination / "training" / file.relative_to(source)
+        target = destination / file.relative_to(source)
         with disk_boundary("code package", target, file.stat().st_size):
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, target)
-    return tree_digest(destination)
+            with target.open("wb") as copy:
+                copy.writelines(pieces_of(file, "code package"))
 
 
 def tree_digest(folder: Path) -> str:

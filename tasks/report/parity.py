@@ -6,7 +6,6 @@ give equal predictions. No decision depends on the result.
 
 from __future__ import annotations
 
-import tarfile
 import tempfile
 from dataclasses import dataclass
 from functools import partial
@@ -14,9 +13,10 @@ from pathlib import Path
 
 from tasks.account.objects import bucket_and_key
 from tasks.run.aws import Aws, transfer
-from tasks.run.disk import disk_boundary, disk_failure
+from tasks.run.disk import disk_boundary
 from tasks.run.errors import StageFailed, aws_boundary
 from tasks.run.handle import Run
+from tasks.run.model_archive import extract_members
 from tasks.run.progress import show_progress
 from tasks.run.record_store import Amount, Count, Record
 from tasks.run.records import InstanceModel, TrainedModel, TrainingResult
@@ -116,6 +116,7 @@ def largest_difference(first: Path, second: Path) -> float:
 
     Raises:
         StageFailed: a file has no readable weights, or their names or shapes differ.
+        DiskFailed: there is no room to unpack them.
     """
     import numpy as np
     from safetensors import SafetensorError
@@ -124,11 +125,7 @@ def largest_difference(first: Path, second: Path) -> float:
     with tempfile.TemporaryDirectory(prefix="kennel-") as scratch:
         try:
             one, two = (load_file(_weights(path, Path(scratch) / str(n))) for n, path in enumerate((first, second)))
-        except OSError as error:
-            if (full := disk_failure(error, STAGE, Path(scratch))) is not None:
-                raise full from error
-            raise StageFailed(STAGE, "a model cannot be read", str(error), "kennel logs") from error
-        except (tarfile.TarError, EOFError, ValueError, SafetensorError) as error:
+        except (OSError, ValueError, SafetensorError) as error:
             why = f"{type(error).__name__}: {error}"
             raise StageFailed(STAGE, "a model has no readable weights", why, "kennel logs") from error
     if {name: value.shape for name, value in one.items()} != {name: value.shape for name, value in two.items()}:
@@ -197,13 +194,7 @@ def _verdict(difference: float, accuracy: float, images: int) -> str:
 
 def _weights(archive: Path, folder: Path) -> Path:
     """Extract only the weights, which have to be a regular file, from a model.tar.gz."""
-    folder.mkdir()
-    with tarfile.open(archive, "r:gz") as tar:
-        member = next((m for m in tar if m.name.removeprefix("./") == WEIGHTS), None)
-        if member is None or not member.isreg() or member.size > MAX_WEIGHTS_BYTES:
-            raise ValueError(f"it has no regular file {WEIGHTS} of at most {MAX_WEIGHTS_BYTES} bytes")
-        member.name = WEIGHTS
-        tar.extract(member, folder, filter="data")
+    extract_members(archive, {WEIGHTS: MAX_WEIGHTS_BYTES}, str(archive), folder)
     return folder / WEIGHTS
 
 

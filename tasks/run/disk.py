@@ -24,6 +24,7 @@ _EXISTS = {errno.EEXIST, errno.ENOTEMPTY}
 _NO_FILE = "it is neither a file nor a folder"
 _LINKS = {errno.ELOOP: "it is a link, which is not followed", errno.ENXIO: _NO_FILE}
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE}
+_PIECE_BYTES = 2**20
 _NO_THREAD = "can't start new thread"
 
 
@@ -50,6 +51,31 @@ def disk_boundary(where: str, path: Path | None = None, needed_bytes: int | None
         if (failed := exhaustion(error, where)) is None:
             raise
         raise failed from error
+
+
+@contextmanager
+def source_boundary(where: str, path: Path) -> Iterator[None]:
+    """Translate a refusal to read `path` inside the block, which may stand in a `disk_boundary` of what is written.
+
+    Raises:
+        DiskFailed: it cannot be read; the message names it, and not what was to be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        why, remedy = error.strerror or str(error), f"restore it, or give this user the right to read it, {_AGAIN}"
+        raise DiskFailed(where, f"{path} cannot be read", why, remedy) from error
+
+
+def pieces_of(path: Path, where: str) -> Iterator[bytes]:
+    """Yield the content of a file; an error of who takes the pieces, such as a full disk, stays his own.
+
+    Raises:
+        DiskFailed: the file cannot be read.
+    """
+    with source_boundary(where, path), path.open("rb") as file:
+        while piece := file.read(_PIECE_BYTES):
+            yield piece
 
 
 def disk_failure(

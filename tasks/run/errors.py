@@ -42,7 +42,14 @@ from contextlib import contextmanager
 from typing import ClassVar
 from urllib.parse import urlsplit
 
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    HTTPClientError,
+    NoCredentialsError,
+    ReadTimeoutError,
+)
 from botocore.exceptions import ConnectionError as AwsConnectionError
 
 from tasks.run.clock_skew import names_the_time, seconds_ahead, skew_in_words
@@ -273,8 +280,7 @@ def translate(
     if isinstance(error, MalformedAnswerError):
         return _translate_malformed(error, where)
     if isinstance(error, AwsConnectionError | HTTPClientError):
-        why = "AWS did not answer in time, and the retries are used up"
-        return Unreachable(where, str(error), why, _reach(str(error.kwargs.get("endpoint_url", ""))))
+        return Unreachable(where, str(error), *_silence(error))
     why = f"the AWS library raised {type(error).__name__}"
     return AwsFailed(
         where, str(error), why, next_command or "correct what the AWS library names, then repeat the command"
@@ -289,11 +295,17 @@ def _translate_malformed(error: MalformedAnswerError, where: str) -> MalformedAn
     return MalformedAnswer(where, str(error), why, look, is_reading=error.is_reading)
 
 
-def _reach(url: str) -> str:
-    """Return what to do when this endpoint does not answer."""
-    if urlsplit(url).hostname in {"localhost", "127.0.0.1", "::1"}:
-        return "unset AWS_ENDPOINT_URL, if it is set; then the same command again, which starts the embedded AWS"
-    return "check the network by aws sts get-caller-identity, then run the same command again"
+def _silence(error: BotoCoreError) -> tuple[str, str]:
+    """Return why an endpoint does not answer, and what to do; an embedded AWS that hangs still accepts connections."""
+    if urlsplit(str(error.kwargs.get("endpoint_url", ""))).hostname not in {"localhost", "127.0.0.1", "::1"}:
+        why = "AWS did not answer in time, and the retries are used up"
+        return why, "check the network by aws sts get-caller-identity, then run the same command again"
+    if isinstance(error, ReadTimeoutError | ConnectTimeoutError):
+        why = "the embedded AWS is busy, hangs, or was stopped by a signal (SIGSTOP), and the retries are used up"
+        return why, "run the same command again, which lets a stopped one go on; if it hangs: kennel down --yes"
+    why = "the embedded AWS has ended or was not started: nothing answers there"
+    again = "unset AWS_ENDPOINT_URL, if it is set; then the same command again, which starts the embedded AWS"
+    return why, f"{again}; for a flow of a Prefect worker: kennel up, then the flow again"
 
 
 def _room(why: str) -> str:

@@ -6,7 +6,6 @@ Lines are sealed and checked by `tasks.run.ledger_file`; here they are typed, an
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields, replace
 from datetime import UTC, datetime
@@ -237,7 +236,7 @@ def _contents(scanned: Scan) -> LedgerContents:
 
 
 def _is_run(folder: Path) -> bool:
-    is_named = re.match(naming.RUN_ID_PATTERN, folder.name) is not None
+    is_named = naming.RUN_ID.fits(folder.name)
     try:
         names = {path.name for path in folder.iterdir()}
     except NotADirectoryError:

@@ -13,9 +13,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
-from pydantic import StringConstraints
-
 from tasks.run.source_name import is_url, source_identity, source_name
+from tasks.run.text_form import TextForm
 
 if TYPE_CHECKING:
     from tasks.run.options import TrainingOptions
@@ -33,10 +32,13 @@ NUMBER_TAG = "kennel:number"
 SPEC_TAG = "kennel:spec"
 """Tags on EC2 instances: the instance's number within the run, and the digest of the plan that it was launched from."""
 
-RUN_ID_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,22}[a-z0-9])?$"
-"""A run id has at most 24 characters, so that names made from it fit AWS's limits (63 for SageMaker, 64 for IAM)."""
+RUN_ID = TextForm(
+    r"[a-z0-9](?:[a-z0-9-]{0,22}[a-z0-9])?",
+    "1 to 24 lower-case letters, digits and hyphens, with a letter or digit at both ends",
+)
+"""A run id is short, so that names made from it fit AWS's limits (63 for SageMaker, 64 for IAM)."""
 
-RunId = Annotated[str, StringConstraints(pattern=RUN_ID_PATTERN)]
+RunId = Annotated[str, RUN_ID]
 
 
 def run_id_for(source: str, **choices: object) -> str:

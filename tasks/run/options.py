@@ -16,22 +16,44 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from tasks.run.records import Hyperparameters
+from tasks.run.text_form import TextForm
 from tasks.run.vpc_config import VpcConfig, read_vpc_config
 
-InstanceType = Annotated[str, StringConstraints(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")]
-Ec2Type = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+\.[a-z0-9]+$")]
-AllowedHost = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9.\-]{1,253}|\[[0-9A-Fa-f:]{2,39}\]):\d{1,5}$")]
-SubnetId = Annotated[str, StringConstraints(pattern=r"^subnet-([0-9a-f]{8}|[0-9a-f]{17})$")]
-SecurityGroupId = Annotated[str, StringConstraints(pattern=r"^sg-([0-9a-f]{8}|[0-9a-f]{17})$")]
-TuningJobName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,31}$")]
+InstanceType = Annotated[
+    str, TextForm(r"ml\.[a-z0-9-]+\.[a-z0-9]+", "an instance type of SageMaker, such as ml.m5.xlarge")
+]
+Ec2Type = Annotated[str, TextForm(r"[a-z0-9-]+\.[a-z0-9]+", "an instance type of EC2, such as c7i.2xlarge")]
+AllowedHost = Annotated[
+    str,
+    TextForm(
+        r"([A-Za-z0-9.\-]{1,253}|\[[0-9A-Fa-f:]{2,39}\]):\d{1,5}",
+        "a host and a port, such as photos.example.org:443 or [2001:db8::1]:443",
+    ),
+]
+SubnetId = Annotated[
+    str, TextForm(r"subnet-([0-9a-f]{8}|[0-9a-f]{17})", "the id of a subnet, such as subnet-0123456789abcdef0")
+]
+SecurityGroupId = Annotated[
+    str, TextForm(r"sg-([0-9a-f]{8}|[0-9a-f]{17})", "the id of a security group, such as sg-0123456789abcdef0")
+]
+BackboneName = Annotated[
+    str, TextForm(r"[a-z0-9_./-]{1,64}", "the name of a network: up to 64 lower-case letters, digits and _ . / -")
+]
+TuningJobName = Annotated[
+    str,
+    TextForm(
+        r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,31}",
+        "the name of a tuning job: up to 32 letters and digits, with hyphens between them",
+    ),
+]
 MOST_INSTANCES = 20
 MOST_CHARACTERS = 2000  # of a search space; those of SageMaker's hyperparameters are 2,500
 RANDOM_WEIGHTS = "random"
 WEIGHTS_VERSION = re.compile(r"IMAGENET1K_[A-Z0-9_]+")
 """torchvision's names of the versions of weights."""
 
-EMAIL_PATTERN = r"^[^@\s<>\"]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$"
-Email = Annotated[str, StringConstraints(pattern=EMAIL_PATTERN, max_length=254)]
+EMAIL = TextForm(r"[^@\s<>\"]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", "an address, such as me@example.org")
+Email = Annotated[str, StringConstraints(max_length=254), EMAIL]
 
 BudgetUsd = Annotated[float, Field(gt=0, le=1_000_000)]
 TtlHours = Annotated[float, Field(gt=0, le=8784)]
@@ -58,9 +80,7 @@ class Options(BaseModel):
 class ModelOptions(Options):
     """The options that determine the trained model, independent of the machines that it is trained on."""
 
-    backbone: Annotated[
-        str, Field(pattern=r"^[a-z0-9_./-]{1,64}$", description="resnet50, efficientnet_lite0, ...")
-    ] = "efficientnet_lite0"
+    backbone: Annotated[BackboneName, Field(description="resnet50, efficientnet_lite0, ...")] = "efficientnet_lite0"
     weights: Annotated[
         str | None,
         Field(

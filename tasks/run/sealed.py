@@ -150,7 +150,7 @@ def _named(value: Any) -> Any:
 def _number(value: Any) -> Any:
     """Return a value with the numbers in place of their names."""
     if isinstance(value, dict):
-        if value.keys() == {_NAME} and value[_NAME] in {"nan", "inf", "-inf"}:
+        if value.keys() == {_NAME} and value[_NAME] in ("nan", "inf", "-inf"):
             return float(value[_NAME])
         return {name: _number(each) for name, each in value.items()}
     return [_number(each) for each in value] if isinstance(value, list) else value

@@ -25,7 +25,6 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
-    StringConstraints,
     ValidationError,
 )
 from pydantic.fields import FieldInfo
@@ -36,6 +35,7 @@ from tasks.run.command_line import path_argument
 from tasks.run.errors import SettingsRefused, TargetRefused
 from tasks.run.escaping import terminal_text
 from tasks.run.source_name import source_name
+from tasks.run.text_form import TextForm
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -80,17 +80,40 @@ def validate_folder(value: Path) -> Path:
     return value
 
 
-AccountId = Annotated[str, StringConstraints(pattern=r"^\d{12}$")]
-Region = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,4}(-[a-z]+)+-\d$")]
+AccountId = Annotated[str, TextForm(r"\d{12}", "the 12 digits of an account")]
+Region = Annotated[str, TextForm(r"[a-z]{2,4}(-[a-z]+)+-\d", "the name of a region, such as us-east-1")]
 Cidr = Annotated[str, AfterValidator(validate_cidr)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 KmsKey = Annotated[
     str,
-    StringConstraints(
-        pattern=r"^(alias/[a-zA-Z0-9/_-]{1,250}|arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:(key|alias)/[a-zA-Z0-9/_-]{1,250})$"
+    TextForm(
+        r"(arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:(key/|alias/)|alias/)[a-zA-Z0-9/_-]{1,250}",
+        "the ARN of a key of KMS (arn:aws:kms:us-east-1:123456789012:key/...) or its alias, or alias/<name>",
+    ),
+]
+Bucket = Annotated[
+    str,
+    TextForm(
+        r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
+        "the name of a bucket: 3 to 63 lower-case letters, digits, dots and hyphens, no dot or hyphen at its ends",
+    ),
+]
+ServingImage = Annotated[
+    str,
+    TextForm(
+        r"\d{12}\.dkr\.ecr\.[a-z0-9.-]+/[a-z0-9][a-z0-9._/-]*(:\w[\w.-]{0,127}|@sha256:[0-9a-f]{64})",
+        "an image of ECR with its tag or digest, such as 123456789012.dkr.ecr.us-east-1.amazonaws.com/serving:1",
+    ),
+]
+ParameterName = Annotated[
+    str,
+    TextForm(
+        r"/[A-Za-z0-9_./-]{1,1010}",
+        "the name of a public parameter of SSM, which begins with a slash and has letters, digits and . _ / -",
     ),
 ]
 Url = Annotated[str, AfterValidator(validate_url)]
+WebUrl = Annotated[Url, TextForm(r"https?://.*", "a URL that begins with http:// or https://")]
 Folder = Annotated[Path, AfterValidator(validate_folder)]
 
 CALLER_ADDRESS_URL = "https://checkip.amazonaws.com"
@@ -229,7 +252,7 @@ class Settings(BaseSettings):
     endpoint_url: Url | None = Field(
         default=None, validation_alias=AliasChoices("AWS_ENDPOINT_URL", "KENNEL_ENDPOINT_URL", "endpoint_url")
     )
-    bucket: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+    bucket: Bucket | None = None
     time_scale: float = Field(default=1.0, ge=0.01, le=10_000.0)
     clock_origin: float = Field(default=0.0, ge=0.0)
     strict: bool = False
@@ -254,20 +277,17 @@ class Settings(BaseSettings):
     upload_threads: int = Field(default=8, ge=1, le=64)
     download_timeout_seconds: float = Field(default=60.0, ge=1.0, le=600.0)
     download_attempts: int = Field(default=5, ge=1, le=20)
-    weights_url: Url | None = Field(default=None, pattern=r"^https?://")
+    weights_url: WebUrl | None = None
 
     kms_key: KmsKey | None = None
-    serving_image: str | None = Field(
-        default=None,
-        pattern=r"^\d{12}\.dkr\.ecr\.[a-z0-9.-]+/[a-z0-9][a-z0-9._/-]*(:[\w][\w.-]{0,127}|@sha256:[0-9a-f]{64})$",
-    )
-    ec2_image_parameter: str | None = Field(default=None, pattern=r"^/[A-Za-z0-9_./-]{1,1010}$")
+    serving_image: ServingImage | None = None
+    ec2_image_parameter: ParameterName | None = None
     ec2_volume_gib: int = Field(default=75, ge=8, le=16_384)
     ec2_launch_seconds: float = Field(default=300.0, ge=5.0, le=1800.0)
     dead_man_minutes: int = Field(default=30, ge=10, le=240)  # in the last 5 minutes an instance accepts no login
     ssh_port: int = Field(default=22, ge=1, le=65_535)
     ssh_from: Cidr | None = None
-    caller_address_url: Url | None = Field(default=None, pattern=r"^https?://")
+    caller_address_url: WebUrl | None = None
 
     @classmethod
     def given(cls, options: Mapping[str, tuple[str, object]]) -> Self:

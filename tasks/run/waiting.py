@@ -16,7 +16,7 @@ from typing import TypeVar
 from botocore.exceptions import ClientError
 
 from tasks.run.error_codes import THROTTLED
-from tasks.run.errors import LimitReached, MalformedAnswer, WaitTimedOut, error_code, is_not_found
+from tasks.run.errors import LimitReached, MalformedAnswer, NotFound, WaitTimedOut, error_code, is_not_found
 from tasks.run.malformed_answers import MalformedAnswerError
 from tasks.run.progress import LOGGER
 from tasks.run.settings import Target
@@ -26,7 +26,10 @@ Say = Callable[[str], None]
 
 LOGGER.setLevel(logging.DEBUG)  # Prefect adds a handler to an extra logger but no level, so INFO would be dropped
 SILENCE_SECONDS = 8.0
+NOT_SHOWN = "not shown by AWS yet"
 ROLE_PROPAGATION_SECONDS = 90.0
+NOT_SHOWN_SECONDS = 60.0
+"""How long a wait for something that was just made takes "there is no such thing" for "not shown everywhere yet"."""
 
 
 def say(message: str) -> None:
@@ -85,20 +88,22 @@ def wait_for(
     deadline_seconds: float,
     poll_seconds: float = 1.0,
     next_command: str = "run the same command again, which waits again",
+    is_new: bool = False,
     waiting: Waiting = REAL_TIME,
 ) -> Found:
     """Call `probe` until it returns a result, and log the state at least every `SILENCE_SECONDS`.
 
     `probe` returns (the result or None, the state in words) and raises when the result can no longer come. While AWS
-    throttles its calls, or its answer to a reading call cannot be used, the result is not there yet. `poll_seconds` is
-    the pause between two looks at an AWS whose `target` sets none.
+    throttles its calls, or its answer to a reading call cannot be used, the result is not there yet; of something
+    `is_new`, also when AWS does not know it, for `NOT_SHOWN_SECONDS`. `poll_seconds` is the pause between two looks at
+    an AWS whose `target` sets none.
 
     Raises:
         WaitTimedOut: `deadline_seconds` passed.
     """
     patience = Patience(what, target, waiting)
     while True:
-        found, state = look(probe)
+        found, state = look(probe, is_new=is_new and patience.spent_seconds < NOT_SHOWN_SECONDS)
         if found is not None:
             return found
         spent = patience.spent_seconds
@@ -108,8 +113,10 @@ def wait_for(
         patience.pause(state, poll_seconds, most_seconds=deadline_seconds - spent)
 
 
-def look(probe: Callable[[], tuple[Found | None, str]]) -> tuple[Found | None, str]:
+def look(probe: Callable[[], tuple[Found | None, str]], *, is_new: bool = False) -> tuple[Found | None, str]:
     """Return what a wait's `probe` returns; (None, the reason) when AWS throttled it or answered nothing readable.
+
+    So it is when AWS does not know what `is_new`.
 
     Raises:
         MalformedAnswer, MalformedAnswerError: the answer was to a changing call, which may have been carried out.
@@ -118,7 +125,13 @@ def look(probe: Callable[[], tuple[Found | None, str]]) -> tuple[Found | None, s
         return probe()
     except (MalformedAnswer, MalformedAnswerError) as error:
         return None, unknown_state(error)
+    except NotFound:
+        if not is_new:
+            raise
+        return None, NOT_SHOWN
     except (ClientError, LimitReached) as error:
+        if is_new and isinstance(error, ClientError) and is_not_found(error):
+            return None, NOT_SHOWN
         code = error.code if isinstance(error, LimitReached) else error_code(error)
         if code not in THROTTLED:
             raise

@@ -5,16 +5,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+
+from botocore.exceptions import ClientError
 
 from tasks.account.lookup import none_if_missing
 from tasks.account.objects import object_exists
 from tasks.account.role_policies import run_prefix
 from tasks.run.aws import Aws, transfer
-from tasks.run.errors import OwnershipRefused, StageFailed, aws_boundary
+from tasks.run.errors import OwnershipRefused, StageFailed, aws_boundary, is_not_found
 from tasks.run.handle import Run
 from tasks.run.lost_answers import repeated_if_lost
 from tasks.run.statuses import TRAINING_JOB
@@ -81,9 +83,22 @@ def create_job(run: Run, plan: TrainingPlan, name: str) -> None:
             trainer = model_trainer(run.aws, plan, name)
             repeated_if_lost(lambda: transfer(trainer.prepare))
         with run.ledger.create("training-job", name, lambda: _own_arn(run.aws, plan, name)) as row:
-            start = partial(trainer.train, wait=False, logs=False)
+            start = partial(start_by_sdk, partial(trainer.train, wait=False, logs=False), "DescribeTrainingJob")
             retry_until_role_propagates(run.aws.target, f"training job {name}", start)
             row.identifier = _arn(run.aws, name)
+
+
+def start_by_sdk(start: Callable[[], object], describes: str) -> None:
+    """Start a job; the SDK describes what it has created by the operation `describes`, and AWS may not show it yet.
+
+    Raises:
+        ClientError: SageMaker refused.
+    """
+    try:
+        start()
+    except ClientError as error:
+        if error.operation_name != describes or not is_not_found(error):
+            raise
 
 
 def _own_arn(aws: Aws, plan: TrainingPlan, name: str) -> str | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.account.lookup import none_if_missing
+from tasks.model.code import copy_sources
 from tasks.run.aws import Aws, transfer
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import OwnershipRefused, StageFailed, aws_boundary
@@ -17,7 +18,7 @@ from tasks.run.handle import Run
 from tasks.run.lost_answers import repeated_if_lost
 from tasks.run.statuses import TUNING_JOB
 from tasks.run.waiting import retry_until_role_propagates
-from tasks.sagemaker.job import MAX_ATTEMPTS
+from tasks.sagemaker.job import MAX_ATTEMPTS, start_by_sdk
 from tasks.sagemaker.job_plan import SPEC_VARIABLE
 from tasks.sagemaker.trainer import NUMBER, trial_trainer
 from tasks.sagemaker.tuning_plan import CODE_FOLDER, OBJECTIVE, TuningPlan
@@ -81,7 +82,8 @@ def create_tuning(run: Run, plan: TuningPlan, name: str) -> None:
         tuner = _tuner(run.aws, plan)
         repeated_if_lost(lambda: transfer(tuner.prepare))
         with run.ledger.create(KIND, name, lambda: _own_arn(run.aws, plan, name)) as row:
-            start = partial(tuner.tune, job_name=name, wait=False)
+            tune = partial(tuner.tune, job_name=name, wait=False)
+            start = partial(start_by_sdk, tune, "DescribeHyperParameterTuningJob")
             retry_until_role_propagates(run.aws.target, f"tuning job {name}", start)
             row.identifier = tuning_arn(run.aws, name)
 
@@ -113,7 +115,7 @@ def _stage_code(plan: TuningPlan) -> Path:
     folder = plan.training.code_dir.with_name("trial-code")
     with disk_boundary("code package", folder):
         shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(plan.training.code_dir, folder)
+        copy_sources(plan.training.code_dir, folder)
         (folder / REQUIREMENTS).write_text(f"-r training/{REQUIREMENTS}\n")
     return folder
 

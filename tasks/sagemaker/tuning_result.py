@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from tasks.account.objects import bucket_and_key, fetch_object, read_object
-from tasks.model.archive import read_member
 from tasks.run.aws import Aws
 from tasks.run.errors import StageFailed, aws_boundary
+from tasks.run.model_archive import read_member
 from tasks.run.sealed import parse_json
 from tasks.run.statuses import TRAINING_JOB
 from tasks.run.trials import COMPLETE, FAILED, PRUNED, Difference, Search, Trial

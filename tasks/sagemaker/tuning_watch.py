@@ -8,7 +8,7 @@ from typing import Any
 from tasks.run.aws import Aws
 from tasks.run.errors import NotFound, StageFailed, WaitTimedOut
 from tasks.run.statuses import TUNING_JOB
-from tasks.run.waiting import REAL_TIME, Patience, Waiting, look
+from tasks.run.waiting import NOT_SHOWN_SECONDS, REAL_TIME, Patience, Waiting, look
 from tasks.sagemaker.tuner import describe_tuning
 from tasks.sagemaker.tuning_plan import OBJECTIVE
 
@@ -37,7 +37,7 @@ def follow_tuning(aws: Aws, name: str, *, deadline_seconds: float, waiting: Wait
         return (found if TUNING_JOB.has_settled(found["HyperParameterTuningJobStatus"]) else None), state
 
     while True:
-        ended, state = look(probe)
+        ended, state = look(probe, is_new=patience.spent_seconds < NOT_SHOWN_SECONDS)
         if ended is not None:
             return _outcome(name, ended)
         spent = patience.spent_seconds

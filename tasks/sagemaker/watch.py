@@ -13,7 +13,7 @@ from tasks.account.role_policies import TRAINING_LOG_GROUP
 from tasks.run.aws import Aws
 from tasks.run.errors import NotFound, StageFailed, WaitTimedOut
 from tasks.run.statuses import TRAINING_JOB
-from tasks.run.waiting import REAL_TIME, Patience, Say, Waiting, look
+from tasks.run.waiting import NOT_SHOWN_SECONDS, REAL_TIME, Patience, Say, Waiting, look
 from tasks.sagemaker.job import describe_job
 
 POLL_SECONDS = 1.0
@@ -49,7 +49,7 @@ def follow_job(
         return (description if has_ended else None), _state(description)
 
     while True:
-        ended, state = look(probe)
+        ended, state = look(probe, is_new=patience.spent_seconds < NOT_SHOWN_SECONDS)
         if ended is not None:
             is_complete = TRAINING_JOB.is_ready(ended["TrainingJobStatus"])
             late_seconds = aws.target.log_delay_seconds

@@ -25,7 +25,13 @@ from tasks.run.lost_answers import carried_out, true_or_none
 from tasks.run.records import EndpointRef
 from tasks.run.statuses import ENDPOINT
 from tasks.run.vpc_config import VpcConfig
-from tasks.run.waiting import retry_until_role_propagates, wait_for
+from tasks.run.waiting import (
+    NOT_SHOWN,
+    NOT_SHOWN_SECONDS,
+    retry_until_known,
+    retry_until_role_propagates,
+    wait_for,
+)
 from tasks.serving.autoscaling import remove_autoscaling
 
 VARIANT = "primary"
@@ -131,7 +137,7 @@ def ensure_endpoint(run: Run, plan: EndpointPlan) -> EndpointRef:
         elif description["EndpointConfigName"] != plan.config_name:
             _update(run, plan, serving=str(description["EndpointConfigName"]))
         run.ledger.adopt("endpoint", plan.endpoint_name, endpoint_arn(run.aws, plan.run_id))
-        served = _settled(run.aws, plan, "until it serves")
+        served = _settled(run.aws, plan, "until it serves", is_new=description is None)
     return _checked(plan, served, time.perf_counter() - begun)
 
 
@@ -183,7 +189,8 @@ def _ensure_config(run: Run, plan: EndpointPlan) -> None:
         return
     with run.ledger.create("endpoint-config", name, lambda: _own_config(run.aws, plan)) as row:
         wanted = {"EndpointConfigName": name, "ProductionVariants": plan.variants, **plan.sealing}
-        answer = client.create_endpoint_config(**wanted, Tags=run.aws.tag_list(plan.run_id))
+        create = partial(client.create_endpoint_config, **wanted, Tags=run.aws.tag_list(plan.run_id))
+        answer = retry_until_known(run.aws.target, f"endpoint configuration {name}", create)
         row.identifier = answer["EndpointConfigArn"]
 
 
@@ -200,11 +207,13 @@ def _own_config(aws: Aws, plan: EndpointPlan) -> str | None:
 
 def _create(run: Run, plan: EndpointPlan) -> None:
     with run.ledger.create("endpoint", plan.endpoint_name, lambda: _served_arn(run.aws, plan)) as row:
-        answer = run.aws.client("sagemaker").create_endpoint(
+        create = partial(
+            run.aws.client("sagemaker").create_endpoint,
             EndpointName=plan.endpoint_name,
             EndpointConfigName=plan.config_name,
             Tags=run.aws.tag_list(plan.run_id),
         )
+        answer = retry_until_known(run.aws.target, f"endpoint {plan.endpoint_name}", create)
         row.identifier = answer["EndpointArn"]
 
 
@@ -261,11 +270,17 @@ def _delete_failed(run: Run, plan: EndpointPlan) -> None:
     run.ledger.mark_removed("endpoint", plan.endpoint_name)
 
 
-def _settled(aws: Aws, plan: EndpointPlan, when: str) -> Mapping[str, Any] | None:
-    """Wait until no change of the endpoint is in progress; return its description, or None without an endpoint."""
+def _settled(aws: Aws, plan: EndpointPlan, when: str, *, is_new: bool = False) -> Mapping[str, Any] | None:
+    """Wait until no change of the endpoint is in progress; return its description, or None without an endpoint.
+
+    One that `is_new` may not be shown at first.
+    """
+    begun = time.monotonic()
 
     def probe() -> tuple[tuple[Mapping[str, Any] | None] | None, str]:
         description = _describe_endpoint(aws, plan)
+        if description is None and is_new and time.monotonic() - begun < NOT_SHOWN_SECONDS:
+            return None, NOT_SHOWN
         if description is None or ENDPOINT.has_settled(description["EndpointStatus"]):
             return (description,), "settled"
         return None, f"{description['EndpointStatus']} ({when})"

@@ -22,7 +22,7 @@ from tasks.run.lost_answers import carried_out, repeated_if_lost, true_or_none
 from tasks.run.records import FunctionRef
 from tasks.run.statuses import FUNCTION, FUNCTION_UPDATE, NOT_TOLD
 from tasks.run.vpc_config import VpcConfig
-from tasks.run.waiting import retry_until_role_propagates, wait_for
+from tasks.run.waiting import retry_until_known, retry_until_role_propagates, wait_for
 
 ALIAS = "live"
 FUNCTION_NAME_LIMIT = 64
@@ -103,7 +103,6 @@ def ensure_function(run: Run, plan: FunctionPlan) -> FunctionRef:
         OwnershipRefused: a function of that name does not have this run's tags.
         AwsFailed: Lambda refused.
     """
-    client = run.aws.client("lambda")
     with aws_boundary(f"function {plan.name}"):
         found = _own_function(run.aws, plan)
         if found is None:
@@ -111,8 +110,8 @@ def ensure_function(run: Run, plan: FunctionPlan) -> FunctionRef:
         else:
             run.ledger.adopt("function", plan.name, found["FunctionArn"])
             _update(run.aws, plan, found)
-        current = _settled(run.aws, plan)
-        version, alias_arn = _ensure_alias(client, run.ledger, plan)
+        current = _settled(run.aws, plan, is_new=found is None)
+        version, alias_arn = _ensure_alias(run.aws, run.ledger, plan)
     return FunctionRef(
         name=plan.name,
         arn=str(current["FunctionArn"]),
@@ -178,8 +177,8 @@ def _update(aws: Aws, plan: FunctionPlan, current: Mapping[str, Any]) -> None:
         carried_out(where, replace, has_code)
 
 
-def _settled(aws: Aws, plan: FunctionPlan) -> Mapping[str, Any]:
-    """Wait until no update of the function is in progress, then return its configuration."""
+def _settled(aws: Aws, plan: FunctionPlan, *, is_new: bool = False) -> Mapping[str, Any]:
+    """Wait until no update of the function is in progress, then return its configuration; a new one may show late."""
     client = aws.client("lambda")
 
     def probe() -> tuple[Mapping[str, Any] | None, str]:
@@ -193,12 +192,13 @@ def _settled(aws: Aws, plan: FunctionPlan) -> Mapping[str, Any]:
         is_ready = FUNCTION.is_ready(state) and FUNCTION_UPDATE.is_ready(update)
         return (current if is_ready else None), f"{state}, last update {update}"
 
-    what = f"function {plan.name}"
-    return wait_for(aws.target, what, probe, deadline_seconds=plan.deadline_seconds, poll_seconds=0.2)
+    what, limit = f"function {plan.name}", plan.deadline_seconds
+    return wait_for(aws.target, what, probe, deadline_seconds=limit, poll_seconds=0.2, is_new=is_new)
 
 
-def _ensure_alias(client: Any, ledger: Ledger, plan: FunctionPlan) -> tuple[str, str]:
+def _ensure_alias(aws: Aws, ledger: Ledger, plan: FunctionPlan) -> tuple[str, str]:
     """Point the alias to a version with the planned code and configuration; return (version, alias ARN)."""
+    client, what = aws.client("lambda"), f"function {plan.name}"
     alias = none_if_missing(lambda: client.get_alias(FunctionName=plan.name, Name=ALIAS))
     if alias is not None:
         ledger.adopt("function-alias", f"{plan.name}:{ALIAS}", alias["AliasArn"])
@@ -206,12 +206,13 @@ def _ensure_alias(client: Any, ledger: Ledger, plan: FunctionPlan) -> tuple[str,
         if live is not None and _is_planned(live["Configuration"], plan):
             return str(alias["FunctionVersion"]), str(alias["AliasArn"])
     publish = partial(client.publish_version, FunctionName=plan.name, CodeSha256=plan.code_sha256)
-    version = str(repeated_if_lost(publish)["Version"])  # Lambda publishes what has not changed only once
+    published = retry_until_known(aws.target, what, lambda: repeated_if_lost(publish))
+    version = str(published["Version"])  # Lambda publishes what has not changed only once
     wanted = {"FunctionName": plan.name, "Name": ALIAS, "FunctionVersion": version}
     if alias is not None:
         return version, str(repeated_if_lost(lambda: client.update_alias(**wanted))["AliasArn"])
     with ledger.create("function-alias", f"{plan.name}:{ALIAS}", lambda: _alias_to(client, wanted)) as row:
-        row.identifier = client.create_alias(**wanted)["AliasArn"]
+        row.identifier = retry_until_known(aws.target, what, lambda: client.create_alias(**wanted))["AliasArn"]
     return version, str(row.identifier)
 
 

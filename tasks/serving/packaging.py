@@ -18,9 +18,10 @@ from pathlib import Path
 
 from tasks.account.objects import bucket_and_key, fetch_object, object_exists, send_file
 from tasks.account.role_policies import run_prefix
-from tasks.run.disk import disk_boundary
+from tasks.run.disk import disk_boundary, pieces_of
 from tasks.run.errors import StageFailed
 from tasks.run.handle import Run
+from tasks.run.model_archive import opened
 from tasks.run.records import TrainedModel
 from tasks.run.waiting import say
 
@@ -91,11 +92,12 @@ def add_wheels(archive: Path, wheels: Iterable[Path], target: Path, lock: Path =
     What serving does not read (`model.safetensors`) is left out.
 
     Raises:
-        DiskFailed: the target cannot be written.
+        StageFailed: the archive is damaged or cannot be read.
+        DiskFailed: the target cannot be written, or a wheel cannot be read.
     """
     with (
+        opened(archive, str(archive)) as source,
         disk_boundary("packages", target, archive.stat().st_size),
-        tarfile.open(archive, "r:gz") as source,
         tarfile.open(target, "w:gz", compresslevel=1) as packed,
     ):
         for member in source:
@@ -103,7 +105,7 @@ def add_wheels(archive: Path, wheels: Iterable[Path], target: Path, lock: Path =
                 packed.addfile(member, source.extractfile(member))
         _add(packed, REQUIREMENTS, (_OFFLINE + lock.read_text(encoding="utf-8")).encode())
         for wheel in wheels:
-            _add(packed, f"{WHEELS}/{wheel.name}", wheel.read_bytes())
+            _add(packed, f"{WHEELS}/{wheel.name}", b"".join(pieces_of(wheel, "packages")))
 
 
 def _add(packed: tarfile.TarFile, name: str, content: bytes) -> None:

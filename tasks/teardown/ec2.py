@@ -6,7 +6,6 @@ key pair.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -122,7 +121,7 @@ def _remove_key_pair(aws: Aws, name: str) -> None:
 def delete_private_keys(aws: Aws, name: str) -> None:
     """Delete the private keys of the run whose key pair has this name, if it is the name of a run's key pair."""
     run_id = name.removeprefix(RESOURCE_PREFIX).removesuffix("-login")
-    if re.match(naming.RUN_ID_PATTERN, run_id) and key_pair_name(run_id) == name:
+    if naming.RUN_ID.fits(run_id) and key_pair_name(run_id) == name:
         remove_keys(aws.settings.run_dir(run_id))
 
 

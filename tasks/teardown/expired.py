@@ -6,7 +6,6 @@ another machine only the tags are known: the latest time that one of them names 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -91,7 +90,7 @@ def _tagged(resources: Iterable[Resource]) -> Iterable[tuple[str, datetime]]:
     """Yield the run and the time of each resource that has both; the id comes from a tag, so it is checked."""
     for each in resources:
         name, at = each.tags.get(naming.RUN_TAG, ""), time_of(each.tags.get(EXPIRES_TAG, ""))
-        if at is not None and re.match(naming.RUN_ID_PATTERN, name):
+        if at is not None and naming.RUN_ID.fits(name):
             yield name, at
 
 

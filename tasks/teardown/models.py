@@ -89,7 +89,7 @@ def models_of(aws: Aws, plan: Plan) -> Iterator[StoredModel]:
             continue
         for stored in objects.list_objects(aws, bucket, f"{prefix}/").values():
             named = _MODEL_KEY.match(stored.key)
-            if named and re.match(naming.RUN_ID_PATTERN, named["run"]):
+            if named and naming.RUN_ID.fits(named["run"]):
                 yield StoredModel(bucket, named["run"], named["job"], stored)
 
 

@@ -7,7 +7,6 @@ be removed, the others still are. At the end all resources are looked for again,
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -316,7 +315,7 @@ def _runs_of(plan: Plan, damaged: set[str]) -> list[str]:
     """Return the runs whose ledgers change; the id may come from a tag, so it is checked before it becomes a path."""
     named = {item.run_id for item in plan.removals} | {claim.run_id for claim in plan.gone} | damaged
     named |= {item.released_by for item in plan.kept}
-    return sorted(name for name in named if name and re.match(naming.RUN_ID_PATTERN, name))
+    return sorted(name for name in named if name and naming.RUN_ID.fits(name))
 
 
 def _close_rows_of_missing(aws: Aws, ledgers: Mapping[str, Ledger], plan: Plan, say: Say) -> None:

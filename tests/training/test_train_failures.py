@@ -1,6 +1,7 @@
 """Every way in which a job fails: it states the cause and leaves no model, and one host's failure ends all."""
 
 import json
+import resource
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -83,6 +84,20 @@ def test_a_failed_job_states_the_cause_and_leaves_no_model(
     monkeypatch.setenv("SM_OUTPUT_DIR", str(tmp_path / "output"))
 
     assert message in fail(capsys, [*arguments(dataset, weights, tmp_path), *more], tmp_path)
+
+
+def test_a_model_that_cannot_be_written_fails_the_job_with_the_room_that_is_left(
+    dataset: Dataset, weights: Path, tmp_path: Path
+) -> None:
+    before, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000_000, hard))
+    try:
+        assert main(arguments(dataset, weights, tmp_path)) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (before, hard))
+    text = (tmp_path / "output" / "failure").read_text()
+    assert text.startswith("the model cannot be saved (SafetensorError: ") and text.endswith(" MB are free on its disk")
+    assert list((tmp_path / "model").iterdir()) == [], "nothing partial is left"
 
 
 def test_weights_of_another_network_are_refused(dataset: Dataset, weights: Path, tmp_path: Path) -> None:

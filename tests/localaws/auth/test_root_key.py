@@ -15,6 +15,7 @@ from localaws.control import reset, start, stop
 from localaws.errors import NotItsHome
 from localaws.server import ServerRecord, read_record
 from localaws.settings import Settings
+from tests.bit_flips import flipped
 from tests.conftest import ROOT
 from tests.keys import keys_of
 
@@ -34,6 +35,25 @@ def test_a_key_is_made_once_and_is_not_anothers(tmp_path: Path) -> None:
 def test_a_damaged_file_is_replaced(tmp_path: Path, damage: str) -> None:
     (tmp_path / FILE).write_text(damage)
     assert keep(tmp_path) == keep(tmp_path)
+
+
+def test_every_flip_of_a_bit_is_noticed_and_said_and_another_key_takes_its_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made, flips = keep(tmp_path), 0
+    for where in flipped(tmp_path / FILE):
+        found = keep(tmp_path)
+        said, flips = capsys.readouterr().err, flips + 1
+        assert not {made.access_key_id, made.secret_access_key, made.token} & {*vars(found).values()}, where
+        assert f"{tmp_path / FILE} is damaged (" in said and "kennel up" in said, where
+        assert made.secret_access_key not in said
+    assert flips > 100
+
+
+def test_the_key_of_an_older_release_has_no_checksum_and_is_kept(tmp_path: Path) -> None:
+    made = new()
+    (tmp_path / FILE).write_text(json.dumps(vars(made)))
+    assert keep(tmp_path) == made
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])

@@ -11,6 +11,7 @@ from localaws.autoscaling.decisions import step, track_in, track_out
 from localaws.autoscaling.schedules import parse
 from localaws.errors import AwsError
 from tests.localaws.autoscaling.autoscaling_kit import DIMENSION, Variant
+from tests.localaws.callers import allow, make_user, refusal
 from tests.localaws.functions.functions_kit import Functions
 from tests.localaws.sagemaker.endpoints.endpoint_models import Workbench
 from tests.localaws.scaled_server import ScaledServer, moment
@@ -322,6 +323,22 @@ def test_a_target_has_its_tags_and_its_service_linked_role(variant: Variant) -> 
 
     assert variant.aws.list_tags_for_resource(ResourceARN=arn)["Tags"] == {"stage": "test"}
     assert target["RoleARN"].endswith("AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint")
+
+
+def test_a_condition_on_the_tags_of_a_target_counts(variant: Variant) -> None:
+    arn = variant.register(1, 2, Tags={"stage": "live"})
+    tagged = {"StringEquals": {"aws:ResourceTag/stage": "test"}}
+    user = make_user(variant.server.localaws, allow("application-autoscaling:*", Condition=tagged))
+    aws = user.client("application-autoscaling")
+    for call, given in (
+        (aws.deregister_scalable_target, variant.id),
+        (aws.register_scalable_target, {**variant.id, "MaxCapacity": 3}),
+        (aws.untag_resource, {"ResourceARN": arn, "TagKeys": ["stage"]}),
+    ):
+        assert refusal(call, **given)[0] == "AccessDeniedException"
+    variant.aws.tag_resource(ResourceARN=arn, Tags={"stage": "test"})
+    assert aws.register_scalable_target(**variant.id, MaxCapacity=3)["ScalableTargetARN"] == arn
+    aws.deregister_scalable_target(**variant.id)
 
 
 def test_deleting_an_endpoint_deregisters_its_variant(server: ScaledServer, bench: Workbench) -> None:

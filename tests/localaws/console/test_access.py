@@ -1,6 +1,8 @@
 """Who is let in to the console, over HTTP as browsers and programs send it."""
 
 import http.client
+import json
+import socket
 import stat
 from contextlib import closing
 from urllib.parse import urlsplit
@@ -149,3 +151,26 @@ def test_a_stream_that_nobody_reads_is_closed_when_the_server_is_reset(own_local
         assert get(f"{own_localaws.url}/_localaws/reset", bearer(), "POST")[0] == 202
         stream.read()  # to its end
     assert get(address.geturl())[0] == 200, "the address outlives the reset"
+
+
+MANY = 400
+"""So many scripts are more than the buffers of both ends hold."""
+
+
+def test_a_viewer_who_stopped_reading_does_not_delay_the_end_of_the_server(own_localaws: RunningLocalAws) -> None:
+    """What it asked for waits to be sent, as the pages of a stream would that change while nobody reads them."""
+    address = urlsplit(address_of(own_localaws))
+    with closing(socket.create_connection((address.hostname or "", address.port or 0), timeout=60)) as viewer:
+        request = f"GET {address.path}static/htmx.min.js HTTP/1.1\r\nHost: {address.netloc}\r\n\r\n"
+        viewer.sendall(request.encode() * MANY)
+        assert viewer.recv(12) == b"HTTP/1.1 200"
+        before, log = generation_of(own_localaws), own_localaws.home / "output.txt"
+        known = log.stat().st_size
+        assert get(f"{own_localaws.url}/_localaws/reset", bearer(), "POST")[0] == 202
+        wait_until(lambda: generation_of(own_localaws) != before, "the next state", seconds=60, every=0.1)
+    assert "graceful shutdown exceeded" not in log.read_text()[known:], "it was waited for until the time was over"
+
+
+def generation_of(server: RunningLocalAws) -> str:
+    """Return the name of the server's state; who asks while it begins anew waits for the answer."""
+    return str(json.loads(get(f"{server.url}/_localaws/health")[2])["generation"])

@@ -16,6 +16,11 @@ from tests.polling import wait_until
 READS = "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"
 
 
+def twice(text: str) -> str:
+    """Return a policy whose statement denies, and then allows."""
+    return text.replace('"Effect": "Allow"', '"Effect": "Deny", "Effect": "Allow"')
+
+
 @pytest.mark.parametrize(
     "arn", ["AmazonSageMakerFullAccess", "service-role/AWSLambdaBasicExecutionRole", "AmazonS3ReadOnlyAccess"]
 )
@@ -45,6 +50,7 @@ def test_a_managed_policy_is_enforced(localaws: RunningLocalAws) -> None:
         ("{}", "Syntax errors in policy"),
         ("notjson", "Syntax errors in policy"),
         (document(), "Syntax errors in policy"),
+        (twice(document(allow("sts:AssumeRole"))), "Syntax errors in policy"),
         (document({"Effect": "Allow", "Action": "sts:AssumeRole"}), "Missing required field Principal"),
         (
             document({**allow("sts:AssumeRole"), "Principal": "*"}),
@@ -69,6 +75,25 @@ def test_a_role_needs_a_trust_policy_that_is_one(localaws: RunningLocalAws, trus
     name = make_role(localaws, {"AWS": ACCOUNT}).rpartition("/")[2]
     code, text = refusal(iam.update_assume_role_policy, RoleName=name, PolicyDocument=trust)
     assert (code, says in text) == ("MalformedPolicyDocument", True), text
+
+
+def test_no_policy_has_a_name_twice_in_an_object(localaws: RunningLocalAws) -> None:
+    iam, user = localaws.client("iam"), localaws.client("iam").create_user(UserName="twice")["User"]["UserName"]
+    text = twice(document(allow("s3:GetObject")))
+    for call, given in (
+        (iam.create_policy, {"PolicyName": "twice"}),
+        (iam.put_user_policy, {"UserName": user, "PolicyName": "twice"}),
+    ):
+        code, says = refusal(call, **given, PolicyDocument=text)
+        assert (code, says) == ("MalformedPolicyDocument", "Syntax errors in policy.")
+    s3, kms = localaws.client("s3"), localaws.client("kms")
+    s3.create_bucket(Bucket="policies-with-a-name-twice")
+    code, says = refusal(s3.put_bucket_policy, Bucket="policies-with-a-name-twice", Policy=text)
+    assert code == "MalformedPolicy" and "'Effect' is given twice" in says
+    code, says = refusal(kms.create_key, Policy=text)
+    assert code == "MalformedPolicyDocumentException" and "'Effect' is given twice" in says
+    code, says = refusal(kms.replicate_key, KeyId=kms.create_key()["KeyMetadata"]["KeyId"], ReplicaRegion="eu-west-1")
+    assert code == "UnsupportedOperation"
 
 
 def test_what_a_role_was_granted_and_used_is_told_by_action(localaws: RunningLocalAws) -> None:

@@ -9,9 +9,11 @@ import pytest
 from botocore.awsrequest import AWSRequest
 from botocore.exceptions import ClientError
 
+from localaws.inputs.faults import refusal_of
 from localaws.inputs.gate import InputGate
 from localaws.inputs.java_patterns import compiled
 from localaws.inputs.refusals import check_constraints
+from localaws.permissions.operations import Asked
 from tests.conftest import RunningLocalAws
 from tests.keys import signed
 from tests.localaws.auth.wire import send
@@ -129,6 +131,41 @@ def test_an_input_that_breaks_the_model_is_refused_in_awss_words(
         getattr(localaws.client(service, parameter_validation=False), operation)(**parameters)
     error = refused.value.response["Error"]
     assert error["Code"] == code and text in error["Message"], error
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "given", "code"),
+    [
+        ("kms", "generate_random", {}, "ValidationException"),
+        ("kms", "retire_grant", {"GrantId": "g"}, "ValidationException"),
+        ("ec2", "allocate_hosts", {"AvailabilityZone": "us-east-1a"}, "InvalidParameterValue"),
+    ],
+)
+def test_a_parameter_that_moto_needs_although_the_model_does_not_is_the_clients_to_give(
+    localaws: RunningLocalAws, service: str, operation: str, given: dict[str, Any], code: str
+) -> None:
+    with pytest.raises(ClientError, match="A parameter that the operation needs is not given") as refused:
+        getattr(localaws.client(service), operation)(**given)
+    assert refused.value.response["Error"]["Code"] == code
+
+
+def test_a_value_that_moto_cannot_take_apart_is_the_clients(localaws: RunningLocalAws) -> None:
+    logs = localaws.client("logs")
+    logs.create_log_group(logGroupName="taken-apart")
+    filtered = {"logGroupName": "taken-apart", "filterName": "f", "filterPattern": ""}
+    with pytest.raises(ClientError, match="has not the form that the operation needs") as refused:
+        logs.put_subscription_filter(**filtered, destinationArn="nowhere")
+    assert refused.value.response["Error"]["Code"] == "InvalidParameterException"
+
+
+def test_a_fault_of_our_own_is_no_clients() -> None:
+    asked = Asked("kms", "POST", "/", "", {"x-amz-target": "TrentService.GenerateRandom"}, b"{}")
+    assert asked.operation.name == "GenerateRandom"
+    for fault in (TypeError("'NoneType' object is not iterable"), ValueError("not enough values to unpack")):
+        try:
+            raise fault
+        except Exception as error:  # noqa: BLE001 what is raised here has a place here
+            assert refusal_of(error, asked) is None
 
 
 @pytest.mark.parametrize("service", ["lambda", "sagemaker"])

@@ -20,7 +20,7 @@ import pytest
 from boto3.s3.transfer import TransferConfig
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -380,3 +380,30 @@ def test_a_policy_that_is_nested_too_deeply_is_refused_and_the_server_goes_on(lo
         s3.put_bucket_policy(Bucket="deep-policy", Policy="[" * 100_000)
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
     s3.delete_bucket(Bucket="deep-policy")
+
+
+@pytest.mark.parametrize("is_in_parts", [False, True], ids=["whole", "in parts"])
+def test_an_object_that_was_damaged_on_the_disk_is_not_served_and_is_gone(
+    own_localaws: RunningLocalAws, is_in_parts: bool
+) -> None:
+    s3, name, key = own_localaws.client("s3"), f"damaged-{uuid.uuid4().hex[:8]}", "folder/photos.tar"
+    s3.create_bucket(Bucket=name)
+    s3.put_object(Bucket=name, Key="other", Body=bytes(100_000))
+    before = set((own_localaws.home / "objects").iterdir())
+    parts = TransferConfig(multipart_threshold=5 * MIB if is_in_parts else 1024 * MIB, multipart_chunksize=5 * MIB)
+    s3.upload_fileobj(io.BytesIO(bytes(6 * MIB)), name, key, Config=parts)
+    (path,) = set((own_localaws.home / "objects").iterdir()) - before
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert s3.get_object(Bucket=name, Key=key, Range="bytes=0-9")["Body"].read() == bytes(10), "a part is not checked"
+
+    with pytest.raises((BotoCoreError, ClientError)):
+        s3.get_object(Bucket=name, Key=key)["Body"].read()
+
+    assert error_of(s3.head_object, Bucket=name, Key=key) == ("404", 404)
+    assert [each["Key"] for each in s3.list_objects_v2(Bucket=name)["Contents"]] == ["other"]
+    assert not path.exists()
+    s3.put_object(Bucket=name, Key=key, Body=bytes(100_000))
+    assert s3.get_object(Bucket=name, Key=key)["Body"].read() == bytes(100_000)
+    assert f"s3://{name}/{key} was damaged on the disk, and is gone" in (own_localaws.home / "output.txt").read_text()

@@ -100,6 +100,17 @@ def test_an_answer_that_drips_ends_with_the_read_timeout(tmp_path: Path, answer:
         assert 1.5 < time.monotonic() - begun < 20, "each of the answers drips for 20 s"
 
 
+def test_an_embedded_aws_that_has_ended_and_one_that_hangs_have_other_reasons_and_cures(tmp_path: Path) -> None:
+    with server(drip_headers) as url, pytest.raises(Unreachable) as hangs, aws_boundary("step"):
+        client(url, tmp_path).describe_endpoint(EndpointName="e")
+    with pytest.raises(Unreachable) as ended, aws_boundary("step"):
+        client(url, tmp_path).describe_endpoint(EndpointName="e")
+    assert "stopped by a signal (SIGSTOP)" in hangs.value.why and "has ended" not in hangs.value.why
+    assert "which lets a stopped one go on" in hangs.value.next_command
+    assert ended.value.why == "the embedded AWS has ended or was not started: nothing answers there"
+    assert "which starts the embedded AWS; for a flow of a Prefect worker: kennel up" in ended.value.next_command
+
+
 @pytest.mark.parametrize("answer", [drip_body, drip_headers])
 def test_a_health_answer_that_drips_ends(monkeypatch: pytest.MonkeyPatch, answer: Answer) -> None:
     monkeypatch.setattr(logical_aws, "ANSWER_SECONDS", 0.3)

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tasks.run.errors import OwnershipRefused, StageFailed
-from tasks.sagemaker.job import MAX_ATTEMPTS, find_job
+from tasks.sagemaker.job import MAX_ATTEMPTS, find_job, start_by_sdk
 from tasks.sagemaker.trainer import _compute
 from tests.scripted import Scripted, not_found, refuses
 from tests.tasks.sagemaker.jobs import plan
@@ -54,6 +55,13 @@ def test_a_completed_job_whose_model_was_removed_is_made_again() -> None:
 def test_a_job_of_that_name_from_another_plan_is_refused() -> None:
     with pytest.raises(OwnershipRefused, match="it exists already"):
         find_job(account({FIRST: job("Completed", spec="another")}).aws, PLAN)
+
+
+def test_a_job_that_the_sdk_cannot_describe_yet_is_started_and_a_refusal_is_raised() -> None:
+    start_by_sdk(not_found("DescribeTrainingJob"), "DescribeTrainingJob")
+    for start in (not_found("CreateTrainingJob"), refuses("DescribeTrainingJob", "Denied", "no")):
+        with pytest.raises(ClientError):
+            start_by_sdk(start, "DescribeTrainingJob")
 
 
 def test_attempts_are_bounded() -> None:

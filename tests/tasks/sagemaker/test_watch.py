@@ -1,11 +1,12 @@
 """The end of a training job: only Completed is success, and a failure brings its reason and the last lines."""
 
+from itertools import count
 from typing import Any
 
 import pytest
 
 from tasks.account.logs import REMEMBERED_EVENTS, LogFollower, ReturnedEvents
-from tasks.run.errors import StageFailed, WaitTimedOut
+from tasks.run.errors import NotFound, StageFailed, WaitTimedOut
 from tasks.run.malformed_answers import MalformedAnswerError
 from tasks.run.settings import REAL_AWS
 from tasks.run.waiting import Waiting
@@ -90,8 +91,20 @@ def test_a_job_that_does_not_end_is_given_up_at_the_deadline_and_never_silent_fo
 
 def test_a_job_that_vanished_is_an_error() -> None:
     gone = Scripted(sagemaker={"describe_training_job": not_found("DescribeTrainingJob")}, logs={})
-    with pytest.raises(Exception, match="it is gone"):
-        follow(gone, [])
+    said: list[str] = []
+    with pytest.raises(NotFound, match="it is gone"):
+        follow(gone, said, clock=count(0.0, 2.0).__next__)
+    assert any("training job: not shown by AWS yet" in line for line in said), "it was asked for again for a minute"
+
+
+def test_a_new_job_that_aws_does_not_show_at_first_is_followed() -> None:
+    missing, shown = not_found("DescribeTrainingJob"), {"TrainingJobName": "j", "TrainingJobStatus": "Completed"}
+    answers = iter([missing] * 5)
+    scripted = Scripted(
+        sagemaker={"describe_training_job": lambda **_: next(answers, lambda **_: shown)()},
+        logs={"describe_log_streams": lambda **_: {"logStreams": []}},
+    )
+    assert follow(scripted, [], clock=count(0.0, 1.0).__next__) == shown
 
 
 def test_an_empty_page_is_not_the_end_of_a_stream() -> None:

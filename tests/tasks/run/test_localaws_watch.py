@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from kennel.servers.localaws_watch import SAID_SECONDS, SILENT_SECONDS, LocalAwsWatch
+from tasks.run.localaws_watch import SAID_SECONDS, SILENT_SECONDS, LocalAwsWatch
 from tests.conftest import RunningLocalAws
 
 
@@ -64,3 +64,15 @@ def test_a_server_that_has_ended_is_not_told_as_silent() -> None:
     clock = Clock()
     looked(LocalAwsWatch("http://127.0.0.1:9", None, said.append, clock=clock), clock, 100.0)
     assert said == []
+
+
+def test_where_no_command_tells_it_the_end_of_a_server_is_told_once() -> None:
+    said: list[str] = []
+    clock = Clock()
+    watch = LocalAwsWatch("http://127.0.0.1:9", None, said.append, tells_end=True, clock=clock)
+    for _ in range(3):
+        looked(watch, clock, 2.0)
+    assert said == [
+        "localaws, the embedded AWS, has ended: nothing answers at http://127.0.0.1:9; "
+        "kennel up starts another one there, then run the flow again"
+    ]

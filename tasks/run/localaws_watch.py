@@ -1,7 +1,8 @@
-"""Watches the embedded AWS while a command uses it: says that it does not answer, and when it answers again.
+"""Watches the embedded AWS while a command or a flow uses it: says that it does not answer, and when it answers again.
 
 Clients wait a minute for an answer and repeat the call, silently, so a server that a signal stopped loses nothing of a
-flow when it goes on within a few minutes. A server that has ended is not told here: its clients fail at once.
+flow when it goes on within a few minutes. That a server has ended is told where no command explains it: its clients
+fail at once, and a flow of a Prefect worker may not ask it for minutes.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from enum import Enum, auto
 from http.client import HTTPException
 from urllib.error import HTTPError, URLError
 
@@ -24,12 +26,22 @@ SAID_SECONDS = 8.0
 
 
 class LocalAwsWatch:
-    """A watch over the server at a URL, whose process is `pid`, if that is known; `look` is called by one thread."""
+    """A watch over the server at a URL, whose process is `pid`, if that is known; `look` is called by one thread.
+
+    `tells_end`: it also says that the server has ended.
+    """
 
     def __init__(
-        self, url: str, pid: int | None, say: Callable[[str], None], *, clock: Callable[[], float] = time.monotonic
+        self,
+        url: str,
+        pid: int | None,
+        say: Callable[[str], None],
+        *,
+        tells_end: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._url, self._pid, self._say, self._clock = url.rstrip("/"), pid, say, clock
+        self._tells_end = tells_end
         self._answered = clock()
         self._said: float | None = None
         self._has_ended = threading.Event()
@@ -44,10 +56,14 @@ class LocalAwsWatch:
 
     def look(self) -> None:
         """Ask the server, and say what changed; it takes up to two seconds."""
-        is_silent = _is_silent(self._url)
+        state = _state(self._url)
         now = self._clock()
         seconds = now - self._answered
-        if not is_silent:
+        if state is _State.ENDED and self._tells_end:
+            self._tells_end = False
+            again = "kennel up starts another one there, then run the flow again"
+            self._say(f"localaws, the embedded AWS, has ended: nothing answers at {self._url}; {again}")
+        if state is not _State.SILENT:
             if self._said is not None:
                 self._say(f"localaws answers again after {seconds:.0f} s; the command goes on")
             self._answered, self._said = now, None
@@ -71,16 +87,25 @@ class LocalAwsWatch:
             self.look()
 
 
-def _is_silent(url: str) -> bool:
-    """Tell whether a server accepts a connection, or would, and does not answer."""
+class _State(Enum):
+    """A server's: one that is silent accepts a connection, or would, and does not answer."""
+
+    ANSWERS = auto()
+    SILENT = auto()
+    ENDED = auto()
+
+
+def _state(url: str) -> _State:
     try:
         fetch_from_loopback(f"{url}{LOCAL_HEALTH_PATH}", LOOK_SECONDS)
     except TimeoutError:
-        return True
+        return _State.SILENT
     except HTTPError:
-        return False
+        return _State.ANSWERS
     except URLError as error:
-        return isinstance(error.reason, TimeoutError)
+        if isinstance(error.reason, TimeoutError):
+            return _State.SILENT
+        return _State.ENDED if isinstance(error.reason, ConnectionRefusedError) else _State.ANSWERS
     except (OSError, HTTPException, ValueError):
-        return False
-    return False
+        return _State.ANSWERS
+    return _State.ANSWERS
