@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tasks.run.disk import disk_boundary, pieces_of
 from tasks.run.errors import SettingsRefused
-from tasks.run.own_files import remove_tree
+from tasks.run.own_files import remove_tree, replacing
 from tasks.run.record_store import write_atomically
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -60,7 +60,7 @@ def copy_sources(source: Path, destination: Path) -> None:
         target = destination / file.relative_to(source)
         with disk_boundary("code package", target, file.stat().st_size):
             target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("wb") as copy:
+            with replacing(target) as copy:
                 copy.writelines(pieces_of(file, "code package"))
 
 

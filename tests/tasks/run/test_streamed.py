@@ -73,7 +73,7 @@ def test_a_body_that_does_not_come_whole_is_asked_for_again_and_then_awss_error(
         if error is MalformedAnswer:
             assert url in caught.value.what and "curl" in caught.value.next_command
         else:
-            assert "AWS_ENDPOINT_URL" in caught.value.next_command
+            assert "kennel down --yes" in caught.value.next_command  # it hangs, on this machine
 
 
 def test_a_body_that_is_whole_at_the_second_attempt_is_read(tmp_path: Path) -> None:
