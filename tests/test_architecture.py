@@ -63,6 +63,7 @@ TASKS_ROOMS: dict[str, set[str]] = {
         "audit",
         "data",
         "evaluation",
+        "gate",
         "load",
         "notebook",
         "sagemaker",

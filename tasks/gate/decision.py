@@ -52,6 +52,11 @@ class Kept:
         """Whether the observed value is allowed."""
         return self.observed <= self.allowed
 
+    @property
+    def text(self) -> str:
+        """The rule in words, with both values."""
+        return f"{self.rule} {self.observed:.3g}, allowed {self.allowed:g}"
+
 
 @dataclass(frozen=True)
 class Decision:

@@ -6,16 +6,13 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from tasks.evaluation.kept import evaluation_of
-from tasks.evaluation.paired import Paired, compare_paired
-from tasks.evaluation.predictions import FILE, kept_predictions
+from tasks.evaluation.predictions import FILE, Predictions, kept_predictions
 from tasks.evaluation.record import Evaluation
+from tasks.gate.decision import Decision, Rules, judge
 from tasks.report.run_list import ListedRun, listed_run
 from tasks.report.summary import RunSummary, accuracy_text, summarise
 from tasks.run.errors import StageFailed
 from tasks.run.handle import RunFolder
-
-CLEAR = 0.05
-"""A p-value below it makes a difference more than chance would, which one comparison in twenty does by chance."""
 
 
 @dataclass(frozen=True)
@@ -29,27 +26,42 @@ class ComparedRow:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two runs: the settings that differ, the figures, and the paired test, None where `why_unpaired` says why."""
+    """Two runs: the settings that differ, the figures, and what the gate says of their models on the same photos.
+
+    `decision` is None where `why_unpaired` says why.
+    """
 
     runs: tuple[str, str]
     settings: tuple[ComparedRow, ...]
     figures: tuple[ComparedRow, ...]
-    paired: Paired | None
+    decision: Decision | None
     why_unpaired: str
     notes: tuple[str, ...]
 
     @property
     def verdict(self) -> str:
         """What the paired test says, in a sentence."""
-        if self.paired is None:
+        if self.decision is None:
             return f"The two models cannot be compared photo by photo: {self.why_unpaired}."
-        found, (first, second) = self.paired, self.runs
+        found, (first, second) = self.decision.paired, self.runs
         if not found.only_first + found.only_second:
-            return f"On the same {found.photos} photos both models are right about the same ones."
+            return f"On the same {found.photos} photos both models are right about the same ones. {self._sure}"
         by = f"{found.accuracy.value:+.4f} (95 %: {found.accuracy.low:+.4f} to {found.accuracy.high:+.4f})"
         apart = f"{found.only_second} photos only {second} has right, {found.only_first} only {first}"
-        clear = "more than chance would" if found.p_value < CLEAR else "not distinguishable from chance"
-        return f"On the same {found.photos} photos {second} differs by {by}: {apart}; p = {found.p_value:.3g}, {clear}."
+        test = f"p = {found.p_value:.3g} (two-sided)"
+        return f"On the same {found.photos} photos {second} differs by {by}: {apart}; {test}. {self._sure}"
+
+    @property
+    def _sure(self) -> str:
+        """What the gate makes of it, and how surely so many photos show a difference that matters."""
+        if self.decision is None:
+            return ""
+        found, rules = self.decision, Rules()
+        needed = "more than a million" if found.photos_needed is None else f"{found.photos_needed:,}"
+        shows = f"{found.paired.photos} photos show a gain of {rules.gain:g} in {100 * found.power:.0f} of 100 cases"
+        broken = [each.text for each in found.rules if not each.is_kept]
+        lost = f" It would be refused all the same: {'; '.join(broken)}." if broken else ""
+        return f"{self.runs[1]}: {found.verdict}. {shows}; 80 of 100 take {needed}.{lost}"
 
 
 def compare_runs(first: RunFolder, second: RunFolder) -> Comparison:
@@ -57,12 +69,12 @@ def compare_runs(first: RunFolder, second: RunFolder) -> Comparison:
     summaries = (summarise(first), summarise(second))
     kept = [evaluation_of(run, each.model) for run, each in zip((first, second), summaries, strict=True)]
     found = [evaluation for evaluation, _ in kept]
-    paired, why = _paired((first, second), summaries, kept)
+    decision, why = _judged((first, second), summaries, kept)
     return Comparison(
         runs=(first.id, second.id),
         settings=tuple(_settings(summaries, found)),
         figures=tuple(_figures((listed_run(first, summaries[0]), listed_run(second, summaries[1])), summaries, found)),
-        paired=paired,
+        decision=decision,
         why_unpaired=why,
         notes=(*_unread(summaries), *_without_settings((first, second), kept)),
     )
@@ -71,28 +83,42 @@ def compare_runs(first: RunFolder, second: RunFolder) -> Comparison:
 def comparison_json(comparison: Comparison) -> dict[str, object]:
     """Return the JSON content that `kennel compare --json` prints."""
     rows = {name: [asdict(row) for row in getattr(comparison, name)] for name in ("settings", "figures")}
+    decision = comparison.decision
     return {
         "runs": list(comparison.runs),
         **rows,
-        "paired": None if comparison.paired is None else asdict(comparison.paired),
+        "paired": None if decision is None else asdict(decision.paired),
+        "gate": None if decision is None else _gate_json(decision),
         "verdict": comparison.verdict,
         "notes": list(comparison.notes),
     }
 
 
-def _paired(
+def _gate_json(decision: Decision) -> dict[str, object]:
+    return {
+        "verdict": decision.verdict,
+        "low": decision.low,
+        "high": decision.high,
+        "power": decision.power,
+        "photos_needed": decision.photos_needed,
+        "rules": [{**asdict(each), "kept": each.is_kept} for each in decision.rules],
+    }
+
+
+def _judged(
     runs: tuple[RunFolder, RunFolder],
     summaries: tuple[RunSummary, RunSummary],
     kept: list[tuple[Evaluation | None, str]],
-) -> tuple[Paired | None, str]:
-    """Return the paired test, or why there is none."""
-    predictions = []
+) -> tuple[Decision | None, str]:
+    """Return what the gate says of the second model, or why it says nothing."""
+    predictions: list[Predictions] = []
+    classes: tuple[str, ...] = ()
     for run, summary, (evaluation, why) in zip(runs, summaries, kept, strict=True):
         if evaluation is None or summary.dataset is None:
             return None, f"of {run.id} there is no evaluation: {why or 'its dataset is not known'}"
         if evaluation.data_digest != summary.dataset.digest:
             return None, f"the data of {run.id} were staged anew after its model was evaluated"
-        path = run.folder / evaluation.folder / FILE
+        path, classes = run.folder / evaluation.folder / FILE, summary.dataset.classes
         try:
             predictions.append(kept_predictions(path, summary.dataset, evaluation.right))
         except StageFailed as error:
@@ -100,7 +126,8 @@ def _paired(
     if len({evaluation.data_digest for evaluation, _ in kept if evaluation is not None}) > 1:
         return None, "they were trained and tested on different data"
     try:
-        return compare_paired(*predictions), ""
+        champion, challenger = predictions
+        return judge(champion, challenger, classes), ""
     except ValueError as error:
         return None, str(error)
 

@@ -52,7 +52,8 @@ def test_what_was_given_otherwise_and_the_same_photos_are_compared(tmp_path: Pat
         ("training", "2 × ml.m5.xlarge", "2 × ml.m5.xlarge, spot"),
     }
     assert found.verdict.startswith("On the same 41 photos b differs by -0.1951 (95 %: ")
-    assert "0 photos only b has right, 8 only a; p = 0.00781, more than chance would" in found.verdict
+    assert "0 photos only b has right, 8 only a; p = 0.00781 (two-sided). b: worse. 41 photos show" in found.verdict
+    assert "It would be refused all the same: accuracy lost by class y 0.381, allowed 0.2" in found.verdict
     figures = {row.what: (row.first, row.second) for row in found.figures}
     assert figures["training cost"] == ("0.0077 USD", "")
     assert figures["test accuracy"][1].startswith("0.7317 on 41 images")
@@ -64,7 +65,8 @@ def test_a_run_compared_with_its_like_differs_in_nothing(tmp_path: Path) -> None
     found = compare_runs(make_run(tmp_path / "a", 38), make_run(tmp_path / "b", 38))
 
     assert found.settings == () and found.notes == ()
-    assert found.verdict == "On the same 41 photos both models are right about the same ones."
+    alike = "On the same 41 photos both models are right about the same ones"
+    assert found.verdict.startswith(f"{alike}. b: not enough photos. 41 photos show a gain of 0.02 in ")
 
 
 @pytest.mark.parametrize("damage", ["no evaluation", "other data", "cut", "others than evaluated", "no model"])
@@ -96,5 +98,5 @@ def test_what_cannot_be_compared_photo_by_photo_is_said(tmp_path: Path, damage: 
         "others than evaluated": "they are not those that were evaluated",
         "no model": "of b there is no evaluation: the evaluation that is kept is of another model",
     }[damage]
-    assert found.paired is None and "cannot be compared photo by photo: " in found.verdict and why in found.verdict
+    assert found.decision is None and "cannot be compared photo by photo: " in found.verdict and why in found.verdict
     assert comparison_json(found)["paired"] is None
