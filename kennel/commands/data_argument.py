@@ -55,6 +55,8 @@ def check_data_argument(data: str, settings: Settings) -> None:
     if "://" in data:
         _judge_url(data)
         return
+    if not data.strip():
+        raise SourceRefused("source", f"--data={data!r}", "it names nothing", FORMS)
     path = Path(data).expanduser()
     if not os.path.exists(path):  # noqa: PTH110 Path.exists() raises for a name that is too long
         name = source_name(data)

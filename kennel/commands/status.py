@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kennel.commands.known_runs import all_runs, run_dir_of
 from kennel.servers import environment, localaws, localaws_record, prefect, processes
@@ -18,8 +19,11 @@ from tasks.run.errors import LedgerRefused
 from tasks.run.handle import RunFolder
 from tasks.run.ledger_contents import LedgerHeader, LedgerRow, damaged, has_lost_its_ledger, inspect_ledger
 from tasks.run.logical_aws import LogicalAws, is_lost
-from tasks.run.progress_file import Doing, find_progress
+from tasks.run.progress_file import RunProgress, find_progress
 from tasks.run.source_name import source_name
+
+if TYPE_CHECKING:
+    from tasks.report.running_cost import LiveResources
 
 STAGES = ("stage_data", "train_sagemaker", "train_ec2", "deploy", "loadtest", "pipeline")
 _RECORDS_OF = {"deploy": ("function",), "loadtest": ("loadtest", "scaling")}
@@ -38,20 +42,47 @@ def status(run_id: str | None, *, as_json: bool) -> int:
     environment.say_home(home)
     environment.say_damage(home)
     services, aws = _services(home), environment.present_aws(home)
-    chosen = [describe_run(path, aws) for path in ([run_dir_of(runs, run_id)] if run_id else all_runs(runs))]
-    code = LedgerRefused.exit_code if run_id and any(run["fault"] for run in chosen) else 0
+    earlier = cache(lambda: earlier_seconds(runs))
+    folders = [run_dir_of(runs, run_id)] if run_id else all_runs(runs)
+    chosen = [_shown(path, aws, earlier) for path in folders]
+    code = LedgerRefused.exit_code if run_id and any(run.told["fault"] for run in chosen) else 0
     if as_json:
-        print_json({"services": services, "home_bytes": size_of(home), "runs": chosen})
+        print_json({"services": services, "home_bytes": size_of(home), "runs": [run.told for run in chosen]})
         return code
-    told = {name: url or "not running" for name, url in services.items()}
-    print_table("services", told | {"home": f"{path_argument(home)}, {size_of(home) / 1e6:,.1f} MB"})
+    shown = {name: url or "not running" for name, url in services.items()}
+    print_table("services", shown | {"home": f"{path_argument(home)}, {size_of(home) / 1e6:,.1f} MB"})
     for run in chosen:
-        print_table(f"run {run['run_id']}", _rows(run))
-        if run["live"]:
-            print_columns(("alive", "number", "USD an hour", "of what"), list(_cost_rows(run["costs"])), folds_all=True)
+        print_table(f"run {run.told['run_id']}", _rows(run.told))
+        if run.live:
+            print_columns(("alive", "number", "USD an hour", "of what"), list(_cost_rows(run.live)), folds_all=True)
     if not chosen:
         say(f"there are no runs under {runs}")
     return code
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A run as `status` shows it: its JSON, and what of it is alive, by kind."""
+
+    told: dict[str, Any]
+    live: list[LiveResources]
+
+
+def _shown(run_dir: Path, present: LogicalAws | None, earlier: Callable[[], Mapping[str, float]]) -> _Shown:
+    """Return what is said of a run: what `describe_run` does, the work on it, and what the live resources cost.
+
+    "doing" is the running command's progress, or None; "interrupted" is the stage in which one ended, or None.
+    """
+    ledger = _read(run_dir)
+    told = _description(run_dir, present, *ledger)
+    header, rows, _ = ledger
+    live = _costs(run_dir, header, rows) if told["live"] else []
+    progress = find_progress(run_dir)
+    goes_on = progress is not None and progress.goes_on
+    told["doing"] = progress_json(progress, earlier()) if progress and goes_on else None
+    told["interrupted"] = None if progress is None or goes_on else progress.stage or "between stages"
+    told["costs"] = [_cost_json(each) for each in live]
+    return _Shown(told, live)
 
 
 def size_of(folder: Path) -> int:
@@ -66,67 +97,70 @@ def size_of(folder: Path) -> int:
 
 
 def describe_run(run_dir: Path, present: LogicalAws | None) -> dict[str, Any]:
-    """Return what is being done with a run, its finished stages, the resources that its ledger has, and its report.
+    """Return a run's finished stages, the resources that exist according to its ledger, and its report.
 
-    `present` is the embedded AWS that runs for this home. "lost" are the resources of one that has ended, "costs" what
-    the live ones cost by the hour, and "fault" is the damage of the ledger, or None; its undamaged rows are shown.
-    "doing" is the running command's, or None; "interrupted" is the stage in which a process was killed, or None.
+    `present` is the embedded AWS that runs for this home. "lost" are the resources of one that has ended, and "fault"
+    is the damage of the ledger, or None; its undamaged rows are shown.
     """
-    header, rows, fault = _read(run_dir)
+    return _description(run_dir, present, *_read(run_dir))
+
+
+def _description(
+    run_dir: Path,
+    present: LogicalAws | None,
+    header: LedgerHeader | None,
+    rows: tuple[LedgerRow, ...],
+    fault: str | None,
+) -> dict[str, Any]:
     is_past = header is not None and bool(rows) and is_lost(header.aws, present)
     listed = [{"kind": row.kind, "name": row.name, "state": row.state} for row in rows]
-    report, doing = run_dir / REPORT, find_progress(run_dir)
-    goes_on = doing is not None and doing.goes_on
+    report = run_dir / REPORT
     return {
         "run_id": run_dir.name,
         "endpoint": source_name(header.endpoint) if header else None,
         "account_id": header.account_id if header else None,
         "stages": [stage for stage in STAGES if _is_done(run_dir, stage)],
-        "doing": progress_json(doing, earlier_seconds(run_dir.parent)) if doing and goes_on else None,
-        "interrupted": None if doing is None or goes_on else doing.stage or "between stages",
         "live": [] if is_past else listed,
         "lost": listed if is_past else [],
-        "costs": [] if is_past or header is None else _costs(run_dir, header.region, rows),
         "fault": fault,
         "report": str(report) if os.access(report, os.F_OK) else None,
     }
 
 
-def progress_json(doing: Doing, earlier: Mapping[str, float]) -> dict[str, Any]:
+def progress_json(progress: RunProgress, earlier: Mapping[str, float]) -> dict[str, Any]:
     """Return what a process does with a run; "left_seconds" is an estimate from the stages of `earlier` runs."""
-    spent = time.time() - doing.stage_began if doing.stage else 0.0
-    usual = USUAL_SECONDS | dict(earlier)
-    waiting = [name for name in doing.planned if name not in doing.seconds and name != doing.stage]
-    left = max(0.0, usual.get(doing.stage or "", 0.0) - spent) + sum(usual.get(name, 0.0) for name in waiting)
+    spent, usual = progress.stage_seconds(), USUAL_SECONDS | dict(earlier)
+    waiting = [name for name in progress.planned if name not in progress.seconds and name != progress.stage]
+    left = max(0.0, usual.get(progress.stage or "", 0.0) - spent) + sum(usual.get(name, 0.0) for name in waiting)
     return {
-        "pid": doing.pid,
-        "stage": doing.stage,
+        "pid": progress.pid,
+        "stage": progress.stage,
         "stage_seconds": round(spent, 1),
-        "planned": list(doing.planned),
-        "seconds": doing.seconds,
-        "text": doing.text,
+        "planned": list(progress.planned),
+        "seconds": progress.seconds,
+        "text": progress.text,
         "left_seconds": round(left),
     }
 
 
-def _costs(run_dir: Path, region: str, rows: Sequence[LedgerRow]) -> list[dict[str, Any]]:
-    """Return the costs by kind; of records that cannot be read nothing is known."""
-    from tasks.report.running_cost import alive_by_kind
+def _costs(run_dir: Path, header: LedgerHeader | None, rows: Sequence[LedgerRow]) -> list[LiveResources]:
+    """Return the live resources by kind with their costs; of records that cannot be read nothing is known."""
+    from tasks.report.running_cost import HourlyCost, LiveResources, live_by_kind
 
+    why = "the ledger's first line is damaged"
     try:
-        found = [(each, each.cost) for each in alive_by_kind(RunFolder(run_dir), region, rows)]
+        if header is not None:
+            return live_by_kind(RunFolder(run_dir), header.region, rows)
     except LedgerRefused as error:
-        names = [row.name for row in rows]
-        return [{"kind": "any", "names": names, "usd_per_hour": None, "basis": error.what}] if rows else []
-    return [
-        {
-            "kind": each.kind,
-            "names": [row.name for row in each.rows],
-            "usd_per_hour": None if cost.least is None or cost.most is None else [cost.least, cost.most],
-            "basis": cost.basis,
-        }
-        for each, cost in found
-    ]
+        why = error.what
+    names = tuple(row.name for row in rows)
+    return [LiveResources("any", names, HourlyCost(None, None, why))] if rows else []
+
+
+def _cost_json(live: LiveResources) -> dict[str, Any]:
+    cost = live.cost
+    usd = None if cost.least is None or cost.most is None else [cost.least, cost.most]
+    return {"kind": live.kind, "names": list(live.names), "usd_per_hour": usd, "basis": cost.basis}
 
 
 def _read(run_dir: Path) -> tuple[LedgerHeader | None, tuple[LedgerRow, ...], str | None]:
@@ -154,10 +188,10 @@ def _services(home: Path) -> dict[str, str | None]:
 
 def _rows(run: dict[str, Any]) -> dict[str, str]:
     lost = f"none: all {len(run['lost'])} were lost with the embedded AWS, which has ended" if run["lost"] else "none"
-    killed = f"its process was killed: {TITLES.get(run['interrupted'], run['interrupted'])}; the same command goes on"
+    ended = f"in: {TITLES.get(run['interrupted'], run['interrupted'])}; the same command goes on from there"
     return {
         **({"now": _doing_text(run["doing"])} if run["doing"] else {}),
-        **({"interrupted": killed} if run["interrupted"] else {}),
+        **({"interrupted": ended} if run["interrupted"] else {}),
         "AWS": f"{run['endpoint']}, account {run['account_id']}" if run["endpoint"] else "unknown",
         "stages done": ", ".join(run["stages"]) or "none",
         **({} if run["live"] else {"resources": lost}),
@@ -176,26 +210,16 @@ def _doing_text(doing: Mapping[str, Any]) -> str:
     return "\n".join(filter(None, (", ".join(filter(None, (head, left))), doing["text"], f"process {doing['pid']}")))
 
 
-def _cost_rows(costs: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
+def _cost_rows(live: Sequence[LiveResources]) -> Iterator[tuple[str, ...]]:
     """Yield a row for each kind that is billed by the hour, one for each other basis, and one for all."""
-    from tasks.report.running_cost import BY_USE, FREE
+    from tasks.report.running_cost import BY_USE, FREE, total_cost
 
-    for each in costs:
-        if each["basis"] not in {BY_USE, FREE}:
-            yield ", ".join(each["names"]), str(len(each["names"])), _usd(each["usd_per_hour"]), each["basis"]
+    for each in live:
+        if each.cost.basis not in {BY_USE, FREE}:
+            yield ", ".join(each.names), str(len(each.names)), each.cost.text, each.cost.basis
     for basis in (BY_USE, FREE):
-        alike = {each["kind"]: len(each["names"]) for each in costs if each["basis"] == basis}
+        alike = {each.kind: len(each.names) for each in live if each.cost.basis == basis}
         if alike:
             yield basis, str(sum(alike.values())), "", ", ".join(f"{count} {kind}" for kind, count in alike.items())
-    known = [each["usd_per_hour"] for each in costs if each["usd_per_hour"] is not None]
-    unknown = len(costs) - len(known)
-    told = f"without {unknown} at an unknown price" if unknown else "at list prices"
-    total = _usd([sum(usd[end] for usd in known) for end in (0, 1)])
-    yield "all", str(sum(len(each["names"]) for each in costs)), total, told
-
-
-def _usd(bounds: Sequence[float] | None) -> str:
-    from tasks.report.running_cost import HourlyCost
-
-    least, most = bounds or (None, None)
-    return HourlyCost(least, most, "").text
+    total = total_cost(live)
+    yield "all", str(sum(len(each.names) for each in live)), total.text, total.basis

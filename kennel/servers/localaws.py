@@ -28,6 +28,7 @@ from kennel.terminal.console import say
 from tasks.run.command_line import path_argument
 from tasks.run.errors import KennelError, SettingsRefused, StageFailed, Unreachable, WaitTimedOut
 from tasks.run.machine import fetch_from_loopback
+from tasks.run.process_mark import is_alive
 from tasks.run.record_store import write_atomically
 from tasks.run.sealed import Damaged, read_regular
 from tasks.run.settings import LOCAL_CONSOLE_PATH, LOCAL_HEALTH_PATH, LOCAL_PERMISSIONS_PATH
@@ -235,7 +236,7 @@ def require_answer(server: EmbeddedAws) -> None:
         WaitTimedOut: it does not.
     """
     begun = time.monotonic()
-    while not _answers(server.url) and (waited := time.monotonic() - begun) and processes.is_alive(server.pid):
+    while not _answers(server.url) and (waited := time.monotonic() - begun) and is_alive(server.pid):
         if waited > HUNG_SECONDS:
             what, why = f"it hangs (process {server.pid})", f"{server.url} did not answer in {waited:.0f} s"
             raise WaitTimedOut("localaws", what, why, "kennel down --yes, which ends it, then the same command again")

@@ -9,6 +9,7 @@ from typing import Any
 import psutil
 
 from kennel.servers import processes
+from tasks.run.process_mark import is_running
 from tasks.run.sealed import CHECKSUM, Damaged, parse_json, read_regular, unseal
 
 NAME = "localaws"
@@ -42,7 +43,7 @@ def localaws_home(home: Path) -> Path:
 def running_record(home: Path) -> dict[str, Any] | None:
     """Return the record that the running server of this home wrote, or None when there is none."""
     record = written_record(home)
-    if record is None or not processes.is_running(record["pid"], record["created"]):
+    if record is None or not is_running(record["pid"], record["created"]):
         return None
     return record if _is_own_server(home, record["pid"]) else None
 

@@ -20,6 +20,7 @@ import psutil
 
 from tasks.run.disk import disk_boundary
 from tasks.run.own_files import APPEND, READ_AND_WRITE, open_own
+from tasks.run.process_mark import is_running, runs, start_mark
 from tasks.run.record_store import write_atomically
 from tasks.run.sealed import Damaged, read_regular, seal, unseal
 
@@ -43,37 +44,6 @@ class BackgroundProcess:
     def is_alive(self) -> bool:
         """Whether that very process (not another one with its pid) runs."""
         return is_running(self.pid, self.created)
-
-
-def is_running(pid: int, created: str | float) -> bool:
-    """Tell whether the process that `created` tells of runs, and not a later one with its pid, or a zombie."""
-    try:
-        process = psutil.Process(pid)
-        found = start_mark(pid) if isinstance(created, str) else process.create_time()
-        return found == created and _runs(process)
-    except (psutil.NoSuchProcess, OSError, ValueError, OverflowError):  # the last two: no process has such an id
-        return False
-
-
-def is_alive(pid: int) -> bool:
-    """Tell whether a process with that id runs."""
-    try:
-        return _runs(psutil.Process(pid))
-    except psutil.NoSuchProcess:
-        return False
-
-
-def start_mark(pid: int) -> str:
-    """Return what tells a process from a later one with its pid: the boot, and the clock ticks from it to the start.
-
-    psutil's time of the start follows the system's clock, and changes when that is set.
-
-    Raises:
-        OSError: there is no such process.
-    """
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    return f"{boot}:{ticks}"
 
 
 def owner_of(home: Path) -> str:
@@ -257,17 +227,9 @@ def _end(processes: list[psutil.Process]) -> None:
 def _wait_for_end(processes: list[psutil.Process]) -> list[psutil.Process]:
     """Return those that still run when the time to stop is over."""
     deadline = time.monotonic() + STOP_SECONDS
-    while (running := [process for process in processes if _runs(process)]) and time.monotonic() < deadline:
+    while (running := [process for process in processes if runs(process)]) and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
     return running
-
-
-def _runs(process: psutil.Process) -> bool:
-    """Tell whether a process runs; a zombie does not, however long its adoptive parent takes to ask for its status."""
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _path(home: Path, name: str) -> Path:

@@ -38,6 +38,9 @@ STEADY_OVERHEAD_SECONDS = 10.0
 ADOPTED_SECONDS = 1.0
 """A stage that took less time adopted an earlier result, so its time is no estimate for one that does the work."""
 
+LONGEST_SECONDS = 30 * 24 * 3600.0
+"""A record that says more, or infinity, is no estimate: SageMaker ends a job after 28 days."""
+
 Status = Literal["waiting", "running", "done", "failed"]
 
 
@@ -123,7 +126,8 @@ def earlier_seconds(runs: Path) -> dict[str, float]:
     for path in sorted(runs.glob("*/pipeline.json"), key=lambda path: path.stat().st_mtime):
         try:
             seconds = unseal(read_regular(path))["seconds"]
-            found |= {name: float(took) for name, took in seconds.items() if float(took) >= ADOPTED_SECONDS}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            took = {name: float(each) for name, each in seconds.items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
             continue
+        found |= {name: each for name, each in took.items() if ADOPTED_SECONDS <= each <= LONGEST_SECONDS}
     return found

@@ -226,7 +226,10 @@ def _list_folder(root: Path, settings: Settings) -> tuple[list[Entry], list[str]
         if found.is_dir(follow_symlinks=False):
             folders.append(name)
             continue
-        size_bytes = found.stat(follow_symlinks=False).st_size
+        try:
+            size_bytes = found.stat(follow_symlinks=False).st_size
+        except FileNotFoundError:  # it went while the folder was read
+            continue
         entries.append(Entry(name, size_bytes, _file_refusal(found) or _too_large(size_bytes, settings)))
         if len(entries) > settings.max_archive_files:
             break
@@ -244,23 +247,36 @@ def _walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
     pending = [""]
     while pending:
         folder = pending.pop()
-        with os.scandir(root / folder) as scan:
-            for found in sorted(scan, key=lambda item: item.name):
-                name = f"{folder}/{found.name}" if folder else found.name
-                yield name, found
-                if found.is_dir(follow_symlinks=False):
-                    pending.append(name)
+        for found in _children(root / folder, is_root=not folder):
+            name = f"{folder}/{found.name}" if folder else found.name
+            yield name, found
+            if found.is_dir(follow_symlinks=False):
+                pending.append(name)
+
+
+def _children(folder: Path, *, is_root: bool) -> list[os.DirEntry[str]]:
+    """Return what is in a folder, sorted; nothing of one that went while the folders above it were read."""
+    try:
+        with os.scandir(folder) as scan:
+            return sorted(scan, key=lambda item: item.name)
+    except FileNotFoundError:
+        if is_root:
+            raise
+        return []
 
 
 def _check_bounds(listing: Listing, settings: Settings) -> None:
     size_bytes = sum(entry.size_bytes for entry in listing.entries)
     packed_bytes = sum(entry.packed_bytes for entry in listing.entries)
     if len(listing.entries) > settings.max_archive_files:
-        why = f"it has more than KENNEL_MAX_ARCHIVE_FILES={settings.max_archive_files} files"
+        variable = "KENNEL_MAX_ARCHIVE_FILES"
+        why = f"it has more than {variable}={settings.max_archive_files} files"
     elif size_bytes > settings.max_archive_bytes:
-        why = f"it has {size_bytes} bytes unpacked, more than KENNEL_MAX_ARCHIVE_BYTES={settings.max_archive_bytes}"
+        variable = "KENNEL_MAX_ARCHIVE_BYTES"
+        why = f"it has {size_bytes} bytes unpacked, more than {variable}={settings.max_archive_bytes}"
     elif listing.is_zip and size_bytes > max(100 * _SMALL_BYTES, settings.max_archive_ratio * packed_bytes):
+        variable = "KENNEL_MAX_ARCHIVE_RATIO"
         why = f"it unpacks to {size_bytes} bytes from only {packed_bytes} compressed bytes, so it is a zip bomb"
     else:
         return
-    raise SourceRefused("source", f"{listing.path}", why, "if you trust the source, raise the limit by its variable")
+    raise SourceRefused("source", f"{listing.path}", why, f"if you trust the source, raise {variable}")

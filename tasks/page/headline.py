@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tasks.report.running_cost import Alive, HourlyCost
+from tasks.report.running_cost import LiveResources, total_cost
 from tasks.report.summary import RunSummary, accuracy_text
 from tasks.scaling.choice import format_amount
 from tasks.verdicts.verdicts import Verdict, failed, inconclusive, verdict_counts
@@ -24,14 +24,14 @@ class Headline:
     notes: tuple[tuple[str, str], ...] = ()
 
 
-def headline(summary: RunSummary, alive: Sequence[Alive] | None) -> Headline:
+def headline(summary: RunSummary, alive: Sequence[LiveResources] | None) -> Headline:
     """Return what a run's records say of it; `alive` is what was left running, None if that is not known."""
     return Headline(
         tuple(_achieved(summary)), tuple(_missed(summary)), tuple(_unjudged(summary)), tuple(_notes(summary, alive))
     )
 
 
-def _notes(summary: RunSummary, alive: Sequence[Alive] | None) -> Iterator[tuple[str, str]]:
+def _notes(summary: RunSummary, alive: Sequence[LiveResources] | None) -> Iterator[tuple[str, str]]:
     scaling = summary.scaling
     if scaling is not None and scaling.plan.monthly_cost_usd is not None:
         traffic = scaling.plan.traffic
@@ -40,15 +40,12 @@ def _notes(summary: RunSummary, alive: Sequence[Alive] | None) -> Iterator[tuple
     if scaling is not None and (sentence := weakest(scaling.verdicts)):
         yield "weakest", sentence
     if alive:
-        count, ended = sum(len(each.rows) for each in alive), f"kennel down {summary.run_id} --yes ends and removes all"
-        yield "running", f"{count} resources were left, {hourly_text(alive)} USD an hour; {ended}."
-
-
-def hourly_text(alive: Sequence[Alive]) -> str:
-    """Return what is alive costs by the hour in all; what has no known price is said and not counted."""
-    known = [each.cost for each in alive if each.cost.least is not None and each.cost.most is not None]
-    total = HourlyCost(sum(cost.least or 0.0 for cost in known), sum(cost.most or 0.0 for cost in known), "")
-    return total.text if len(known) == len(alive) else f"{total.text} and what has no known price"
+        count, total = sum(len(each.names) for each in alive), total_cost(alive)
+        ended = f"kennel down {summary.run_id} --yes ends and removes all"
+        yield (
+            "running",
+            f"{count} resources were left; on AWS they cost {total.text} USD an hour {total.basis}; {ended}.",
+        )
 
 
 def _achieved(summary: RunSummary) -> list[str]:

@@ -21,7 +21,7 @@ from tasks.page.headline import Headline, headline
 from tasks.page.rendering import markdown_html, rendered, style
 from tasks.report.markdown import markdown_sections
 from tasks.report.notes import made_or_note
-from tasks.report.running_cost import Alive, alive_by_kind
+from tasks.report.running_cost import LiveResources, live_by_kind
 from tasks.report.summary import RunSummary
 from tasks.run.artifacts import embed_pictures
 from tasks.run.errors import LedgerRefused
@@ -85,7 +85,7 @@ def _subtitle(summary: RunSummary) -> str:
 
 
 def _sections(
-    summary: RunSummary, run: RunFolder, ledger: _Ledger | None, alive: Sequence[Alive] | None
+    summary: RunSummary, run: RunFolder, ledger: _Ledger | None, alive: Sequence[LiveResources] | None
 ) -> list[Section]:
     """Return the sections that have something to show, in the order of the page."""
     evaluation, why = evaluation_of(run, summary.model)
@@ -128,8 +128,8 @@ def _ledger(run: RunFolder) -> _Ledger | None:
         return None
 
 
-def _alive(run: RunFolder, ledger: _Ledger | None) -> list[Alive] | None:
+def _alive(run: RunFolder, ledger: _Ledger | None) -> list[LiveResources] | None:
     if ledger is None:
         return None
     header, rows = ledger
-    return alive_by_kind(run, header.region, [row for row in rows if row.is_live]) if header else []
+    return live_by_kind(run, header.region, [row for row in rows if row.is_live]) if header else []

@@ -11,10 +11,10 @@ from markupsafe import Markup
 from tasks.evaluation.record import Evaluation
 from tasks.evidence.record import Evidence
 from tasks.page.charts import confusion_matrix, learning_curve, reliability_bars
-from tasks.page.headline import hourly_text, weakest
+from tasks.page.headline import weakest
 from tasks.page.pictures import png_uri, thumbnail_uri
 from tasks.page.rendering import markdown_html, rendered
-from tasks.report.running_cost import Alive
+from tasks.report.running_cost import LiveResources, total_cost
 from tasks.report.search_cost import SearchCost
 from tasks.report.summary import RunSummary, accuracy_interval, accuracy_text
 from tasks.run.handle import RunFolder
@@ -37,23 +37,21 @@ _STAGES = {
 }
 
 
-def cost(summary: RunSummary, alive: Sequence[Alive] | None) -> Markup:
+def cost(summary: RunSummary, alive: Sequence[LiveResources] | None) -> Markup:
     """Return what the run cost, what serving costs by the hour and by the month, and what was left running.
 
     `alive`: by kind; None when the ledger is damaged.
     """
     by_hour = [each for each in alive or () if each.cost.most != 0]
-    others = [f"{len(each.rows)} × {each.kind}" for each in alive or () if each not in by_hour]
+    others = [f"{len(each.names)} × {each.kind}" for each in alive or () if each not in by_hour]
     return rendered(
         "cost.html.j2",
         serving=_serving(summary),
         trainings=_trainings(summary),
         basis=_basis(summary),
-        billed=[
-            (", ".join(row.name for row in each.rows), each.kind, each.cost.text, each.cost.basis) for each in by_hour
-        ],
+        billed=[(", ".join(each.names), each.kind, each.cost.text, each.cost.basis) for each in by_hour],
         others=", ".join(others),
-        total=hourly_text(alive) if alive and by_hour else "",
+        total=total_cost(alive).text if alive and by_hour else "",
         is_known=alive is not None,
         removal=f"kennel down {summary.run_id} --yes",
     )

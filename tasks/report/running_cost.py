@@ -6,7 +6,7 @@ AWS is not asked. What is billed by use (calls, storage, transfer) is not counte
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from tasks.account.prices import usd_per_hour
@@ -14,12 +14,12 @@ from tasks.notebook.records import NotebookRef
 from tasks.run.handle import RunFolder
 from tasks.run.ledger_contents import LedgerRow
 from tasks.run.options import MOST_INSTANCES
-from tasks.run.records import EndpointRef, InstanceRef
+from tasks.run.records import EndpointRef, InstanceRef, TrainedModel
 from tasks.scaling.prices import HOURS_A_MONTH, list_prices
 from tasks.verdicts.check import ScalingVerdicts
 
 BY_USE, FREE = "by use", "free"
-_BY_USE = ("bucket", "s3-prefix", "log-group", "function", "training-job", "tuning-job")
+_BY_USE = ("bucket", "s3-prefix", "log-group", "function")
 
 
 @dataclass(frozen=True)
@@ -40,28 +40,16 @@ class HourlyCost:
 
 
 @dataclass(frozen=True)
-class Alive:
-    """The live rows of one kind in a run's ledger."""
+class LiveResources:
+    """The live rows of one kind in a run's ledger, and what they cost."""
 
-    run: RunFolder
-    region: str
     kind: str
-    rows: tuple[LedgerRow, ...]
-
-    @property
-    def cost(self) -> HourlyCost:
-        """What they cost.
-
-        Raises:
-            LedgerRefused: a record of the run cannot be read.
-        """
-        if self.kind in _PRICED:
-            return _PRICED[self.kind](self)
-        return HourlyCost(0.0, 0.0, BY_USE if self.kind in _BY_USE else FREE)
+    names: tuple[str, ...]
+    cost: HourlyCost
 
 
-def alive_by_kind(run: RunFolder, region: str, live: Iterable[LedgerRow]) -> list[Alive]:
-    """Return what is alive of a run, the dearest kind first, and before it those at an unknown price.
+def live_by_kind(run: RunFolder, region: str, live: Iterable[LedgerRow]) -> list[LiveResources]:
+    """Return what is alive of a run: kinds at an unknown price first, then the dearest.
 
     Raises:
         LedgerRefused: a record of the run cannot be read.
@@ -69,56 +57,93 @@ def alive_by_kind(run: RunFolder, region: str, live: Iterable[LedgerRow]) -> lis
     kinds: dict[str, list[LedgerRow]] = {}
     for row in live:
         kinds.setdefault(row.kind, []).append(row)
-    found = [Alive(run, region, kind, tuple(rows)) for kind, rows in kinds.items()]
+    scaled = "scalable-target" in kinds
+    found = [
+        LiveResources(kind, tuple(row.name for row in rows), _cost(_Priced(run, region, tuple(rows), scaled), kind))
+        for kind, rows in kinds.items()
+    ]
     return sorted(found, key=lambda each: (each.cost.most is not None, -(each.cost.most or 0.0), each.kind))
 
 
-def _endpoint(alive: Alive) -> HourlyCost:
-    endpoint, verdicts = alive.run.find(EndpointRef), alive.run.find(ScalingVerdicts)
-    if endpoint is None:
-        return HourlyCost(None, None, "its record is missing")
-    plan, low, high = verdicts and verdicts.plan, endpoint.instance_count, endpoint.instance_count
-    if plan:
-        low, high = plan.count("min_instances"), plan.count("max_instances")
-    rate = usd_per_hour(endpoint.instance_type, alive.region, "Hosting")
+def total_cost(live: Sequence[LiveResources]) -> HourlyCost:
+    """Return what is alive costs in all; what has no known price is not counted, and that is its basis."""
+    known = [each.cost for each in live if each.cost.least is not None and each.cost.most is not None]
+    unknown = [each.kind for each in live if each.cost.most is None]
+    basis = f"without {', '.join(unknown)} at an unknown price" if unknown else "at list prices"
+    return HourlyCost(sum(cost.least or 0.0 for cost in known), sum(cost.most or 0.0 for cost in known), basis)
+
+
+@dataclass(frozen=True)
+class _Priced:
+    """What a price is computed from: the live rows of one kind, and whether the endpoint is scaled."""
+
+    run: RunFolder
+    region: str
+    rows: tuple[LedgerRow, ...]
+    is_scaled: bool
+
+
+def _cost(priced: _Priced, kind: str) -> HourlyCost:
+    if kind in _PRICED:
+        return _PRICED[kind](priced)
+    return HourlyCost(0.0, 0.0, BY_USE if kind in _BY_USE else FREE)
+
+
+def _endpoint(priced: _Priced) -> HourlyCost:
+    endpoint, verdicts = priced.run.find(EndpointRef), priced.run.find(ScalingVerdicts)
+    if endpoint is None or len(priced.rows) > 1:
+        return HourlyCost(None, None, "their records are not known")
+    low, high = endpoint.instance_count, endpoint.instance_count
+    if priced.is_scaled and verdicts is not None:
+        low, high = verdicts.plan.count("min_instances"), verdicts.plan.count("max_instances")
+    rate = usd_per_hour(endpoint.instance_type, priced.region, "Hosting")
     count = f"{low}" if low == high else f"{low} to {high}"
     return HourlyCost(_times(rate, low), _times(rate, high), f"{count} × {endpoint.instance_type}")
 
 
-def _provisioned(alive: Alive) -> HourlyCost:
-    verdicts = alive.run.find(ScalingVerdicts)
-    if verdicts is None:
-        return HourlyCost(None, None, "its plan is missing")
+def _provisioned(priced: _Priced) -> HourlyCost:
+    verdicts = priced.run.find(ScalingVerdicts)
+    if verdicts is None or len(priced.rows) > 1:
+        return HourlyCost(None, None, "its plan is not known")
     plan = verdicts.plan
     executions, memory = plan.count("provisioned_concurrency"), plan.count("function_memory")
-    usd = _times(list_prices("", alive.region).provisioned(executions, memory), 1 / HOURS_A_MONTH)
+    usd = _times(list_prices("", priced.region).provisioned(executions, memory), 1 / HOURS_A_MONTH)
     return HourlyCost(usd, usd, f"{executions} × {memory} MB")
 
 
-def _instances(alive: Alive) -> HourlyCost:
-    kept = (alive.run.find(InstanceRef, number=number) for number in range(1, MOST_INSTANCES + 1))
+def _instances(priced: _Priced) -> HourlyCost:
+    kept = (priced.run.find(InstanceRef, number=number) for number in range(1, MOST_INSTANCES + 1))
     known = {ref.instance_id: ref for ref in kept if ref is not None}
-    found = [ref for row in alive.rows if (ref := known.get(row.identifier or "")) is not None]
+    found = [ref for row in priced.rows if (ref := known.get(row.identifier or "")) is not None]
     prices = [ref.usd_per_hour for ref in found if ref.usd_per_hour is not None]
-    if len(prices) < len(alive.rows):
+    if len(prices) < len(priced.rows):
         return HourlyCost(None, None, "the price of one is unknown")
     types = Counter(ref.instance_type for ref in found)
     basis = ", ".join(f"{count} × {name}" for name, count in sorted(types.items()))
     return HourlyCost(sum(prices), sum(prices), basis)
 
 
-def _notebook(alive: Alive) -> HourlyCost:
-    notebook = alive.run.find(NotebookRef)
-    if notebook is None:
+def _notebook(priced: _Priced) -> HourlyCost:
+    notebook = priced.run.find(NotebookRef)
+    if notebook is None or len(priced.rows) > 1:
         return HourlyCost(None, None, "its record is missing")
     return HourlyCost(0.0, notebook.state.usd_per_hour, f"{notebook.state.instance_type} while it is InService")
 
 
-_PRICED: dict[str, Callable[[Alive], HourlyCost]] = {
+def _jobs(priced: _Priced) -> HourlyCost:
+    """Return 0 for a job that has ended: the run then has its model. Of one that runs no record has the machines."""
+    if priced.run.find(TrainedModel) is not None:
+        return HourlyCost(0.0, 0.0, FREE)
+    return HourlyCost(None, None, "billed by the second while it runs")
+
+
+_PRICED: dict[str, Callable[[_Priced], HourlyCost]] = {
     "endpoint": _endpoint,
     "provisioned-concurrency": _provisioned,
     "instance": _instances,
     "notebook-instance": _notebook,
+    "training-job": _jobs,
+    "tuning-job": _jobs,
 }
 
 

@@ -8,16 +8,17 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
-import psutil
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from tasks.run.line_filter import LineFilter
 from tasks.run.own_files import replacing
+from tasks.run.process_mark import is_running, start_mark
 from tasks.run.progress import LOGGER, Stage, Step
 from tasks.run.sealed import parse_json, read_regular, strict_json
 
@@ -25,44 +26,53 @@ NAME = "progress.json"
 EVERY_SECONDS = 1.0
 """How often lines and steps are written; the beginning and the end of a stage are written at once."""
 
+LONGEST_TEXT = 300
+_Moment = Annotated[float, Field(ge=0, le=1e10, allow_inf_nan=False)]
+Clock = Callable[[], float]
+
 
 @dataclass(frozen=True)
-class Doing:
-    """What the process `pid`, which began at `process_began`, does; times are seconds since the epoch.
+class RunProgress:
+    """What a process does with the run in `folder`.
 
-    `planned` are the stages in order, `seconds` the times of those that are done, and `text` is the newest line.
+    `started` is the process's `start_mark`. `stage_began` and `at` are seconds of the monotonic clock, which all
+    processes since the machine's start share and nobody can set. `planned` are the stages in order, `seconds` the times
+    of those that are done, and `text` is the newest line.
     """
 
-    pid: int
-    process_began: float
+    folder: str
+    pid: Annotated[int, Field(ge=1, lt=2**31)]
+    started: str
     planned: tuple[str, ...]
     stage: str | None = None
-    stage_began: float = 0.0
-    seconds: dict[str, float] = field(default_factory=dict)
-    text: str = ""
-    at: float = 0.0
+    stage_began: _Moment = 0.0
+    seconds: dict[str, _Moment] = field(default_factory=dict)
+    text: Annotated[str, Field(max_length=LONGEST_TEXT)] = ""
+    at: _Moment = 0.0
 
     @property
     def goes_on(self) -> bool:
         """Whether the process is still there; another one may have its id by now."""
-        try:
-            return psutil.Process(self.pid).create_time() == self.process_began
-        except psutil.Error:
-            return False
+        return is_running(self.pid, self.started)
+
+    def stage_seconds(self, clock: Clock = time.monotonic) -> float:
+        """Return for how long the stage that runs has been running."""
+        return max(0.0, clock() - self.stage_began) if self.stage else 0.0
 
 
-_DOING = TypeAdapter(Doing)
+_PROGRESS = TypeAdapter(RunProgress)
 
 
-def find_progress(run_dir: Path) -> Doing | None:
-    """Return what is being done with a run, or was done when its process was killed; None when there is no such file.
+def find_progress(run_dir: Path) -> RunProgress | None:
+    """Return what is being done with a run, or was done when its process was interrupted; None without such a file.
 
-    A file that cannot be read counts as none: it says nothing that a stage needs.
+    A file that cannot be read, or came with a copy of another folder, counts as none.
     """
     try:
-        return _DOING.validate_python(parse_json(read_regular(run_dir / NAME)))
+        found = _PROGRESS.validate_python(parse_json(read_regular(run_dir / NAME)))
     except (OSError, ValueError):  # pydantic's ValidationError is one
         return None
+    return found if found.folder == str(run_dir.resolve()) else None
 
 
 def forget_progress(run_dir: Path) -> None:
@@ -72,12 +82,12 @@ def forget_progress(run_dir: Path) -> None:
 
 
 @contextmanager
-def kept_progress(run_dir: Path, planned: Sequence[str]) -> Iterator[None]:
+def kept_progress(run_dir: Path, planned: Sequence[str], *, clock: Clock = time.monotonic) -> Iterator[None]:
     """Keep the progress of this process in the run's folder inside the block; an outer block for the run goes on."""
     if any(isinstance(each, _ProgressFile) and each.run_dir == run_dir for each in LOGGER.handlers):
         yield
         return
-    handler = _ProgressFile(run_dir, planned)
+    handler = _ProgressFile(run_dir, planned, clock)
     LOGGER.addHandler(handler)
     try:
         yield
@@ -89,20 +99,21 @@ def kept_progress(run_dir: Path, planned: Sequence[str]) -> Iterator[None]:
 class _ProgressFile(logging.Handler):
     """Writes the progress that the records of the logger `kennel` tell; a file that cannot be written stops nothing."""
 
-    def __init__(self, run_dir: Path, planned: Sequence[str]) -> None:
+    def __init__(self, run_dir: Path, planned: Sequence[str], clock: Clock) -> None:
         super().__init__(logging.DEBUG)
         self.run_dir = run_dir
-        only = planned[0] if len(planned) == 1 else None
-        began = psutil.Process().create_time()
-        self._doing = Doing(os.getpid(), began, tuple(planned), stage=only, stage_began=time.time())
-        self._filter = LineFilter()
+        self._clock, self._filter = clock, LineFilter()
+        only, pid = planned[0] if len(planned) == 1 else None, os.getpid()
+        self._progress = RunProgress(
+            str(run_dir.resolve()), pid, start_mark(pid), tuple(planned), stage=only, stage_began=clock()
+        )
         self._write()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take one record; the lock of the handler admits one thread at a time."""
         stage, step = getattr(record, "stage", None), getattr(record, "step", None)
         if isinstance(stage, Stage):
-            self._doing = _after(self._doing, stage)
+            self._progress = _after(self._progress, stage, self._clock())
             self._write()
             return
         lines: list[str | Step] = [step] if isinstance(step, Step) else []
@@ -110,24 +121,24 @@ class _ProgressFile(logging.Handler):
             lines = self._filter.shown(record.getMessage().partition("\n")[0])
         if not lines:
             return
-        self._doing = replace(self._doing, text=_text(lines[-1]))
-        if time.time() - self._doing.at >= EVERY_SECONDS:
+        self._progress = replace(self._progress, text=_text(lines[-1]))
+        if self._clock() - self._progress.at >= EVERY_SECONDS:
             self._write()
 
     def _write(self) -> None:
-        self._doing = replace(self._doing, at=time.time())
+        self._progress = replace(self._progress, at=self._clock())
         with suppress(OSError), replacing(self.run_dir / NAME) as file:
-            file.write(strict_json(asdict(self._doing)).encode())
+            file.write(strict_json(asdict(self._progress)).encode())
 
 
 def _text(line: str | Step) -> str:
     if isinstance(line, Step):
-        return "" if line.is_over else line.text
-    return line
+        return "" if line.is_over else line.text[:LONGEST_TEXT]
+    return line[:LONGEST_TEXT]
 
 
-def _after(doing: Doing, stage: Stage) -> Doing:
+def _after(progress: RunProgress, stage: Stage, now: float) -> RunProgress:
     if stage.state == "begins":
-        planned = doing.planned if stage.name in doing.planned else (*doing.planned, stage.name)
-        return replace(doing, planned=planned, stage=stage.name, stage_began=time.time(), text="")
-    return replace(doing, stage=None, seconds={**doing.seconds, stage.name: stage.seconds}, text="")
+        planned = progress.planned if stage.name in progress.planned else (*progress.planned, stage.name)
+        return replace(progress, planned=planned, stage=stage.name, stage_began=now, text="")
+    return replace(progress, stage=None, seconds={**progress.seconds, stage.name: stage.seconds}, text="")

@@ -20,8 +20,8 @@ from tasks.run.errors import LedgerRefused, SettingsRefused, StageFailed
 from tasks.run.own_files import replacing
 from tasks.run.sealed import read_regular, seal, unseal
 
-Count = Annotated[int, Field(ge=0)]
-"""How many there are of something."""
+Count = Annotated[int, Field(ge=0, le=10**15)]
+"""How many there are of something; a larger number is none that kennel wrote, and no float holds it exactly."""
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 """A measurement that is at least 0: seconds, bytes, USD, requests a second."""
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]

@@ -8,6 +8,8 @@ import pytest
 
 from tasks.run.handle import RunFolder
 from tasks.run.ledger import Ledger
+from tasks.run.progress import Stage, log_stage
+from tasks.run.progress_file import kept_progress
 from tasks.run.run_lock import run_lock
 from tests.hostile import harmful_in
 from tests.kennel.interface import differences
@@ -302,3 +304,24 @@ time.sleep(60)
     ended = Terminal(tmp_path / "home", tmp_path / "runs").program("-c", script)
     assert ended.code == ended.answer["exit_code"] == 143
     assert ended.answer["error"]["kind"] == "Interrupted"
+
+
+def test_one_run_with_records_of_nonsense_does_not_hide_the_others_from_status(terminal: Terminal) -> None:
+    for name in ("good", "odd", "headless"):
+        ledger = Ledger(terminal.runs / name, account_id="210987654321", endpoint="aws")
+        ledger.record("endpoint", f"kennel-{name}-endpoint", "created")
+        ledger.record("training-job", f"kennel-{name}-train", "created")
+    (terminal.runs / "odd" / "endpoint.json").write_text(f'{{"record": "endpoint", "instance_count": {10**400}}}')
+    (terminal.runs / "odd" / "pipeline.json").write_text('{"seconds": {"stage_data": Infinity, "deploy": 1e400}}')
+    headless = terminal.runs / "headless" / "ledger.jsonl"
+    headless.write_bytes(headless.read_bytes().replace(b'"region"', b'"rEgion"', 1))
+    with kept_progress(terminal.runs / "good", ("stage_data", "deploy")):
+        log_stage(Stage("stage_data", "begins"))
+        shown = terminal.kennel("status", "--json")
+        assert terminal.kennel("status").code == 0
+    assert shown.code == 0 and differences("status", shown.answer) == []
+    runs = {run["run_id"]: run for run in shown.answer["runs"]}
+    assert runs["good"]["doing"]["stage"] == "stage_data" and 0 < runs["good"]["doing"]["left_seconds"] < 60
+    for name in ("odd", "headless"):
+        (cost,) = runs[name]["costs"]
+        assert (cost["kind"], cost["usd_per_hour"], len(cost["names"])) == ("any", None, 2)

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from kennel.servers import processes
+from tasks.run.process_mark import start_mark
 from tasks.run.sealed import seal
 from tests.bit_flips import FLIPS, flipped
 from tests.polling import wait_until
@@ -89,7 +90,7 @@ def test_a_record_of_a_process_of_someone_else_ends_nothing(tmp_path: Path) -> N
     started = start(tmp_path)
     other = subprocess.Popen(["/bin/sleep", "60"], env={}, start_new_session=True)
     try:
-        named = replace(started, pid=other.pid, created=processes.start_mark(other.pid))
+        named = replace(started, pid=other.pid, created=start_mark(other.pid))
         (tmp_path / "processes" / "one.json").write_bytes(seal(asdict(named)))
         assert named.is_alive and not processes.stop(tmp_path, "one")
         assert len(processes.stop_strays(tmp_path)) == 2 and other.poll() is None

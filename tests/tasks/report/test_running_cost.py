@@ -5,10 +5,13 @@ from pathlib import Path
 import pytest
 
 from tasks.account.prices import usd_per_hour
-from tasks.report.running_cost import HourlyCost, alive_by_kind
+from tasks.report.running_cost import HourlyCost, live_by_kind, total_cost
 from tasks.run.handle import RunFolder
 from tasks.run.ledger_contents import LedgerRow
 from tasks.run.records import EndpointRef, InstanceRef
+from tasks.verdicts.check import ScalingVerdicts
+from tests.tasks.report.test_report import MODEL
+from tests.tasks.scaling.deployments import plan as scaling_plan
 
 REGION = "us-east-1"
 ENDPOINT = EndpointRef("e", "arn", "c", "m", "v", "ml.m5.large", 2, "s3://b/m", 1.0)
@@ -22,7 +25,7 @@ def row(kind: str, name: str, identifier: str | None = None) -> LedgerRow:
 
 
 def costs(run: RunFolder, *rows: LedgerRow) -> dict[str, HourlyCost]:
-    return {each.kind: each.cost for each in alive_by_kind(run, REGION, rows)}
+    return {each.kind: each.cost for each in live_by_kind(run, REGION, rows)}
 
 
 @pytest.fixture
@@ -55,6 +58,26 @@ def test_instances_are_found_by_their_id_and_cost_what_their_records_say(run: Ru
 
 def test_a_price_that_nobody_knows_stands_first_and_is_no_zero(run: RunFolder) -> None:
     run.keep(ENDPOINT)
-    first, _ = alive_by_kind(run, "eu-north-1", [row("role", "r"), row("endpoint", "e")])
+    first, _ = live_by_kind(run, "eu-north-1", [row("role", "r"), row("endpoint", "e")])
     assert (first.kind, first.cost.least, first.cost.most) == ("endpoint", None, None)
-    assert costs(RunFolder(run.folder / "x"), row("endpoint", "e"))["endpoint"].basis == "its record is missing"
+    assert costs(RunFolder(run.folder / "x"), row("endpoint", "e"))["endpoint"].basis == "their records are not known"
+    assert costs(run, row("endpoint", "e"), row("endpoint", "f"))["endpoint"].most is None
+
+
+def test_a_training_that_runs_is_at_an_unknown_price_and_one_that_has_ended_is_free(run: RunFolder) -> None:
+    job = row("training-job", "kennel-train")
+    assert costs(run, job)["training-job"] == HourlyCost(None, None, "billed by the second while it runs")
+    total = total_cost(live_by_kind(run, REGION, [job]))
+    assert (total.text, total.basis) == ("0", "without training-job at an unknown price")
+    run.keep(MODEL)
+    assert costs(run, job)["training-job"].most == 0.0
+
+
+def test_a_plan_that_is_not_applied_any_more_does_not_scale_the_endpoint(run: RunFolder) -> None:
+    run.keep(ENDPOINT)
+    run.keep(ScalingVerdicts(scaling_plan(), "function", (), {}, 50.0, {}, "a machine"))
+    plan = scaling_plan()
+    least, most = plan.count("min_instances"), plan.count("max_instances")
+    scaled = costs(run, row("endpoint", "e"), row("scalable-target", "t"))["endpoint"]
+    assert scaled.basis == f"{least} to {most} × ml.m5.large"
+    assert costs(run, row("endpoint", "e"))["endpoint"].basis == "2 × ml.m5.large"
