@@ -327,7 +327,7 @@ def damaged(home: Path) -> list[str]:
         read_record(home)
     except FileNotFoundError:
         running = processes.find(home, NAME)
-        if running is None or not _answers(running.url):
+        if running is None or processes.is_starting(home, NAME) or not _answers(running.url):
             return []
         lost = f"{record_path(home)} is missing, so the keys of localaws are not known"
         return [f"{lost}; it runs at {running.url} (process {running.pid}), and kennel down --yes ends it"]

@@ -120,6 +120,21 @@ def starting(home: Path, name: str) -> Iterator[None]:
         os.close(descriptor)
 
 
+def is_starting(home: Path, name: str) -> bool:
+    """Tell whether a command is starting a process at this moment."""
+    try:
+        descriptor = open_own(_path(home, name).with_suffix(".lock"), os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def stop(home: Path, name: str) -> bool:
     """End a recorded process and its process group; tell whether it ran."""
     recorded = find(home, name)

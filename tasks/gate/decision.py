@@ -38,9 +38,20 @@ class Rules:
     calibration_rise: float = 0.05
     log_loss_rise: float = 0.1
 
+    def __post_init__(self) -> None:
+        """Refuse values that no test can keep.
+
+        Raises:
+            ValueError: a level that is not between 0 and 0.5, or a gain or margin that is not between 0 and 1.
+        """
+        if not (0 < self.level < 0.5 and 0 < self.gain <= 1 and 0 < self.margin <= 1):
+            raise ValueError(
+                f"level {self.level:g}, gain {self.gain:g}, margin {self.margin:g} are not what rules can be"
+            )
+
 
 @dataclass(frozen=True)
-class Kept:
+class RuleResult:
     """One of the further rules: what was observed, what is allowed at most, and whether it is kept."""
 
     rule: str
@@ -72,7 +83,7 @@ class Decision:
     high: float
     power: float
     photos_needed: int | None
-    rules: tuple[Kept, ...]
+    rules: tuple[RuleResult, ...]
 
     def may_be_promoted(self, *, not_worse_suffices: bool) -> bool:
         """Whether the challenger may take the champion's place; a rule that is broken refuses it."""
@@ -127,12 +138,12 @@ def _p_value(more: int, less: int) -> float:
 
 def _kept(
     champion: Predictions, challenger: Predictions, classes: Sequence[str], paired: Paired, rules: Rules
-) -> Iterator[Kept]:
+) -> Iterator[RuleResult]:
     both = zip(class_results(champion, classes), class_results(challenger, classes), strict=True)
     for before, after in both:
         if before.images >= rules.class_photos:
             lost = (before.right - after.right) / before.images
-            yield Kept(f"accuracy lost by class {before.name}", lost, rules.class_loss)
+            yield RuleResult(f"accuracy lost by class {before.name}", lost, rules.class_loss)
     rise = calibration_error(reliability(challenger)) - calibration_error(reliability(champion))
-    yield Kept("rise of the calibration error", rise, rules.calibration_rise)
-    yield Kept("rise of the log loss", paired.log_loss.value, rules.log_loss_rise)
+    yield RuleResult("rise of the calibration error", rise, rules.calibration_rise)
+    yield RuleResult("rise of the log loss", paired.log_loss.value, rules.log_loss_rise)

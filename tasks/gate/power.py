@@ -37,12 +37,11 @@ def photos_needed(gain: float, disagreement: float, level: float, wanted: float 
     Raises:
         ValueError: as `power`.
     """
-    high = 8
+    low, high = 0, 8
     while power(high, gain, disagreement, level) < wanted:
-        high *= 2
-        if high > MOST_PHOTOS:
+        if high == MOST_PHOTOS:
             return None
-    low = high // 2
+        low, high = high, min(2 * high, MOST_PHOTOS)
     while high - low > 1:
         middle = (low + high) // 2
         if power(middle, gain, disagreement, level) >= wanted:

@@ -7,6 +7,7 @@ fail at once, and a flow of a Prefect worker may not ask it for minutes.
 
 from __future__ import annotations
 
+import contextvars
 import threading
 import time
 from collections.abc import Callable
@@ -47,8 +48,12 @@ class LocalAwsWatch:
         self._has_ended = threading.Event()
 
     def start(self) -> None:
-        """Look about every two seconds, in a thread that ends with the process."""
-        threading.Thread(target=self._run, name="localaws watch", daemon=True).start()
+        """Look about every two seconds, in a thread that ends with the process.
+
+        It has the caller's context, without which Prefect would not take a line for one of the flow run's.
+        """
+        run = contextvars.copy_context().run
+        threading.Thread(target=run, args=(self._run,), name="localaws watch", daemon=True).start()
 
     def end(self) -> None:
         """Look no more."""

@@ -26,8 +26,9 @@ Change = Callable[[dict[str, Any]], object]
 
 def with_meta(trained: Trained, folder: Path, change: Change) -> Path:
     """Return a copy of the model whose meta.json was changed and sealed again, as a forger would."""
-    shutil.copytree(trained.folder, folder, dirs_exist_ok=True)
-    meta = json.loads((folder / "meta.json").read_text())
+    if not folder.exists():
+        shutil.copytree(trained.folder, folder)
+    meta = json.loads((trained.folder / "meta.json").read_text())
     change(meta)
     (folder / "meta.json").write_text(json.dumps({**meta, "checksum": checksum_of(meta)}))
     return folder

@@ -41,7 +41,7 @@ def create_model_package_group(response: Any) -> ActionResult:
 def describe_model_package_group(response: Any) -> ActionResult:
     """DescribeModelPackageGroup."""
     group = response.sagemaker_backend.find_group(response._get_params()["ModelPackageGroupName"])
-    return ActionResult(group.description_of())
+    return ActionResult(group.described())
 
 
 def list_model_package_groups(response: Any) -> ActionResult:
@@ -69,7 +69,7 @@ def create_model_package(response: Any) -> ActionResult:
 def describe_model_package(response: Any) -> ActionResult:
     """DescribeModelPackage."""
     package = response.sagemaker_backend.find_package(response._get_params()["ModelPackageName"])
-    return ActionResult(package.description())
+    return ActionResult(package.described())
 
 
 def batch_describe_model_package(response: Any) -> ActionResult:

@@ -5,8 +5,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-_NOT_SHOWN = ("ClientToken", "CustomerMetadataProperties", "ModelApprovalStatus", "ModelPackageName", "Tags")
-_KEPT_WITH_ITS_GROUP = ("ModelPackageGroupName",)
+_SHOWN_OTHERWISE = frozenset(
+    {
+        *("ClientToken", "CustomerMetadataProperties", "ModelApprovalStatus", "Tags"),
+        *("ModelPackageName", "ModelPackageGroupName"),
+    }
+)
 
 
 def _now() -> datetime:
@@ -35,7 +39,7 @@ class PackageGroup:
             **described,
         }
 
-    def description_of(self) -> dict[str, Any]:
+    def described(self) -> dict[str, Any]:
         """Return the group as DescribeModelPackageGroup shows it."""
         return {**self.summary(), "CreatedBy": {}}
 
@@ -90,9 +94,9 @@ class ModelPackage:
         """Return the package as BatchDescribeModelPackage shows it."""
         return {**self.summary(), "InferenceSpecification": self.given.get("InferenceSpecification") or {}}
 
-    def description(self) -> dict[str, Any]:
+    def described(self) -> dict[str, Any]:
         """Return the package as DescribeModelPackage shows it."""
-        given = {name: value for name, value in self.given.items() if name not in _NOT_SHOWN + _KEPT_WITH_ITS_GROUP}
+        given = {name: value for name, value in self.given.items() if name not in _SHOWN_OTHERWISE}
         shown = {
             **given,
             **self.summary(),

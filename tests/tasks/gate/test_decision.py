@@ -97,6 +97,8 @@ def test_the_power_of_the_photos_of_the_sample_and_of_the_dogs() -> None:
     assert needed is not None
     assert power(needed, 0.02, 0.04, 0.05) >= 0.8 > power(needed - 1, 0.02, 0.04, 0.05)
     assert photos_needed(0.0001, 0.5, 0.05) is None
+    many = photos_needed(0.0025, 0.7, 0.05)
+    assert many is not None and 524_288 < many < 1_000_000
 
 
 def test_the_power_is_what_simulated_tests_show() -> None:
@@ -126,3 +128,10 @@ def test_the_interval_covers_the_true_difference_also_with_few_disagreements() -
 def test_without_any_disagreement_the_interval_has_a_width() -> None:
     low, high = (difference_bound(50, 0, 0, 0.05, upper=upper) for upper in (False, True))
     assert low == -high and 0.02 < high < 0.1
+
+
+@pytest.mark.parametrize("wrong", [(0.5, 0.02, 0.01), (0.0, 0.02, 0.01), (0.05, 0.0, 0.01), (0.05, 0.02, 2.0)])
+def test_rules_that_no_test_can_keep_are_refused(wrong: tuple[float, float, float]) -> None:
+    level, gain, margin = wrong
+    with pytest.raises(ValueError, match="are not what rules can be"):
+        Rules(level=level, gain=gain, margin=margin)

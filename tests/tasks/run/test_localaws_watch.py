@@ -3,6 +3,8 @@
 import os
 import signal
 from collections.abc import Iterator
+from contextvars import ContextVar
+from queue import Queue
 
 import pytest
 
@@ -76,3 +78,18 @@ def test_where_no_command_tells_it_the_end_of_a_server_is_told_once() -> None:
         "localaws, the embedded AWS, has ended: nothing answers at http://127.0.0.1:9; "
         "kennel up starts another one there, then run the flow again"
     ]
+
+
+def test_its_thread_says_things_in_the_context_that_it_was_started_in(stopped: RunningLocalAws) -> None:
+    """A handler of Prefect's takes the flow run of a line from there."""
+    here: ContextVar[str] = ContextVar("here", default="nowhere")
+    said: Queue[str] = Queue()
+    clock = Clock()
+    here.set("flow run")
+    watch = LocalAwsWatch(stopped.url, stopped.pid, lambda _: said.put(here.get()), clock=clock)
+    clock.now = SILENT_SECONDS
+    watch.start()
+    try:
+        assert said.get(timeout=90) == "flow run"
+    finally:
+        watch.end()
