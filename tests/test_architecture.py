@@ -72,7 +72,18 @@ TASKS_ROOMS: dict[str, set[str]] = {
         "verdicts",
     },
     "evidence": {"run", "account", "serving"},
-    "writeup": {"run", "page", "report", "scaling"},
+    "writeup": {
+        "run",
+        "account",
+        "audit",
+        "evidence",
+        "notebook",
+        "page",
+        "report",
+        "scaling",
+        "serving",
+        "verdicts",
+    },
     "page": {"run", "evaluation", "evidence", "report", "scaling", "verdicts"},
 }
 """What each folder of tasks/ may import of the others; docs/architecture.md shows the same table."""

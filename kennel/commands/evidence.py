@@ -11,13 +11,14 @@ from tasks.run.errors import SettingsRefused
 
 
 def evidence(run_id: str, *, as_json: bool) -> int:
-    """Take the evidence of a run anew, put it into the run's page, and print the files.
+    """Take the evidence of a run anew, put it into the run's page, and print the files, the record last.
 
     Raises:
         SettingsRefused: there is no such run, or no AWS is named and the embedded AWS does not run.
         RunBusy: another process works on the run.
-        KennelError: as `take_evidence` raises it.
+        LedgerRefused, AwsFailed, DiskFailed: as `take_evidence`.
     """
+    from tasks.evidence.record import Evidence
     from tasks.evidence.take import take_evidence
     from tasks.page.page import write_page
     from tasks.report.summary import StageTimes, summarise
@@ -37,6 +38,6 @@ def evidence(run_id: str, *, as_json: bool) -> int:
     if as_json:
         print_json({"run_id": run_id, **asdict(taken)})
     else:
-        for each in taken.screens:
-            print_plain(str(run.folder / each.file))
+        for file in (*(run.folder / each.file for each in taken.screens), run.path(Evidence)):
+            print_plain(str(file))
     return 0

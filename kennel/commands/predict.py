@@ -17,8 +17,10 @@ from kennel.commands.known_runs import run_dir_of
 from kennel.commands.status import describe_run
 from kennel.servers import environment
 from kennel.terminal.console import begin, print_columns, print_json, say
+from tasks.run.disk import disk_boundary
 from tasks.run.errors import KennelError, SettingsRefused
 from tasks.run.escaping import csv_text
+from tasks.run.own_files import require_replaceable
 from tasks.run.source_name import source_name
 
 if TYPE_CHECKING:
@@ -111,10 +113,15 @@ def _require_writable(option: str, file: Path | None) -> None:
 
     Raises:
         SettingsRefused: it is a folder, or its folder does not exist.
+        DiskFailed: its folder takes no file.
     """
-    if file is not None and (file.is_dir() or not file.parent.is_dir()):
+    if file is None:
+        return
+    if file.is_dir() or not file.parent.is_dir():
         why = "it is a folder" if file.is_dir() else f"there is no folder {file.parent}"
         raise SettingsRefused("predict", f"{option} {file}", why, f"{option} with a file in a folder that exists")
+    with disk_boundary("predict", file):
+        require_replaceable(file)
 
 
 def _photos(given: Sequence[str]) -> Iterator[str]:

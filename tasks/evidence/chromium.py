@@ -34,7 +34,11 @@ PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 WIDTH_PX, SCALE, LEAST_HEIGHT_PX, MOST_HEIGHT_PX = 1_000, 1.4, 240, 3_000
 """The window in CSS pixels, and how many of the picture's are one: a picture is 1,400 wide, and 4,200 high at most."""
 
-START_SECONDS, PAGE_SECONDS, END_SECONDS = 20.0, 10.0, 5.0
+START_SECONDS, PAGE_SECONDS, END_SECONDS = 60.0, 30.0, 5.0
+MOST_RECEIVED_BYTES = 64 * 2**20
+"""Of one message; a picture of the highest page has less than 10 MB."""
+_PNG = b"\x89PNG\r\n\x1a\n"
+
 WHERE = "evidence: Chromium"
 _OPTIONS = (
     *("--headless", "--remote-debugging-pipe", "--disable-gpu", "--hide-scrollbars", "--no-first-run"),
@@ -85,18 +89,23 @@ class Browser:
             WaitTimedOut, StageFailed: as `picture`.
         """
         self._deadline = self._clock() + seconds
-        target = self._call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        self._call("Page.enable")
+        with self._understanding():
+            target = self._call("Target.createTarget", url="about:blank")["targetId"]
+            self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+            self._call("Page.enable")
 
     def picture(self, page: Path, seconds: float = PAGE_SECONDS) -> Picture:
         """Draw an HTML file as a picture that is as high as the page, up to `MOST_HEIGHT_PX`.
 
         Raises:
             WaitTimedOut: it is not drawn after `seconds`.
-            StageFailed: Chromium ended, or refused.
+            StageFailed: Chromium ended, refused, or answered what is not of its protocol.
         """
         self._deadline = self._clock() + seconds
+        with self._understanding():
+            return self._drawn(page)
+
+    def _drawn(self, page: Path) -> Picture:
         self._resize(LEAST_HEIGHT_PX)
         self._events.clear()
         opened = self._call("Page.navigate", url=page.resolve().as_uri())
@@ -108,6 +117,8 @@ class Browser:
         height = min(max(whole, LEAST_HEIGHT_PX), MOST_HEIGHT_PX)
         self._resize(height)
         png = base64.b64decode(self._call("Page.captureScreenshot", format="png")["data"])
+        if not png.startswith(_PNG):
+            raise self._failed("its picture is no PNG")
         return Picture(png, *_size_of(png), is_cut=whole > height)
 
     def _resize(self, height: int) -> None:
@@ -118,10 +129,7 @@ class Browser:
         number = next(self._numbers)
         session = {"sessionId": self._session} if self._session else {}
         asked = json.dumps({"id": number, "method": method, "params": parameters, **session})
-        try:
-            self._writes.write(asked.encode() + b"\0")
-        except BrokenPipeError as error:
-            raise self._failed("it ended") from error
+        self._writes.write(asked.encode() + b"\0")
         while (answer := self._receive()).get("id") != number:
             self._take(answer)
         if "error" in answer:
@@ -132,12 +140,16 @@ class Browser:
         self._events.append(str(event.get("method")))
 
     def _receive(self) -> dict[str, Any]:
+        if self._clock() >= self._deadline:  # what it tells without end is always there
+            raise self._late()
         while b"\0" not in self._received:
             self._wait()
             part = self._reads.read(2**20)
             if not part:
                 raise self._failed("it ended")
             self._received += part
+            if len(self._received) > MOST_RECEIVED_BYTES:
+                raise self._failed(f"its answer has more than {MOST_RECEIVED_BYTES:,} bytes")
         message, _, self._received = self._received.partition(b"\0")
         return dict(parse_json(bytes(message)))
 
@@ -145,11 +157,29 @@ class Browser:
         ready = select.poll()
         ready.register(self._reads, select.POLLIN)
         if not ready.poll(max(0.0, self._deadline - self._clock()) * 1e3):
-            why = "its deadline has passed, perhaps because the machine is busy"
-            raise WaitTimedOut(WHERE, "it does not answer", why, AGAIN)
+            raise self._late()
+
+    def _late(self) -> WaitTimedOut:
+        why = "its deadline has passed, perhaps because the machine is busy"
+        return WaitTimedOut(WHERE, "it does not answer", why, AGAIN)
+
+    @contextmanager
+    def _understanding(self) -> Iterator[None]:
+        """Translate what an answer that is not of the protocol, or a closed pipe, raises inside the block."""
+        try:
+            yield
+        except BrokenPipeError as error:
+            raise self._failed("it ended") from error
+        except OSError as error:
+            raise StageFailed(WHERE, "it cannot be talked to", str(error), AGAIN) from error
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            why = f"{type(error).__name__}: {error}"
+            raise StageFailed(WHERE, "its answer is not of its protocol", why, AGAIN) from error
 
     def _failed(self, what: str) -> StageFailed:
-        said = self._output.read_text(errors="replace").strip().splitlines()
+        said: list[str] = []
+        with suppress(OSError):  # somebody removed the file
+            said = self._output.read_text(errors="replace").strip().splitlines()
         return StageFailed(WHERE, what, said[-1][:400] if said else "it did not say why", AGAIN)
 
 
@@ -161,19 +191,25 @@ def running_chromium(
 
     Raises:
         WaitTimedOut: it did not start in time.
-        StageFailed: it cannot be started, or ended.
+        StageFailed: it cannot be started, ended, or answered what is not of its protocol.
     """
     with ExitStack() as stack:
+        browser = _started(stack, program, clock)
+        browser.open_tab(start_seconds)
+        yield browser
+
+
+def _started(stack: ExitStack, program: str, clock: Callable[[], float]) -> Browser:
+    try:
         profile = Path(stack.enter_context(_private_folder()))
         their_end, ours = (stack.enter_context(end) for end in _pipe())
         our_end, theirs = (stack.enter_context(end) for end in _pipe())
-        pid = _spawn(program, profile, their_end, theirs)
-        stack.callback(_end, pid)
+        stack.callback(_end, _spawn(program, profile, their_end, theirs))
         their_end.close()
         theirs.close()
-        browser = Browser(our_end, ours, profile / OUTPUT, clock)
-        browser.open_tab(start_seconds)
-        yield browser
+    except OSError as error:
+        raise StageFailed(WHERE, f"{program} cannot be started", str(error), AGAIN) from error
+    return Browser(our_end, ours, profile / OUTPUT, clock)
 
 
 def _private_folder() -> tempfile.TemporaryDirectory[str]:
@@ -202,10 +238,7 @@ def _spawn(program: str, profile: Path, reads: FileIO, writes: FileIO) -> int:
     # Chromium does not start as root with its sandbox. What it draws is escaped, and runs no script but two of ours.
     root = ["--no-sandbox"] if os.geteuid() == 0 else []
     command = [program, *_OPTIONS, _NO_NETWORK, *root, f"--user-data-dir={profile}"]
-    try:
-        return os.posix_spawn(program, command, _environment(profile), file_actions=actions, setpgroup=0)
-    except OSError as error:
-        raise StageFailed(WHERE, f"{program} cannot be started", str(error), AGAIN) from error
+    return os.posix_spawn(program, command, _environment(profile), file_actions=actions, setpgroup=0)
 
 
 def _environment(profile: Path) -> dict[str, str]:

@@ -44,7 +44,7 @@ def _asked(aws: Aws, row: LedgerRow, look: Look) -> dict[str, str]:
             return {name: str(value) for name, value in look.ask(aws, row).items() if value is not None}
     except AwsFailed as error:
         return {"not described": f"{error.what}: {error.why}"}
-    except (LookupError, TypeError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         return {"not described": f"the answer is not of the usual form ({type(error).__name__}: {error})"}
 
 

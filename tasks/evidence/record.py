@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tasks.run.disk import source_boundary
 from tasks.run.handle import Run
 from tasks.run.record_store import Count, Record
 from tasks.run.records import EndpointRef
+from tasks.run.sealed import sha256_of
 
 FOLDER = Path("evidence")
 _JUDGED = ("loadtest.json", "scaling.json")
@@ -70,10 +72,16 @@ def digest_of(run: Run) -> str:
     Raises:
         LedgerRefused: the ledger is damaged.
         AwsFailed: it is opened for the first time, and STS refused.
+        DiskFailed: a record may not be read.
     """
     endpoint = run.find(EndpointRef)
     made = [f"{row.kind} {row.name} {row.is_live}" for row in run.ledger.rows()]
     deployed = [] if endpoint is None else [endpoint.created, endpoint.config_name]
     paths = [run.folder / name for name in _JUDGED]
-    measured = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if path.is_file()]
+    measured = [_sha256(path) for path in paths if path.is_file()]
     return hashlib.sha256("\n".join([*made, *deployed, *measured]).encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with source_boundary("evidence", path):
+        return sha256_of(path)

@@ -29,7 +29,7 @@ from tasks.run.record_store import write_atomically
 from tasks.run.settings import LOCAL_CONSOLE_PATH, Settings
 from tasks.run.waiting import say
 
-FETCH_SECONDS = 10.0
+FETCH_SECONDS = 30.0
 NO_CHROMIUM = "no Chromium was found, so the pages are kept as HTML; apt-get install chromium, then kennel evidence"
 NO_CONSOLE = "the address of the embedded AWS's console is not known, so there are no screens; kennel up exports it"
 
@@ -59,25 +59,27 @@ class _Kept:
         return (FOLDER / f"{self.page.wanted.name}.{'html' if self.picture is None else 'png'}").as_posix()
 
 
-def take_evidence(run: Run, *, chromium: Callable[[], str | None] = find_chromium) -> Evidence:
+def take_evidence(
+    run: Run, *, chromium: Callable[[], str | None] = find_chromium, fetch_seconds: float = FETCH_SECONDS
+) -> Evidence:
     """Keep screens and answers in `runs/<id>/evidence/` and `evidence.json`, in place of those of before.
 
-    `chromium` finds the program that draws the screens.
+    `chromium` finds the program that draws the screens; `fetch_seconds` is how long a page of the console is waited
+    for. All is gathered before the first file is replaced.
 
     Raises:
         LedgerRefused: the ledger or a record cannot be read.
         AwsFailed: AWS refused to say who calls.
-        DiskFailed: a file cannot be written.
+        DiskFailed: a file cannot be read or written.
     """
     notes: list[str] = []
-    pages = list(_fetched(run, notes))
+    pages = list(_fetched(run, notes, fetch_seconds))
     kept = list(_drawn(pages, chromium(), notes)) if pages else []
+    described, screens = tuple(described_resources(run)), tuple(map(_screen, kept))
+    evidence = Evidence(digest_of(run), _now(), screens, described, tuple(notes))
     before = set((run.folder / FOLDER).glob("*"))
     for each in kept:
         write_atomically(run.folder / each.file, each.content)
-    described = tuple(described_resources(run))
-    screens = tuple(map(_screen, kept))
-    evidence = Evidence(digest_of(run), _now(), screens, described, tuple(notes))
     run.keep(evidence)
     _remove(before - {run.folder / each.file for each in kept})
     for note in notes:
@@ -99,8 +101,11 @@ def keep_evidence(run: Run, *, chromium: Callable[[], str | None] = find_chromiu
         take_evidence(run, chromium=chromium)
 
 
-def _fetched(run: Run, notes: list[str]) -> Iterator[_Page]:
-    """Yield the pages of the embedded AWS's console; why one is missing becomes a note, without its address."""
+def _fetched(run: Run, notes: list[str], seconds: float) -> Iterator[_Page]:
+    """Yield the pages of the embedded AWS's console; why one is missing becomes a note, without its address.
+
+    After the first that is not answered in time no other is asked for, so a console that hangs costs one timeout.
+    """
     if run.settings.endpoint_url is None:
         return  # real AWS
     if run.settings.console_token is None:
@@ -108,18 +113,26 @@ def _fetched(run: Run, notes: list[str]) -> Iterator[_Page]:
         return
     for wanted in wanted_screens(run):
         try:
-            yield _Page(wanted, _fetch(run.settings, wanted.page), _now())
+            yield _Page(wanted, _fetch(run.settings, wanted.page, seconds), _now())
         except HTTPError as error:
             notes.append(f"{wanted.name}: the console answered with status {error.code}")
         except (OSError, HTTPException, ValueError) as error:  # their texts may have the address
+            if _is_timeout(error):
+                notes.append(f"{wanted.name}: the console did not answer in {seconds:g} s; no more were asked for")
+                return
             notes.append(f"{wanted.name}: the console's page could not be fetched ({type(error).__name__})")
 
 
-def _fetch(settings: Settings, page: str) -> bytes:
+def _is_timeout(error: Exception) -> bool:
+    """Tell whether there was no answer, or no connection, in time."""
+    return isinstance(error, TimeoutError) or isinstance(getattr(error, "reason", None), TimeoutError)
+
+
+def _fetch(settings: Settings, page: str, seconds: float) -> bytes:
     assert settings.console_token is not None and settings.endpoint_url is not None
     token = settings.console_token.get_secret_value()
     address = f"{settings.endpoint_url.rstrip('/')}{LOCAL_CONSOLE_PATH}{token}/still/{page}"
-    return fetch_from_loopback(address, FETCH_SECONDS)
+    return fetch_from_loopback(address, seconds)
 
 
 def _drawn(pages: Sequence[_Page], chromium: str | None, notes: list[str]) -> Iterator[_Kept]:

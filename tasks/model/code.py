@@ -18,6 +18,7 @@ from tasks.run.disk import disk_boundary, pieces_of
 from tasks.run.errors import SettingsRefused
 from tasks.run.own_files import remove_tree, replacing
 from tasks.run.record_store import write_atomically
+from tasks.run.sealed import sha256_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 """The checkout, or site-packages if kennel is installed from a wheel."""
@@ -123,7 +124,8 @@ def git_commit(repository: Path = REPOSITORY) -> str | None:
 
 def lock_sha256(repository: Path = REPOSITORY) -> str:
     """Return the sha256 of requirements.lock, from which `make setup` makes the environment; "" outside a checkout."""
+    lock = repository / "requirements.lock"
     try:
-        return hashlib.sha256((repository / "requirements.lock").read_bytes()).hexdigest()
+        return sha256_of(lock) if lock.is_file() else ""
     except OSError:
         return ""

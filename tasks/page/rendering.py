@@ -48,6 +48,11 @@ def style() -> Markup:
     return Markup((TEMPLATES / "style.css").read_text())  # noqa: S704 a file of ours
 
 
+def moment(iso: str) -> str:
+    """Return a time in ISO 8601, UTC, as a person writes it; in templates it is the filter of that name."""
+    return iso.replace("T", " ").replace("+00:00", " UTC")
+
+
 def markdown_html(lines: list[str]) -> Markup:
     """Return Markdown as HTML; a heading becomes one of the third level, because a section's title is of the second."""
     text = "\n".join("#" + line if line.startswith("## ") else line for line in lines)
@@ -61,12 +66,14 @@ def _environment(folder: Path) -> Environment:
     def shown(value: object) -> object:
         return terminal_text(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
-    return Environment(
+    made = Environment(
         loader=FileSystemLoader(folder),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=shown,
     )
+    made.filters["moment"] = moment
+    return made
 
 
 @cache

@@ -94,6 +94,9 @@ def disk_failure(
         return DiskFailed(where, f"{place} cannot be read or written", os.strerror(error.errno), shorter)
     if error.errno in _IN_THE_WAY | (set() if path is None else _EXISTS) and place is not None:
         return _in_the_way(where, place, _LINKS.get(error.errno) or os.strerror(error.errno))
+    if error.errno == errno.EOPNOTSUPP and place is not None:
+        elsewhere = f"name another folder, {_AGAIN}"
+        return DiskFailed(where, f"{place} cannot be written", f"{place.parent} takes no new files", elsewhere)
     if error.errno not in _FULL | _REFUSED or place is None:
         return None
     what = f"{place} cannot be written"

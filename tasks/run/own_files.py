@@ -47,7 +47,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         OSError: the folder cannot be written, or `path` is a folder; then the file stays as it was.
     """
-    descriptor, part = tempfile.mkstemp(prefix=f".{path.name[:200]}.", dir=path.parent)
+    descriptor, part = _new_beside(path)
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
@@ -55,6 +55,27 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     finally:
         with suppress(OSError):  # it was renamed
             Path(part).unlink()
+
+
+def require_replaceable(path: Path) -> None:
+    """Make a file beside `path` and remove it again, so that `replacing` will not be refused only after long work.
+
+    Raises:
+        OSError: the folder does not exist, or takes no file.
+    """
+    descriptor, part = _new_beside(path)
+    os.close(descriptor)
+    Path(part).unlink()
+
+
+def _new_beside(path: Path) -> tuple[int, str]:
+    try:
+        return tempfile.mkstemp(prefix=f".{path.name[:200]}.", dir=path.parent)
+    except FileNotFoundError as error:
+        if not path.parent.is_dir():
+            raise
+        # /proc says that the file is not there, which it cannot be before it was made
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP), str(path.parent)) from error
 
 
 def remove_tree(folder: Path) -> None:

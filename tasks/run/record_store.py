@@ -95,7 +95,20 @@ def load_record(folder: Path, kind: type[AnyRecord], /, **fields: object) -> Any
     if not path.exists():
         return None
     try:
-        return _parsed(read_regular(path), kind)
+        content = read_regular(path)
+    except ValueError as error:
+        raise _refused(path, kind, str(error)) from error
+    return parse_record(content, kind, path)
+
+
+def parse_record(content: bytes, kind: type[AnyRecord], path: Path) -> AnyRecord:
+    """Return the record of a kind that the content of a file is; `path` is for messages.
+
+    Raises:
+        LedgerRefused: as `load_record`.
+    """
+    try:
+        return _parsed(content, kind)
     except ValidationError as error:
         raise _refused(path, kind, _problems(error)) from error
     except ValueError as error:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tasks.page.rendering import moment
 from tasks.writeup.prose import Paragraph, paragraph, sentence
 from tasks.writeup.served import MOST_SCORES, cited_scores, scores_of
 from tasks.writeup.sources import Citation, Sources
@@ -55,18 +56,13 @@ def _exhibit(run: Sources, screen: dict[str, object]) -> Exhibit:
     width, height = (run.value(EVIDENCE, f"{key}.{name}") for name in ("width_px", "height_px"))
     return Exhibit(
         caption=run.text(EVIDENCE, f"{key}.caption"),
-        taken=run.computed(_moment(run.value(EVIDENCE, f"{key}.taken")), "time", (EVIDENCE, f"{key}.taken")),
+        taken=run.computed(moment(run.value(EVIDENCE, f"{key}.taken")), "time", (EVIDENCE, f"{key}.taken")),
         file=run.file(EVIDENCE, key),
         path=run.run.folder / str(screen["file"]),
         width_px=width,
         height_px=height,
         is_cut=bool(screen["is_cut"]),
     )
-
-
-def _moment(iso: str) -> str:
-    """Return a time as a person writes it."""
-    return iso.replace("T", " ").replace("+00:00", " UTC")
 
 
 def appended(run: Sources) -> Iterator[Paragraph]:

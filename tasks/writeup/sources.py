@@ -9,15 +9,25 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.run.errors import StageFailed
+from tasks.account.permission_use import PermissionUse
+from tasks.audit.report import AuditReport
+from tasks.evidence.record import Evidence
+from tasks.notebook.records import NotebookRef
+from tasks.report.parity import Parity
+from tasks.report.summary import StageTimes
+from tasks.run.errors import LedgerRefused, StageFailed
 from tasks.run.escaping import one_line
 from tasks.run.handle import RunFolder
+from tasks.run.record_store import Record, parse_record
+from tasks.run.records import DatasetRef, EndpointRef, InstanceModel, TrainedModel
 from tasks.run.sealed import read_regular, sha256_of, unseal
+from tasks.serving.smoke import SmokeResult
+from tasks.verdicts.check import ScalingVerdicts
 
 UNITS = {
     "usd": "USD",
@@ -39,6 +49,15 @@ UNITS = {
     "labels": "classes",
 }
 """The unit of a number, by the last word of its key."""
+
+KINDS: Mapping[str, type[Record]] = {
+    kind.file: kind
+    for kind in (
+        *(DatasetRef, TrainedModel, InstanceModel, EndpointRef, SmokeResult, NotebookRef, Evidence),
+        *(AuditReport, Parity, PermissionUse, ScalingVerdicts, StageTimes),
+    )
+}
+"""The records that are cited."""
 
 _EVIDENCE = "kennel evidence"
 _STEP = re.compile(r"([A-Za-z0-9_-]+)(?:\[([a-z_]+)=([^\]]*)\])?")
@@ -197,12 +216,20 @@ class Sources:
             if not path.is_file():
                 self._files[file] = None
             else:
-                content = read_regular(path)
-                try:
-                    self._files[file] = (unseal(content), hashlib.sha256(content).hexdigest())
-                except ValueError as error:
-                    raise refused(self.run.id, file, "", f"it is damaged or was changed: {error}") from error
+                self._files[file] = self._checked(file, path)
         return self._files[file]
+
+    def _checked(self, file: str, path: Path) -> tuple[dict[str, Any], str]:
+        """Return a record as it stands in its file, after all types and bounds were checked as its readers do."""
+        try:
+            content = read_regular(path)
+            found = unseal(content)
+            parse_record(content, KINDS[file], path)
+        except (ValueError, OSError) as error:
+            raise refused(self.run.id, file, "", f"it is damaged or was changed: {error}") from error
+        except LedgerRefused as error:
+            raise refused(self.run.id, file, "", f"it is damaged or was changed: {error.why}") from error
+        return found, hashlib.sha256(content).hexdigest()
 
 
 def _steps(key: str) -> Iterator[tuple[str, str, str]]:

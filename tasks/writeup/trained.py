@@ -89,13 +89,15 @@ def training(run: Sources) -> Paragraph:
 def _search(run: Sources) -> tuple[Part, ...]:
     others = max(0, len(run.value(MODEL, "search.trials")) - 1)
     trials = run.computed(str(others), "number without the defaults", (MODEL, "search.trials"))
+    apart = run.has(MODEL, "search_billable_seconds") and run.value(MODEL, "search_billable_seconds") > 0
+    where = "In training jobs of their own" if apart else "In the same job"
     if run.value(MODEL, "search.winner") == 0:
         return sentence(
-            "In the same job {trials} other sets of hyperparameters were tried, and none was better than the defaults.",
+            f"{where} {{trials}} other sets of hyperparameters were tried, and none was better than the defaults.",
             trials=trials,
         )
     return sentence(
-        "In the same job {trials} sets of hyperparameters were tried beside the defaults; set {winner} was the best.",
+        f"{where} {{trials}} sets of hyperparameters were tried beside the defaults; set {{winner}} was the best.",
         trials=trials,
         winner=run.computed(str(run.value(MODEL, "search.winner")), "number", (MODEL, "search.winner")),
     )

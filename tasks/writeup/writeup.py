@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 FOLDER, PDF, HTML, CITATIONS = "writeup", "writeup.pdf", "writeup.html", "citations.json"
 TEMPLATES = Path(__file__).with_name("templates")
+DOCUMENT = "writeup.typ"
 STANDARDS: list[PDFStandard] = ["a-2b", "ua-1"]
 """PDF/A-2b, for archives: fonts are embedded, and nothing outside is needed. PDF/UA-1: it can be read aloud."""
 PIECE = 1.35
@@ -193,14 +194,15 @@ def _pictures(made: Writeup) -> Iterator[tuple[str, bytes]]:
 def _pdf(made: Writeup) -> bytes:
     import typst
 
+    files = {DOCUMENT: (TEMPLATES / DOCUMENT).read_bytes(), **dict(_pictures(made))}
+    needed_bytes, prefix = sum(map(len, files.values())), "kennel-writeup-"
+    place = Path(tempfile.gettempdir(), prefix)
     try:
-        with disk_boundary("writeup", TEMPLATES), tempfile.TemporaryDirectory(prefix="kennel-writeup-") as root:
-            document = Path(root, "writeup.typ")
-            document.write_bytes((TEMPLATES / document.name).read_bytes())
-            for name, content in _pictures(made):
-                document.with_name(name).write_bytes(content)
+        with disk_boundary("writeup", place, needed_bytes), tempfile.TemporaryDirectory(prefix=prefix) as root:
+            for name, content in files.items():
+                Path(root, name).write_bytes(content)
             built = typst.compile(
-                str(document),
+                str(Path(root, DOCUMENT)),
                 format="pdf",
                 root=root,
                 ignore_system_fonts=True,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.run.errors import SettingsRefused
+from tasks.run.errors import DiskFailed, SettingsRefused
 from tasks.run.ledger import Ledger
 from tests.kennel.shell import Terminal
 
@@ -34,3 +34,15 @@ def test_what_cannot_be_written_or_answered_is_said_first(
     assert refused.code == SettingsRefused.exit_code and not (tmp_path / "nowhere").exists()
     said = " ".join(refused.err.replace("why:", ":").split())
     assert why.split(": ")[-1] in said
+
+
+@pytest.mark.parametrize("option", ["--csv", "--html"])
+def test_a_folder_that_takes_no_files_is_said_before_a_photo_is_classified(
+    terminal: Terminal, tmp_path: Path, option: str
+) -> None:
+    refused = terminal.kennel("predict", "dogs", str(tmp_path / "dog.jpg"), option, "/proc/found")
+
+    assert refused.code == DiskFailed.exit_code, refused.err
+    said = " ".join(refused.err.split())
+    assert "/proc/found cannot be written" in said and "/proc takes no new files" in said
+    assert "did not foresee" not in said and "answered by" not in said

@@ -2,20 +2,26 @@
 
 import hashlib
 import re
-import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tasks.account.operator_policy import Account, operator_policies
-from tasks.evidence.described import LOOKS
+from tasks.evidence.chromium import find_chromium
+from tasks.evidence.described import LOOKS, described_resources
 from tasks.evidence.record import Evidence
 from tasks.evidence.take import NO_CHROMIUM, NO_CONSOLE, keep_evidence, take_evidence
+from tasks.run.errors import LedgerRefused
 from tasks.run.handle import Run
 from tasks.run.ledger_rows import KINDS
+from tasks.run.records import EndpointRef
 from tests.browser import needs_browser
-from tests.counting_proxy import counting_proxy
+from tests.counting_proxy import Fault, counting_proxy
 from tests.hostile import CORPUS
 from tests.localaws.console.scene import CANARY, Scene
+from tests.scripted import Scripted
 
 MakeRun = Callable[..., Run]
 NAMES = ["notebooks", "bucket", "ec2", "ec2-console", "endpoint", "function", "role", "concurrency", "autoscaling"]
@@ -29,8 +35,11 @@ def program(folder: Path, script: str) -> Callable[[], str]:
     return lambda: str(path)
 
 
-def everything_kept(run: Run) -> bytes:
-    return b"".join(path.read_bytes() for path in run.folder.rglob("*") if path.is_file())
+def everything_but_pictures(run: Run) -> bytes:
+    """Return all that the run keeps as text; what a picture shows is what its page says, which is kept without one."""
+    files = [path for path in run.folder.rglob("*") if path.is_file() and path.suffix != ".png"]
+    assert files
+    return b"".join(path.read_bytes() for path in files)
 
 
 @needs_browser
@@ -52,7 +61,7 @@ def test_the_consoles_token_reaches_no_other_program_and_no_file(make_run: MakeR
     run = make_run()
     assert run.settings.console_token is not None and run.settings.endpoint_url is not None
     token = run.settings.console_token.get_secret_value()
-    real = shutil.which("chromium")
+    real = find_chromium()
     wrapped = program(tmp_path, f'printf "%s\\n" "$@" > {tmp_path}/told\nenv >> {tmp_path}/told\nexec {real} "$@"')
 
     taken = take_evidence(run, chromium=wrapped)
@@ -60,7 +69,7 @@ def test_the_consoles_token_reaches_no_other_program_and_no_file(make_run: MakeR
     told = (tmp_path / "told").read_text()
     assert all(each.is_picture for each in taken.screens) and "--remote-debugging-pipe" in told
     assert token not in told and "AWS_" not in told and run.settings.endpoint_url not in told
-    assert token.encode() not in everything_kept(run) and CANARY.encode() not in everything_kept(run)
+    assert token.encode() not in everything_but_pictures(run)
 
 
 def test_without_chromium_the_pages_are_kept_as_html_and_that_is_said(make_run: MakeRun) -> None:
@@ -72,7 +81,9 @@ def test_without_chromium_the_pages_are_kept_as_html_and_that_is_said(make_run: 
         page = (run.folder / each.file).read_bytes()
         assert each.file.endswith(".html") and not each.is_picture
         assert each.sha256 == hashlib.sha256(page).hexdigest() and b"<h1>" in page
-    assert CANARY.encode() not in everything_kept(run)
+    assert run.settings.console_token is not None
+    token = run.settings.console_token.get_secret_value()
+    assert CANARY.encode() not in everything_but_pictures(run) and token.encode() not in everything_but_pictures(run)
 
 
 def test_a_chromium_that_ends_leaves_the_pages_and_its_last_words(make_run: MakeRun, tmp_path: Path) -> None:
@@ -93,6 +104,57 @@ def test_files_of_an_earlier_evidence_go(make_run: MakeRun) -> None:
     assert {path.name for path in (run.folder / "evidence").iterdir()} == {
         Path(each.file).name for each in taken.screens
     }
+
+
+def test_until_all_is_gathered_the_earlier_evidence_stays_whole(make_run: MakeRun) -> None:
+    run = make_run()
+    take_evidence(run, chromium=lambda: None)
+    before = {path.name: path.read_bytes() for path in (run.folder / "evidence").iterdir()}
+    record = run.path(Evidence).read_bytes()
+
+    def damage() -> None:
+        run.ledger.record("instance", "kennel-dogs-2", "created", identifier="i-0000000000000000f")
+        run.path(EndpointRef).write_text("{}")
+
+    with pytest.raises(LedgerRefused, match=r"endpoint\.json"):
+        take_evidence(run, chromium=damage)
+
+    assert {path.name: path.read_bytes() for path in (run.folder / "evidence").iterdir()} == before
+    assert run.path(Evidence).read_bytes() == record
+
+
+def test_a_console_that_hangs_costs_one_timeout_and_the_answers_are_kept(make_run: MakeRun, scene: Scene) -> None:
+    ended = threading.Event()
+
+    def late(content: bytes) -> bytes:
+        ended.wait(60)
+        return content
+
+    with counting_proxy(scene.server.url) as calls:
+        run = make_run(url=calls.url)
+        calls.faults.append(Fault("", change=late))
+        calls.seen.clear()
+        taken = take_evidence(run, chromium=lambda: None, fetch_seconds=0.2)
+        ended.set()
+
+    assert taken.screens == () and len([each for each in calls.seen if "/still/" in each]) == 1
+    assert taken.notes == ("notebooks: the console did not answer in 0.2 s; no more were asked for",)
+    assert {each.kind for each in taken.described} >= {"endpoint", "function", "role"}
+
+
+def test_an_odd_answer_is_a_fact_and_hides_no_other(tmp_path: Path) -> None:
+    odd = {"describe_training_job": lambda **_: {"ResourceConfig": "odd", "TrainingJobStatus": "Completed"}}
+    run = Scripted(sagemaker=odd).run(tmp_path)
+    for kind, name in (("scalable-target", "odd"), ("training-job", "j"), ("function", "f")):
+        run.ledger.record(kind, name, "created")
+
+    found = {each.kind: each.facts["not described"] for each in described_resources(run)}
+
+    usual = "the answer is not of the usual form"
+    assert found["scalable-target"].startswith(f"{usual} (ValueError") and found["training-job"].startswith(
+        f"{usual} (Attr"
+    )
+    assert found["function"].startswith(f"{usual} (KeyError")
 
 
 def test_a_page_that_is_gone_becomes_a_note_and_the_others_are_kept(make_run: MakeRun, scene: Scene) -> None:

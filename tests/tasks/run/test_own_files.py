@@ -16,7 +16,7 @@ from tasks.model.code import stage_training_code
 from tasks.run.errors import DiskFailed
 from tasks.run.ledger import Ledger
 from tasks.run.ledger_file import HEAD_NAME
-from tasks.run.own_files import remove_tree
+from tasks.run.own_files import remove_tree, require_replaceable
 from tasks.run.record_store import write_atomically
 from tasks.run.run_lock import run_lock
 from tests.conftest import ROOT
@@ -156,3 +156,13 @@ def _writes(call: ast.Call) -> bool:
     modes = [arg.value for arg in call.args if isinstance(arg, ast.Constant)]
     is_open = isinstance(call.func, ast.Attribute) and call.func.attr == "open" and not text.startswith("tarfile.")
     return is_open and any(isinstance(mode, str) and mode[:1] in {"w", "a", "x"} and len(mode) < 4 for mode in modes)
+
+
+def test_a_folder_that_takes_no_files_is_said_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(DiskFailed) as refused:
+        write_atomically(Path("/proc/f.csv"), b"x")
+    assert (refused.value.what, refused.value.why) == ("/proc/f.csv cannot be written", "/proc takes no new files")
+    with pytest.raises(FileNotFoundError):
+        require_replaceable(tmp_path / "nowhere" / "f.csv")
+    require_replaceable(tmp_path / "f.csv")
+    assert list(tmp_path.iterdir()) == []

@@ -5,6 +5,8 @@ import hashlib
 import json
 import re
 import shutil
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -22,13 +24,15 @@ from tasks.run.errors import SettingsRefused, StageFailed
 from tasks.run.handle import RunFolder
 from tasks.run.records import InstanceModel, TrainedModel
 from tasks.run.sealed import seal, unseal
+from tasks.run.trials import Search, Trial
 from tasks.serving.smoke import SmokeResult
 from tasks.verdicts.check import ScalingVerdicts
 from tasks.verdicts.observed_values import ObservedValue
 from tasks.verdicts.verdicts import judge_prediction
+from tasks.writeup import sources
 from tasks.writeup.prose import paragraph, sentence
-from tasks.writeup.sources import Sources
-from tasks.writeup.writeup import check_writeup, compose, write_writeup
+from tasks.writeup.sources import KINDS, Sources
+from tasks.writeup.writeup import CITATIONS, check_writeup, compose, write_writeup
 from tests.hostile import CORPUS
 from tests.tasks.report.test_report import DATA, LOAD, MODEL, RECORDS
 from tests.tasks.scaling.deployments import plan as scaling_plan
@@ -165,6 +169,71 @@ def test_a_missing_record_makes_a_sentence_and_no_claim(run: RunFolder) -> None:
     for said in ("did not train on EC2", "No scaling plan", "was not recorded", "deployed no function", "No load test"):
         assert said in text
     assert "Nothing is claimed about a speed-up" in text
+
+
+@pytest.mark.parametrize(
+    ("billable_seconds", "winner", "told"),
+    [
+        (0.0, 0, "In the same job 1 other sets of hyperparameters were tried, and none was better"),
+        (0.0, 1, "In the same job 1 sets of hyperparameters were tried beside the defaults; set 1 was the best."),
+        (90.0, 0, "In training jobs of their own 1 other sets of hyperparameters were tried, and none was better"),
+        (90.0, 1, "In training jobs of their own 1 sets of hyperparameters were tried beside the defaults; set 1"),
+    ],
+)
+def test_where_the_trials_of_a_search_ran_is_told(
+    run: RunFolder, billable_seconds: float, winner: int, told: str
+) -> None:
+    kept = run.find(TrainedModel)
+    assert kept is not None
+    trials = tuple(dataclasses.replace(filled(Trial, "x"), number=number) for number in (0, 1))
+    search = dataclasses.replace(filled(Search, "x"), trials=trials, winner=winner)
+    run.keep(dataclasses.replace(kept, search=search, search_billable_seconds=billable_seconds))
+
+    assert told in text_of(run)
+
+
+def test_a_record_without_a_checksum_is_checked_by_its_types_and_bounds(run: RunFolder) -> None:
+    for kind in KINDS.values():
+        path = run.path(kind)
+        if not path.exists():
+            continue
+        kept = path.read_bytes()
+        content = unseal(kept)
+        for name, value in content.items():
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                continue
+            for odd in ("x", [1], {"y": 1}):
+                path.write_text(json.dumps({**content, name: odd}))
+                with pytest.raises(StageFailed) as refused:
+                    Sources(run).value(kind.file, name)
+                assert refused.value.what == f"runs/{run.id}/{kind.file} cannot be cited"
+                assert name in refused.value.why
+        path.write_bytes(kept)
+
+
+def test_every_file_that_is_cited_is_a_record_of_a_known_kind() -> None:
+    folder = Path(sources.__file__).parent
+    named = {name for file in folder.glob("*.py") for name in re.findall(r'"([a-z_0-9]+\.json)"', file.read_text())}
+    assert named - {CITATIONS} == set(KINDS)
+
+
+def test_a_full_temporary_folder_is_told_by_its_path(shown: RunFolder, tmp_path: Path) -> None:
+    code = (
+        "import sys, tempfile\nfrom pathlib import Path\nfrom tasks.run.errors import DiskFailed\n"
+        "from tasks.run.handle import RunFolder\nfrom tasks.writeup.writeup import write_writeup\n"
+        "tempfile.tempdir = sys.argv[1]\ntry:\n    write_writeup([RunFolder(Path(sys.argv[2]))])\n"
+        "except DiskFailed as error:\n    print(error.what)\n    print(error.why)\n"
+    )
+    if subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False, timeout=60).returncode:
+        pytest.skip("no user namespaces here")
+    (disk := tmp_path / "disk").mkdir()
+    mounted = f'mount -t tmpfs -o size=4k none "$1" && exec "{sys.executable}" -P -c "$0" "$@"'
+    command = ["unshare", "-rm", "sh", "-c", mounted, code, str(disk), str(shown.folder)]
+
+    told = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+    assert f"{disk}/kennel-writeup- cannot be written" in told.stdout and "No space left" in told.stdout, told
+    assert "are needed" in told.stdout and "templates" not in told.stdout
 
 
 def test_a_speed_up_is_claimed_only_between_runs_that_can_be_compared(run: RunFolder, tmp_path: Path) -> None:
