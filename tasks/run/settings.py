@@ -88,7 +88,7 @@ KmsKey = Annotated[
     str,
     TextForm(
         r"(arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:(key/|alias/)|alias/)[a-zA-Z0-9/_-]{1,250}",
-        "the ARN of a key of KMS (arn:aws:kms:us-east-1:123456789012:key/...) or its alias, or alias/<name>",
+        "the ARN of a key of KMS (arn:...:kms:<region>:<account>:key/<id>) or of its alias, or alias/<name>",
     ),
 ]
 Bucket = Annotated[
