@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 
+from kennel.servers import prefect, processes
 from kennel.servers.localaws import LAST_URL
 from kennel.servers.ports import is_free
 from tasks.run.errors import RunBusy
@@ -47,12 +48,21 @@ def exported(text: str) -> dict[str, str]:
     return dict(shlex.split(line)[1].split("=", 1) for line in lines)
 
 
+def prefer_own_prefect_port(home: Path) -> None:
+    """Let the home's Prefect server take a port that tests beside this one would not take while it is dead."""
+    processes.spawn(home, prefect.NAME, ["/bin/true"], environment={}, url=f"http://127.0.0.1:{own_port()}")
+
+
+def own_port() -> int:
+    """Return a free port that no server of a test prefers, and that the system gives to no client."""
+    return next(port for port in random.sample(range(20_000, 30_000), 20) if is_free(port))
+
+
 def prefer_own_port(home: Path) -> str:
     """Let the home's server take a port that tests beside this one do not prefer, of no client; return its URL."""
     file = home / LAST_URL
     file.parent.mkdir(parents=True)
-    port = next(port for port in random.sample(range(20_000, 30_000), 20) if is_free(port))
-    file.write_text(f"http://127.0.0.1:{port}")
+    file.write_text(f"http://127.0.0.1:{own_port()}")
     return file.read_text()
 
 

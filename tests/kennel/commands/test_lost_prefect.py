@@ -13,7 +13,7 @@ import pytest
 
 from kennel.servers import prefect, processes
 from tasks.run.ledger_contents import inspect_ledger
-from tests.kennel.shell import ROOT, Terminal
+from tests.kennel.shell import ROOT, Terminal, prefer_own_prefect_port
 from tests.polling import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -36,6 +36,7 @@ def test_a_run_whose_prefect_server_is_killed_in_each_stage_says_so_and_ends_wel
     terminal: Terminal, photos: Path, tmp_path: Path
 ) -> None:
     folder, err = terminal.runs / RUN, tmp_path / "err.txt"
+    prefer_own_prefect_port(terminal.home)
 
     def has_row_of(kind: str) -> Callable[[], bool]:
         return lambda: any(row.kind == kind for row in inspect_ledger(folder).rows)

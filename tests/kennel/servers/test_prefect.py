@@ -20,7 +20,7 @@ from kennel.servers.ports import free_port
 from kennel.servers.prefect_watch import MOST_STARTS, PrefectWatch
 from tasks.run.errors import StageFailed, WaitTimedOut
 from tests.http_server import serving
-from tests.kennel.shell import Terminal
+from tests.kennel.shell import Terminal, prefer_own_prefect_port
 from tests.polling import wait_until
 
 OUTAGE = """
@@ -79,6 +79,7 @@ except StageFailed as error:
 def test_a_flow_whose_prefect_server_was_killed_ends_with_its_result(tmp_path: Path) -> None:
     terminal = Terminal(tmp_path / "home", tmp_path / "runs", {"KENNEL_ACCOUNT_ID": "111111111111"})
     try:
+        prefer_own_prefect_port(terminal.home)
         done = terminal.program("-c", OUTAGE)
     finally:
         processes.stop(terminal.home, prefect.NAME)
