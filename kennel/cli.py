@@ -234,7 +234,7 @@ def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
 
 @app.command
 def status(run_id: RunName = None, /, *, json: Json = False) -> int:
-    """Show the local servers, and the finished stages and existing resources of each run."""
+    """Show the local servers, what each run does, its finished stages, and what of it is alive and costs."""
     from kennel.commands.status import status
 
     return status(run_id, as_json=json)

@@ -61,7 +61,7 @@ class Comparison:
         shows = f"{found.paired.photos} photos show a gain of {rules.gain:g} in {100 * found.power:.0f} of 100 cases"
         broken = [each.text for each in found.rules if not each.is_kept]
         lost = f" It would be refused all the same: {'; '.join(broken)}." if broken else ""
-        return f"{self.runs[1]}: {found.verdict}. {shows}; 80 of 100 take {needed}.{lost}"
+        return f"{self.runs[1]}: {found.verdict}. {shows}; for 80 of 100 it takes {needed} photos.{lost}"
 
 
 def compare_runs(first: RunFolder, second: RunFolder) -> Comparison:

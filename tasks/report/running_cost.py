@@ -131,8 +131,12 @@ def _notebook(priced: _Priced) -> HourlyCost:
 
 
 def _jobs(priced: _Priced) -> HourlyCost:
-    """Return 0 for a job that has ended: the run then has its model. Of one that runs no record has the machines."""
-    if priced.run.find(TrainedModel) is not None:
+    """Return 0 when the newest job has ended: the run then has its model. Of one that runs no record has the machines.
+
+    A model of an earlier job says nothing of a later one; a tuning job ends before the training whose model is kept.
+    """
+    model, newest = priced.run.find(TrainedModel), priced.rows[-1]
+    if model is not None and (newest.kind == "tuning-job" or newest.name == model.job_name):
         return HourlyCost(0.0, 0.0, FREE)
     return HourlyCost(None, None, "billed by the second while it runs")
 

@@ -65,12 +65,13 @@ def test_a_price_that_nobody_knows_stands_first_and_is_no_zero(run: RunFolder) -
 
 
 def test_a_training_that_runs_is_at_an_unknown_price_and_one_that_has_ended_is_free(run: RunFolder) -> None:
-    job = row("training-job", "kennel-train")
+    job = row("training-job", MODEL.job_name)
     assert costs(run, job)["training-job"] == HourlyCost(None, None, "billed by the second while it runs")
     total = total_cost(live_by_kind(run, REGION, [job]))
     assert (total.text, total.basis) == ("0", "without training-job at an unknown price")
     run.keep(MODEL)
     assert costs(run, job)["training-job"].most == 0.0
+    assert costs(run, job, row("training-job", "one-that-began-later"))["training-job"].most is None
 
 
 def test_a_plan_that_is_not_applied_any_more_does_not_scale_the_endpoint(run: RunFolder) -> None:
