@@ -1,4 +1,4 @@
-"""Trains on SageMaker: package the code, create the role, create or adopt the job, follow it, download its result.
+"""Trains on SageMaker: package the code, create the role, create or adopt the job, follow it, register its model.
 
 prefect deployment run 'train_sagemaker/train_sagemaker' -p run_id=dogs-1a2b3c4d -p training='{"instances": 2}'
 """
@@ -20,6 +20,7 @@ from tasks.evaluation.record import SAGEMAKER
 from tasks.model import weights
 from tasks.model.backbones import require_backbone
 from tasks.model.search import require_search
+from tasks.registry.register import register_model
 from tasks.report.search import search_markdown
 from tasks.report.search_study import study_search
 from tasks.run.artifacts import publish_markdown, publish_record
@@ -43,6 +44,7 @@ search = step("search by SageMaker")(search_on_sagemaker)
 run_training = step("training job")(sagemaker.train_on_sagemaker)
 study = step("study the search")(study_search)
 evaluate = step("evaluate")(evaluate_model)
+register = step("register")(register_model)
 
 
 @flow(name=STAGE, flow_run_name=named(STAGE, named_run))
@@ -81,6 +83,7 @@ async def train_sagemaker(
         run.keep(model)
         await publish_record(STAGE, run_id, model)
         await evaluate(run, SAGEMAKER, model, run.folder / MODEL_FILE)
+        await register(run)
         if model.search is not None:
             told = search_markdown(model, await study(run, model, model.search))
             await publish_markdown(SEARCH, run_id, "\n".join(told), folder=run.folder)

@@ -48,15 +48,16 @@ TASKS_ROOMS: dict[str, set[str]] = {
     "serving": {"run", "account", "scaling"},
     "load": {"run", "scaling", "serving"},
     "verdicts": {"run", "scaling", "serving", "load"},
-    "teardown": {"run", "account", "ec2", "notebook", "sagemaker", "serving"},
+    "teardown": {"run", "account", "ec2", "notebook", "registry", "sagemaker", "serving"},
     "plan": {
-        *("run", "account", "model", "ec2", "sagemaker", "serving", "scaling"),
+        *("run", "account", "model", "ec2", "registry", "sagemaker", "serving", "scaling"),
         *("load", "verdicts", "teardown"),
     },
     "audit": {"run", "account"},
     "doctor": {"run", "account", "ec2"},
     "evaluation": {"run", "account", "model"},
     "gate": {"evaluation"},
+    "registry": {"run", "account", "evaluation", "serving"},
     "report": {
         "run",
         "account",

@@ -26,6 +26,8 @@ BOUNDARY = "boundary"
 OF_ALARMS = frozenset({"Budgets"})
 """The statements that only `--budget-alarm` needs."""
 
+_PACKAGE_GROUP = "model-package-group"
+
 LONGEST_POLICY = 6144
 """The most characters, without white space, that IAM allows a managed policy."""
 
@@ -153,6 +155,11 @@ def _sagemaker(account: Account) -> list[Row]:
     searches = [f"{verb}HyperParameterTuningJob" for verb in ("Create", "Describe", "Stop")]
     searches += ["ListTrainingJobsForHyperParameterTuningJob", "AddTags", "ListTags"]
     own_searches = [account.arn("sagemaker", f"hyper-parameter-tuning-job/{account.prefix}*")]
+    registry = [
+        *(f"{verb}ModelPackage{end}" for verb in ("Create", "Describe") for end in ("", "Group")),
+        *("ListModelPackages", "UpdateModelPackage", "AddTags", "ListTags"),
+    ]
+    packages = [account.arn("sagemaker", f"{each}/{account.prefix}*") for each in ("model-package", _PACKAGE_GROUP)]
     group = account.arn("logs", "log-group:/aws/sagemaker/TrainingJobs:*")
     granted = {"Bool": {"kms:GrantIsForAWSResource": "true"}}
     return [
@@ -160,6 +167,8 @@ def _sagemaker(account: Account) -> list[Row]:
         ("TrainingVolumes", "kms", ["CreateGrant"], account.keys(), granted),
         ("TrainingJobs", "sagemaker", jobs, [account.arn("sagemaker", f"training-job/{account.prefix}*")]),
         ("TuningJobs", "sagemaker", searches, own_searches),
+        ("Registry", "sagemaker", registry, packages),
+        ("FindModels", "sagemaker", ["ListModelPackageGroups"], ["*"]),
         ("TrainingLogs", "logs", ["DescribeLogStreams", "GetLogEvents", "FilterLogEvents"], [group]),
     ]
 
@@ -290,9 +299,10 @@ def _teardown(account: Account) -> list[Row]:
             "Endpoints",
             "NotebookInstances",
             "NotebookInstanceLifecycleConfigs",
+            "ModelPackageGroups",
         )
     ]
-    kinds = ("model", "endpoint-config", "endpoint", "hyper-parameter-tuning-job")
+    kinds = ("model", "endpoint-config", "endpoint", "hyper-parameter-tuning-job", "model-package", _PACKAGE_GROUP)
     own = [account.arn("sagemaker", f"{each}/{account.prefix}*") for each in kinds]
     groups = [
         account.arn("logs", "log-group:/aws/sagemaker/*"),
@@ -300,7 +310,7 @@ def _teardown(account: Account) -> list[Row]:
     ]
     tagged = {"StringEquals": {"aws:ResourceTag/kennel:project": "kennel"}}
     function = ["DeleteFunction", "DeleteAlias"]
-    removed = ["Model", "EndpointConfig", "Endpoint", "HyperParameterTuningJob"]
+    removed = ["Model", "EndpointConfig", "Endpoint", "HyperParameterTuningJob", "ModelPackage", "ModelPackageGroup"]
     return [
         ("FindRoles", "iam", ["ListRoles", "ListInstanceProfiles"], ["*"]),
         ("RemoveRoles", "iam", [*looks, *removes], [roles]),

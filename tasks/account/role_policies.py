@@ -150,31 +150,26 @@ def instance_role(
 def endpoint_role(
     aws: Aws,
     run_id: str,
-    model_uri: str,
+    model_uris: Iterable[str],
     log_group: str,
     *,
     image: str,
     in_vpc: bool = False,
     key_arn: str | None = None,
 ) -> RoleSpec:
-    """Describe the endpoint's role: it may read its model, write its logs and metrics, and pull its `image`.
+    """Describe the endpoint's role: it may read its models, write its logs and metrics, and pull its `image`.
 
     For endpoints, SageMaker allows no narrower `aws:SourceArn` than that of everything in the region
     (https://docs.aws.amazon.com/sagemaker/latest/dg/security-confused-deputy-prevention.html).
 
     Raises:
         SettingsRefused: the account of AWS's images in this region is not known.
-        MalformedAnswer: the model is no object of S3.
+        MalformedAnswer: a model is no object of S3.
         TargetRefused, AwsFailed: the caller's account could not be read, or is not the one that the user named.
     """
-    bucket, key = bucket_and_key(model_uri)
+    archives = [aws.arn("s3", "/".join(bucket_and_key(uri))) for uri in model_uris]
     statements = (
-        {
-            "Sid": "ReadModel",
-            "Effect": "Allow",
-            "Action": ["s3:GetObject"],
-            "Resource": [aws.arn("s3", f"{bucket}/{key}")],
-        },
+        {"Sid": "ReadModel", "Effect": "Allow", "Action": ["s3:GetObject"], "Resource": archives},
         *_write_logs(aws, log_group),
         _put_metrics("/aws/sagemaker/Endpoints"),
         *_pull_image(aws, image),

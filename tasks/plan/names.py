@@ -9,8 +9,10 @@ from tempfile import TemporaryDirectory
 from tasks.ec2.job import describe_job as describe_ec2_job
 from tasks.ec2.result import find_model
 from tasks.model.search import of_the_winner
-from tasks.plan.resources import Names, unknown_names
+from tasks.plan.resources import UNKNOWN, Names, unknown_names
 from tasks.plan.wanted import Wanted
+from tasks.registry.groups import group_name
+from tasks.registry.register import package_name
 from tasks.run.handle import Run
 from tasks.run.records import DatasetRef, TrainedModel, WeightsRef
 from tasks.sagemaker.job import find_job
@@ -34,7 +36,8 @@ def known_names(run: Run, wanted: Wanted) -> Names:
         names = replace(names, weights=weights.uri)
     if dataset is None:
         return names
-    names = replace(names, dataset=f"{dataset.uri}/")
+    names = replace(names, dataset=f"{dataset.uri}/", group=group_name(dataset.name))
+    names = replace(names, package=f"{names.group}/{run.id}-{UNKNOWN}")
     with TemporaryDirectory(prefix="kennel-plan-") as folder:
         names = _with_training(run, wanted, dataset, names, Path(folder))
         if wanted.ec2 is not None:
@@ -61,4 +64,5 @@ def _with_training(run: Run, wanted: Wanted, dataset: DatasetRef, names: Names, 
     if found.description is None or model is None or model.job_name != found.name:
         return names
     endpoint = describe_endpoint(run, wanted.deploy, wanted.network, model)
+    names = replace(names, package=package_name(run, dataset, model))
     return replace(names, model=endpoint.model_name, config=endpoint.config_name)

@@ -55,6 +55,8 @@ class Names:
     is_trained_on_ec2: bool = False
     features_job: str = ""
     tuning_job: str = ""
+    group: str = ""
+    package: str = ""
 
 
 def unknown_names(wanted: Wanted, bucket: str) -> Names:
@@ -68,6 +70,8 @@ def unknown_names(wanted: Wanted, bucket: str) -> Names:
         tuning_job=f"{tuning_prefix(wanted.run_id)}{UNKNOWN}",
         model=f"{stem}model-{UNKNOWN}",
         config=f"{stem}config-{UNKNOWN}",
+        group=f"{naming.RESOURCE_PREFIX}{UNKNOWN}",
+        package=f"{naming.RESOURCE_PREFIX}{UNKNOWN}",
     )
 
 
@@ -106,6 +110,8 @@ def _train_sagemaker(wanted: Wanted, bucket: str, names: Names) -> Iterator[Plan
         yield Planned(stage, "training-job", names.features_job, "it embeds the pictures for all trials")
         yield Planned(stage, "tuning-job", names.tuning_job, f"{wanted.training.trials} training jobs")
     yield Planned(stage, "training-job", names.training_job)
+    yield Planned(stage, "model-package-group", names.group)
+    yield Planned(stage, "model-package", names.package)
 
 
 def _train_ec2(wanted: Wanted, instances: int) -> Iterator[Planned]:

@@ -97,6 +97,8 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     "sagemaker.CreateEndpointConfig": ("EndpointConfigArn",),
     "sagemaker.CreateHyperParameterTuningJob": ("HyperParameterTuningJobArn",),
     "sagemaker.CreateModel": ("ModelArn",),
+    "sagemaker.CreateModelPackage": ("ModelPackageArn",),
+    "sagemaker.CreateModelPackageGroup": ("ModelPackageGroupArn",),
     "sagemaker.CreateNotebookInstance": ("NotebookInstanceArn",),
     "sagemaker.CreateNotebookInstanceLifecycleConfig": ("NotebookInstanceLifecycleConfigArn",),
     "sagemaker.CreatePresignedNotebookInstanceUrl": ("AuthorizedUrl",),
@@ -116,6 +118,11 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
         "TrainingJobSummaries[].TunedHyperParameters",
     ),
     "sagemaker.DescribeModel": ("ModelName", "ModelArn", "PrimaryContainer|Containers"),
+    "sagemaker.DescribeModelPackage": (
+        *("ModelPackageArn", "ModelPackageGroupName?", "ModelPackageVersion?", "CreationTime"),
+        *("ModelApprovalStatus?", "InferenceSpecification?.Containers"),
+    ),
+    "sagemaker.DescribeModelPackageGroup": ("ModelPackageGroupName", "ModelPackageGroupArn"),
     "sagemaker.DescribeNotebookInstance": (
         "NotebookInstanceName",
         "NotebookInstanceArn",
@@ -133,6 +140,8 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     "sagemaker.ListEndpointConfigs": ("EndpointConfigs[].EndpointConfigName",),
     "sagemaker.ListEndpoints": ("Endpoints[].EndpointName",),
     "sagemaker.ListHyperParameterTuningJobs": ("HyperParameterTuningJobSummaries[].HyperParameterTuningJobName",),
+    "sagemaker.ListModelPackageGroups": ("ModelPackageGroupSummaryList[].ModelPackageGroupName",),
+    "sagemaker.ListModelPackages": ("ModelPackageSummaryList[].ModelPackageArn",),
     "sagemaker.ListModels": ("Models[].ModelName",),
     "sagemaker.ListNotebookInstanceLifecycleConfigs": (
         "NotebookInstanceLifecycleConfigs[].NotebookInstanceLifecycleConfigName",
@@ -141,6 +150,7 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     "sagemaker.ListTags": ("Tags[].Key", "Tags[].Value"),
     "sagemaker.ListTrainingJobs": ("TrainingJobSummaries[].TrainingJobName",),
     "sagemaker.UpdateEndpoint": ("EndpointArn",),
+    "sagemaker.UpdateModelPackage": ("ModelPackageArn",),
     "cloudwatch.DescribeAlarmHistory": ("AlarmHistoryItems[].Timestamp", "AlarmHistoryItems[].HistorySummary"),
     "application-autoscaling.DescribeScalableTargets": (
         "ScalableTargets[].ResourceId",

@@ -11,6 +11,7 @@ from tasks.account.objects import bucket_and_key
 from tasks.account.prices import choose_hosting_instance
 from tasks.account.role_policies import endpoint_role, function_role, role_name
 from tasks.account.roles import ensure_log_group, ensure_role
+from tasks.run.errors import SettingsRefused
 from tasks.run.handle import Run
 from tasks.run.options import DeployOptions, Network
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, TrainedModel
@@ -25,12 +26,18 @@ from tasks.serving.endpoint import (
 )
 from tasks.serving.function import FunctionPlan, ensure_function, function_log_group
 from tasks.serving.packaging import serving_archive, serving_uri
+from tasks.serving.releases import Release, Releases, promoted_release
 from tasks.serving.smoke import SmokeResult, smoke_test
 from tasks.serving.staged_images import read_test_image
+
+KEPT_RELEASES = 3
+"""So many of the latest releases may be read by the endpoint's role."""
 
 
 def deploy_endpoint(run: Run, deploy: DeployOptions, network: Network) -> EndpointRef:
     """Create the endpoint's role, model, configuration and endpoint, or adopt them, and wait until it classifies.
+
+    A version that was promoted to the endpoint stays.
 
     Raises:
         SettingsRefused: the run has no trained model or no staged dataset, or the instance type is unknown.
@@ -41,19 +48,10 @@ def deploy_endpoint(run: Run, deploy: DeployOptions, network: Network) -> Endpoi
     """
     plan = describe_endpoint(run, deploy, network, run.need(TrainedModel))
     say(f"endpoint: {deploy.instances} × {plan.instance.instance_type}: {plan.instance.reason}")
-    group = endpoint_log_group(run.id)
-    ensure_log_group(run, group)
-    archive = serving_archive(run, run.need(TrainedModel))
-    role = endpoint_role(
-        run.aws,
-        run.id,
-        archive,
-        group,
-        image=plan.image,
-        in_vpc=plan.vpc is not None,
-        key_arn=encryption_of(run.aws, bucket_and_key(archive)[0]).key_arn,
-    )
-    endpoint = ensure_endpoint(run, replace(plan, role_arn=ensure_role(run, role)))
+    if plan.package is not None:
+        say(f"endpoint: {plan.package} was promoted to it, and stays: kennel rollback {run.id} takes it back")
+    serving_archive(run, run.need(TrainedModel))
+    endpoint = ensure_endpoint(run, replace(plan, role_arn=ensure_endpoint_role(run, plan)))
     say(f"endpoint {endpoint.name}: in service with {endpoint.config_name} after {endpoint.seconds:.1f} s")
     photo = read_test_image(run.aws, run.need(DatasetRef)).content
     seconds = wait_until_each_answers(run.aws, endpoint, photo, instances=endpoint.instance_count)
@@ -62,17 +60,58 @@ def deploy_endpoint(run: Run, deploy: DeployOptions, network: Network) -> Endpoi
     return keep_creation_seconds(endpoint, run.find(EndpointRef))
 
 
-def describe_endpoint(run: Run, deploy: DeployOptions, network: Network, model: TrainedModel) -> EndpointPlan:
-    """Return the plan of the endpoint that serves a model, without changing AWS.
+def ensure_endpoint_role(run: Run, plan: EndpointPlan) -> str:
+    """Create or adopt the endpoint's log group and role, and return the role's ARN.
+
+    The role may read each archive that the endpoint may have to serve: an update may be taken back.
 
     Raises:
-        SettingsRefused: AWS has no image in this region.
+        OwnershipRefused: the role does not have this run's tags.
+        AwsFailed: AWS refused.
+    """
+    group, archives = endpoint_log_group(run.id), _archives(run, plan)
+    ensure_log_group(run, group)
+    role = endpoint_role(
+        run.aws,
+        run.id,
+        archives,
+        group,
+        image=plan.image,
+        in_vpc=plan.vpc is not None,
+        key_arn=encryption_of(run.aws, bucket_and_key(plan.model_uri)[0]).key_arn,
+    )
+    return ensure_role(run, role)
+
+
+def _archives(run: Run, plan: EndpointPlan) -> tuple[str, ...]:
+    kept, own = run.find(Releases), serving_uri(run, run.need(TrainedModel))
+    released = () if kept is None else tuple(each.model_uri for each in kept.all[-KEPT_RELEASES:])
+    return tuple(dict.fromkeys((plan.model_uri, own, *released)))
+
+
+def describe_endpoint(
+    run: Run, deploy: DeployOptions, network: Network, model: TrainedModel, release: Release | None = None
+) -> EndpointPlan:
+    """Return the plan of the endpoint that serves a release, by default the present one, without changing AWS.
+
+    Without a release, that is the run's own `model`.
+
+    Raises:
+        SettingsRefused: AWS has no image in this region, or the release has none for this instance type.
         TargetRefused, AwsFailed: the caller's account could not be read, or is not the one that the user named.
     """
-    instance, archive = choose_hosting_instance(run.aws.region, deploy.instance_type), serving_uri(run, model)
+    release = release or promoted_release(run)
+    promoted = release if release is not None and release.package else None
+    instance = choose_hosting_instance(run.aws.region, deploy.instance_type)
+    image = inference_image(run.settings, has_gpu=instance.has_gpu)
+    if promoted is not None and promoted.image != image:
+        why = f"its image is {promoted.image}, and {instance.instance_type} is served by {image}"
+        raise SettingsRefused("endpoint", f"{promoted.label} cannot serve there", why, "name another --instance-type")
+    archive = serving_uri(run, model) if promoted is None else promoted.model_uri
     return EndpointPlan(
         run_id=run.id,
-        image=inference_image(run.settings, has_gpu=instance.has_gpu),
+        image=image,
+        package=None if promoted is None else promoted.package,
         model_uri=archive,
         role_arn=run.aws.arn("iam", f"role/{role_name(run.id, 'endpoint')}"),
         instance=instance,

@@ -35,11 +35,16 @@ from tasks.run.waiting import (
 from tasks.serving.autoscaling import remove_autoscaling
 
 VARIANT = "primary"
+SERVING_VARIABLES = {"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code"}
+"""AWS's PyTorch image finds our handlers by them."""
 
 
 @dataclass(frozen=True)
 class EndpointPlan:
-    """The model that an endpoint has to serve, and the instances that serve it."""
+    """The model that an endpoint has to serve, and the instances that serve it.
+
+    `package` is the ARN of the version in the registry that the model is made of; None for one made of its archive.
+    """
 
     run_id: str
     image: str
@@ -50,12 +55,14 @@ class EndpointPlan:
     deadline_seconds: float = 1800.0
     vpc: VpcConfig | None = None
     volume_key: str | None = None
+    package: str | None = None
 
     @property
     def container(self) -> dict[str, Any]:
-        """The model's PrimaryContainer. AWS's PyTorch image finds our handlers by the two SAGEMAKER_ variables."""
-        variables = {"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code"}
-        return {"Image": self.image, "ModelDataUrl": self.model_uri, "Environment": variables}
+        """The model's PrimaryContainer."""
+        if self.package is not None:
+            return {"ModelPackageName": self.package}
+        return {"Image": self.image, "ModelDataUrl": self.model_uri, "Environment": SERVING_VARIABLES}
 
     @property
     def network(self) -> dict[str, Any]:
@@ -175,8 +182,8 @@ def _own_model(aws: Aws, plan: EndpointPlan) -> str | None:
     found = none_if_missing(lambda: client.describe_model(ModelName=name))
     if found is None:
         return None
-    container = found.get("PrimaryContainer", {})
-    if container.get("ModelDataUrl") != plan.model_uri or container.get("Image") != plan.image:
+    shown, wanted = found.get("PrimaryContainer", {}), plan.container
+    if any(shown.get(field) != wanted[field] for field in wanted if field != "Environment"):
         raise _foreign(f"model {name}", "its artefact or image does not match the hash in its name")
     return str(found["ModelArn"])
 

@@ -10,12 +10,14 @@ from tasks.teardown.function import FUNCTION_KINDS
 from tasks.teardown.iam import IAM_KINDS
 from tasks.teardown.kinds import Kind
 from tasks.teardown.notebook import NOTEBOOK_KINDS
+from tasks.teardown.registry import REGISTRY_KINDS
 from tasks.teardown.sagemaker import SAGEMAKER_KINDS
 from tasks.teardown.scaling import SCALING_KINDS
 from tasks.teardown.storage import STORAGE_KINDS
 
 KINDS: Mapping[str, Kind] = {
     **SAGEMAKER_KINDS,
+    **REGISTRY_KINDS,
     **FUNCTION_KINDS,
     **STORAGE_KINDS,
     **IAM_KINDS,

@@ -23,6 +23,8 @@ ORDER = (
     "endpoint",
     "endpoint-config",
     "model",
+    "model-package",
+    "model-package-group",
     "provisioned-concurrency",
     "function-alias",
     "function",
@@ -43,6 +45,9 @@ last: AWS cannot delete an endpoint without its execution role, and no role that
 """
 
 _BELONGS_TO = {"scalable-target": "endpoint", "provisioned-concurrency": "function", "function-alias": "function"}
+SHARED = frozenset({"bucket", "model-package-group"})
+"""They carry kennel's tag and no run's, because all runs use them."""
+
 _OWNED_PREFIX = re.compile(r"(datasets/[0-9a-f]{64}|weights/[A-Za-z0-9._-]+/[0-9a-f]{16})$")
 
 Key = tuple[str, str]
@@ -174,8 +179,8 @@ def _reason_to_keep(
         return None if is_ours else "kennel does not write there"
     if item.kind in _BELONGS_TO:
         return _reason_to_keep_part(scope, item, claim, existing)
-    if item.kind == "bucket":
-        return _reason_to_keep_bucket(item, claim)
+    if item.kind in SHARED:
+        return _reason_to_keep_shared(item, claim)
     return None if _is_tagged_in(scope, item) else "it does not carry the tags of these runs"
 
 
@@ -194,8 +199,8 @@ def _reason_to_keep_part(
     return f"its {kind} is not of these runs"
 
 
-def _reason_to_keep_bucket(item: Resource, claim: Claim | None) -> str | None:
-    """Keep a bucket without kennel's tag, unless this run created it and ended before the call that adds the tags."""
+def _reason_to_keep_shared(item: Resource, claim: Claim | None) -> str | None:
+    """Keep what lacks kennel's tag, unless this run created it and ended before the call that adds the tags."""
     if item.tags.get(naming.PROJECT_TAG) == naming.PROJECT:
         return None
     made = claim is not None and claim.state in {"intended", "created", "uncertain"} and not item.tags

@@ -38,7 +38,7 @@ from tasks.teardown.all_kinds import KINDS
 from tasks.teardown.ec2 import delete_private_keys
 from tasks.teardown.kinds import Kind
 from tasks.teardown.models import NO_COPIES, ModelCopies, keep_models
-from tasks.teardown.plan import Claim, Plan, Removal, Scope, make_plan, plan_text
+from tasks.teardown.plan import SHARED, Claim, Plan, Removal, Scope, make_plan, plan_text
 from tasks.teardown.rebuild import rebuild_if_damaged
 from tasks.teardown.search import AGAIN, WHERE, find_resources
 
@@ -279,14 +279,14 @@ def _known(error: Exception, where: str) -> KennelError:
 
 
 def _remaining(aws: Aws, plan: Plan, run_id: str | None, kinds: Mapping[str, Kind]) -> set[tuple[str, str]]:
-    """Return the planned resources that still exist; the bucket counts only when everything was to be removed."""
+    """Return the planned resources that still exist; what runs share counts only when everything was to be removed."""
     scope = scope_of(run_id)
     claims, _ = read_claims(aws)
     planned = [Claim(item.kind, item.name, item.run_id or "", "created") for item in plan.removals]
     found = find_resources(aws, [*claims, *planned], kinds)
     again = make_plan(scope, [*claims, *planned], found, bucket=aws.bucket)
     left = {(item.kind, item.name) for item in again.removals}
-    return {key for key in left if key[0] != "bucket" or run_id is None}
+    return {key for key in left if key[0] not in SHARED or run_id is None}
 
 
 def _damaged_runs(aws: Aws, run_id: str | None) -> set[str]:

@@ -47,8 +47,8 @@ def test_no_policy_of_a_run_names_another_partition(in_china: Aws) -> None:
     roles = (
         training_role(in_china, "r", DATA, None, keeps_checkpoints=True),
         instance_role(in_china, "r", DATA, None, keeps_checkpoints=True),
-        endpoint_role(in_china, "r", "s3://b/k", "/aws/g", image=inference_image(in_china.settings)),
-        endpoint_role(in_china, "r", "s3://b/k", "/aws/g", image=IN_CHINA),
+        endpoint_role(in_china, "r", ["s3://b/k"], "/aws/g", image=inference_image(in_china.settings)),
+        endpoint_role(in_china, "r", ["s3://b/k"], "/aws/g", image=IN_CHINA),
         function_role(in_china, "r", in_china.arn("sagemaker", "endpoint/e"), "/aws/g"),
         notebook_role(in_china, "r", DATA),
     )
@@ -58,7 +58,7 @@ def test_no_policy_of_a_run_names_another_partition(in_china: Aws) -> None:
 
 
 def test_the_endpoint_may_pull_the_image_that_it_serves_with(in_china: Aws) -> None:
-    policy = endpoint_role(in_china, "r", "s3://b/k", "/aws/g", image=IN_CHINA).policy
+    policy = endpoint_role(in_china, "r", ["s3://b/k"], "/aws/g", image=IN_CHINA).policy
     (pull,) = (each for each in policy["Statement"] if each["Sid"] == "PullImage")
     assert pull["Resource"] == ["arn:aws-cn:ecr:cn-north-1:123456789012:repository/kennel-serving"]
 

@@ -111,7 +111,7 @@ def test_the_boundary_has_all_that_kennel_gives_to_roles(operator: Somebody, tmp
         endpoint_role(
             aws,
             "r",
-            f"s3://{BUCKET}/m.tar.gz",
+            [f"s3://{BUCKET}/m.tar.gz"],
             "/aws/sagemaker/Endpoints/kennel-r",
             image=inference_image(aws.settings),
         ),

@@ -63,14 +63,14 @@ def test_a_role_that_iam_does_not_know_everywhere_yet_gets_its_policy_later(call
 
 def test_the_endpoint_role_reads_one_object(aws: Aws) -> None:
     spec = endpoint_role(
-        aws, "run", "s3://b/runs/run/output/j/output/model.tar.gz", "/aws/sagemaker/Endpoints/e", image=IMAGE
+        aws, "run", ["s3://b/runs/run/output/j/output/model.tar.gz"], "/aws/sagemaker/Endpoints/e", image=IMAGE
     )
     assert resources_of(spec, "s3:GetObject") == ["arn:aws:s3:::b/runs/run/output/j/output/model.tar.gz"]
 
 
 def test_sagemaker_may_use_a_role_only_for_what_it_is_made_for(aws: Aws) -> None:
     """As narrow as AWS documents it: for endpoints, anything of the account in the region."""
-    endpoint = endpoint_role(aws, "run", "s3://b/model.tar.gz", "/aws/sagemaker/Endpoints/e", image=IMAGE)
+    endpoint = endpoint_role(aws, "run", ["s3://b/model.tar.gz"], "/aws/sagemaker/Endpoints/e", image=IMAGE)
     kinds = ((training_role(aws, "run", DATA, None), "training-job/kennel-run-train-*"), (endpoint, "*"))
     for spec, source in kinds:
         assert spec.trust["Statement"][0]["Condition"] == {

@@ -133,7 +133,7 @@ def test_an_endpoint_whose_role_may_not_read_its_model_fails_and_names_it(
 ) -> None:
     model = bench.model()
     url = bench.sagemaker.describe_model(ModelName=model)["PrimaryContainer"]["ModelDataUrl"]
-    spec = endpoint_role(run.aws, run.id, url, "/aws/sagemaker/Endpoints/e", image=IMAGE)
+    spec = endpoint_role(run.aws, run.id, [url], "/aws/sagemaker/Endpoints/e", image=IMAGE)
     own = dataclasses.replace(bench, role_arn=ensure_role(run, without(spec, "ReadModel")), prefix=f"{bench.prefix}x")
     failed = own.settled(own.start(own.config({"ModelName": own.model(data=url)})))
     assert failed["EndpointStatus"] == "Failed"

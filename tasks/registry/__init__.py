@@ -1,0 +1,1 @@
+"""SageMaker's Model Registry: which trained models there are, which of them serves, and why others were refused."""
