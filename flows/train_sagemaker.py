@@ -28,6 +28,7 @@ from tasks.run.handle import Run
 from tasks.run.naming import RunId
 from tasks.run.options import Network, TrainingOptions
 from tasks.run.records import TrainedModel
+from tasks.run.training_choice import TrainingChoice
 from tasks.sagemaker import training as sagemaker
 from tasks.sagemaker.download import MODEL_FILE
 from tasks.sagemaker.tuning import search_on_sagemaker
@@ -81,6 +82,7 @@ async def train_sagemaker(
         if searched is not None:
             model = replace(model, search=searched.search, search_billable_seconds=searched.billable_seconds)
         run.keep(model)
+        run.keep(TrainingChoice.of(training))
         await publish_record(STAGE, run_id, model)
         await evaluate(run, SAGEMAKER, model, run.folder / MODEL_FILE)
         await register(run)

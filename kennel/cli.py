@@ -203,6 +203,28 @@ def predict(
     return predict(run_id, photos, is_local=local, csv_file=csv, html_file=html, as_json=json)
 
 
+app.command(
+    "kennel.commands.models:models",
+    name="models",
+    help="List the registered models: each endpoint's champion, challengers, and those that were rejected and why.",
+)
+app.command(
+    "kennel.commands.models:promote",
+    name="promote",
+    help="Put a registered model onto a run's endpoint step by step; alarms take it back (exit code 9).",
+)
+app.command(
+    "kennel.commands.models:rollback",
+    name="rollback",
+    help="Go back to the model that a run's endpoint served before.",
+)
+app.command(
+    "kennel.commands.retrain:retrain",
+    name="retrain",
+    help="Train a model for a run's endpoint anew when data, code or options changed, and promote it if it is better.",
+)
+
+
 @app.command
 def evidence(run_id: KnownRun, /, *, json: Json = False) -> int:
     """Keep pictures of the embedded AWS's console, and AWS's answers about what a run made, in the run's folder."""

@@ -48,7 +48,9 @@ TASKS_ROOMS: dict[str, set[str]] = {
     "serving": {"run", "account", "scaling"},
     "load": {"run", "scaling", "serving"},
     "verdicts": {"run", "scaling", "serving", "load"},
-    "teardown": {"run", "account", "ec2", "notebook", "registry", "sagemaker", "serving"},
+    "promotion": {"run", "account", "registry", "serving"},
+    "retraining": {"run", "account", "data", "model", "gate", "registry", "promotion"},
+    "teardown": {"run", "account", "ec2", "notebook", "promotion", "registry", "sagemaker", "serving"},
     "plan": {
         *("run", "account", "model", "ec2", "registry", "sagemaker", "serving", "scaling"),
         *("load", "verdicts", "teardown"),
@@ -56,8 +58,8 @@ TASKS_ROOMS: dict[str, set[str]] = {
     "audit": {"run", "account"},
     "doctor": {"run", "account", "ec2"},
     "evaluation": {"run", "account", "model"},
-    "gate": {"evaluation"},
-    "registry": {"run", "account", "evaluation", "serving"},
+    "gate": {"run", "account", "evaluation"},
+    "registry": {"run", "account", "evaluation", "model", "serving"},
     "report": {
         "run",
         "account",

@@ -17,6 +17,7 @@ import moto.cloudwatch.models as moto_models
 
 from localaws.clock import Clock
 from localaws.cloudwatch.states import FURTHER_BACK, INSUFFICIENT, OK, OPERATORS, counted, decide
+from localaws.histograms import Histogram
 from localaws.metrics import MetricName, Metrics
 from localaws.periodic import EVALUATE, PeriodicWork
 
@@ -147,12 +148,19 @@ class Alarms:
 
     def _values(self, alarm: Alarm, moment: int) -> list[float | None]:
         """Return the statistic in each period of the evaluation range, oldest first."""
-        values = []
-        for back in range(alarm.evaluation_periods + FURTHER_BACK, 0, -1):
-            start = moment - back * alarm.period
-            found = self._metrics.window(alarm.metric, start, start + alarm.period, alarm.unit)
-            values.append(None if found is None else found.value(alarm.statistic))
-        return values
+        starts = range(moment - (alarm.evaluation_periods + FURTHER_BACK) * alarm.period, moment, alarm.period)
+        return [self._value(alarm, start) for start in starts]
+
+    def _value(self, alarm: Alarm, start: int) -> float | None:
+        end = start + alarm.period
+        found = self._metrics.window(alarm.metric, start, end, alarm.unit)
+        if found is None or not alarm.extended_statistic:
+            return None if found is None else found.value(alarm.statistic)
+        shape = Histogram()
+        for series in self._metrics.of(alarm.metric, alarm.unit):
+            for part in series.histograms(start, end, alarm.period).values():
+                shape.merge(part)
+        return shape.percentile(float(alarm.extended_statistic.removeprefix("p")), found.minimum, found.maximum)
 
     def _act(self, alarm: Alarm, values: list[float | None], moment: int, *, has_changed: bool) -> None:
         latest = counted(values, 1)
@@ -205,7 +213,7 @@ def reason_data(alarm: Alarm, values: list[float | None], moment: int) -> dict[s
         "version": "1.0",
         "queryDate": _iso(moment),
         "startDate": _iso(moment - alarm.evaluation_periods * alarm.period),
-        "statistic": alarm.statistic,
+        "statistic": alarm.extended_statistic or alarm.statistic,
         "period": alarm.period,
         "recentDatapoints": counted(values, alarm.evaluation_periods),
         "threshold": alarm.threshold,

@@ -14,7 +14,7 @@ from localaws.violations import not_a_member
 HISTORY_PAGE = 100
 ALARM_STATISTICS = ("SampleCount", "Average", "Sum", "Minimum", "Maximum")
 MISSING_DATA = ("breaching", "notBreaching", "ignore", "missing")
-REFUSED_IN_ALARMS = ("Metrics", "ExtendedStatistic", "ThresholdMetricId", "EvaluationCriteria")
+REFUSED_IN_ALARMS = ("Metrics", "ThresholdMetricId", "EvaluationCriteria")
 _of_moto = {name: getattr(CloudWatchResponse, name) for name in ("put_metric_alarm", "get_metric_statistics")}
 
 
@@ -65,17 +65,30 @@ def _check_alarm(asked: dict[str, Any]) -> None:
     for name in REFUSED_IN_ALARMS:
         if asked.get(name):
             raise ValidationError(f"PutMetricAlarm: {name} is not supported by localaws, only one metric's statistic.")
-    for name in ("MetricName", "Namespace", "Statistic", "Period", "Threshold", "EvaluationPeriods"):
+    for name in ("MetricName", "Namespace", "Period", "Threshold", "EvaluationPeriods"):
         if asked.get(name) is None:
             raise ValidationError(f"PutMetricAlarm: {name} is required for an alarm on one metric.")
     _check_member("comparisonOperator", asked.get("ComparisonOperator"), tuple(OPERATORS))
-    _check_member("statistic", asked["Statistic"], ALARM_STATISTICS)
+    _check_statistic(asked)
     _check_member("treatMissingData", asked.get("TreatMissingData") or "missing", MISSING_DATA)
     period, periods = int(asked["Period"]), int(asked["EvaluationPeriods"])
     if period not in (10, 20, 30) and (period < 60 or period % 60):
         raise ValidationError(f"Period must be 10, 20, 30 or a multiple of 60, it is {period}.")
     if not 1 <= int(asked.get("DatapointsToAlarm") or periods) <= periods:
         raise ValidationError("DatapointsToAlarm must be between 1 and EvaluationPeriods.")
+
+
+def _check_statistic(asked: dict[str, Any]) -> None:
+    plain, extended = asked.get("Statistic"), asked.get("ExtendedStatistic")
+    if bool(plain) == bool(extended):
+        raise ValidationError("PutMetricAlarm: exactly one of Statistic and ExtendedStatistic is required.")
+    if plain:
+        _check_member("statistic", plain, ALARM_STATISTICS)
+    elif not is_percentile(str(extended)) or int(asked["Period"]) < 60:
+        raise ValidationError(
+            f"PutMetricAlarm: ExtendedStatistic {extended} in a period of {asked['Period']} s is not supported by "
+            "localaws, only percentiles (p50, p99.9) in periods of 60 s and more."
+        )
 
 
 def _check_member(name: str, value: Any, allowed: tuple[str, ...]) -> None:

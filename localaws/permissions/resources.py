@@ -28,7 +28,7 @@ _OTHERWISE = {  # what the variables of ARNs are called in requests
     "ec2:LocalGatewayRoutetableId": ("LocalGatewayRouteTableId",),
     "sagemaker:AutoMLJobJobName": ("AutoMLJobName",),
     "sagemaker:MlflowTrackingServerName": ("TrackingServerName",),
-    "sagemaker:ModelPackageName": ("ModelPackageGroupName",),
+    "sagemaker:ModelPackageName": ("ModelPackageGroupName", "ModelPackageArn", "ModelPackageArnList"),
     "ssm:ParameterNameWithoutLeadingSlash": ("Name", "Names", "ResourceId"),
     "ssm:DocumentName": ("Name",),
     **{f"sagemaker:{each}JobDefinitionName": ("JobDefinitionName",) for each in ("DataQuality", "ModelQuality")},

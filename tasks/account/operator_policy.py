@@ -27,6 +27,10 @@ OF_ALARMS = frozenset({"Budgets"})
 """The statements that only `--budget-alarm` needs."""
 
 _PACKAGE_GROUP = "model-package-group"
+_ALARM_ACTIONS = [
+    *("PutMetricAlarm", "DescribeAlarms", "DeleteAlarms", "DescribeAlarmHistory"),
+    *("TagResource", "ListTagsForResource"),
+]
 
 LONGEST_POLICY = 6144
 """The most characters, without white space, that IAM allows a managed policy."""
@@ -168,7 +172,7 @@ def _sagemaker(account: Account) -> list[Row]:
         ("TrainingJobs", "sagemaker", jobs, [account.arn("sagemaker", f"training-job/{account.prefix}*")]),
         ("TuningJobs", "sagemaker", searches, own_searches),
         ("Registry", "sagemaker", registry, packages),
-        ("FindModels", "sagemaker", ["ListModelPackageGroups"], ["*"]),
+        ("FindModels", "sagemaker", ["ListModelPackageGroups", "ListEndpoints"], ["*"]),
         ("TrainingLogs", "logs", ["DescribeLogStreams", "GetLogEvents", "FilterLogEvents"], [group]),
     ]
 
@@ -251,7 +255,7 @@ def _scaling(account: Account) -> list[Row]:
         ("Concurrency", "lambda", concurrency, function),
         ("AccountLimits", "lambda", ["GetAccountSettings"], ["*"]),
         ("ScalableTargets", "application-autoscaling", targets, ["*"]),
-        ("Alarms", "cloudwatch", ["PutMetricAlarm", "DescribeAlarms", "DeleteAlarms", "DescribeAlarmHistory"], alarms),
+        ("Alarms", "cloudwatch", _ALARM_ACTIONS, alarms),
         ("Metrics", "cloudwatch", ["GetMetricData", "GetMetricStatistics"], ["*"]),
         ("ServiceRole", "iam", ["CreateServiceLinkedRole"], [linked], only),
     ]
@@ -309,7 +313,7 @@ def _teardown(account: Account) -> list[Row]:
         account.arn("logs", f"log-group:/aws/lambda/{account.prefix}*"),
     ]
     tagged = {"StringEquals": {"aws:ResourceTag/kennel:project": "kennel"}}
-    function = ["DeleteFunction", "DeleteAlias"]
+    function, alarms = ["DeleteFunction", "DeleteAlias"], [account.arn("cloudwatch", f"alarm:{account.prefix}*")]
     removed = ["Model", "EndpointConfig", "Endpoint", "HyperParameterTuningJob", "ModelPackage", "ModelPackageGroup"]
     return [
         ("FindRoles", "iam", ["ListRoles", "ListInstanceProfiles"], ["*"]),
@@ -317,6 +321,8 @@ def _teardown(account: Account) -> list[Row]:
         ("RemoveProfiles", "iam", ["RemoveRoleFromInstanceProfile", "DeleteInstanceProfile"], [profiles]),
         ("FindSageMaker", "sagemaker", lists, ["*"]),
         ("RemoveSageMaker", "sagemaker", [f"Delete{each}" for each in removed], own),
+        ("FindAlarms", "cloudwatch", ["DescribeAlarms"], ["*"]),
+        ("RemoveAlarms", "cloudwatch", ["DeleteAlarms", "ListTagsForResource"], alarms),
         ("FindFunctions", "lambda", ["ListFunctions"], ["*"]),
         ("RemoveFunctions", "lambda", function, [account.arn("lambda", f"function:{account.prefix}*")]),
         ("RemoveLogs", "logs", ["DescribeLogStreams", "DeleteLogGroup", "DeleteLogStream"], groups),

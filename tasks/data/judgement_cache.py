@@ -77,6 +77,11 @@ class JudgementCache:
         self._source, self._settings = source, settings
         self._state = self._state_key()
 
+    @property
+    def identity(self) -> str:
+        """What the source is recognised by: a zip's content, or the sizes and times of a folder's files."""
+        return self._content_key() or self._state
+
     def find(self) -> Judgement | None:
         """Return the judgement if the source was judged good before, else None."""
         known = self._read(self._state)

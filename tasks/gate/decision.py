@@ -27,7 +27,8 @@ class Rules:
 
     `level` is the chance of promoting one that is not better (or is worse by `margin`). `gain` is the difference that
     matters, for which the power is told. A class with at least `class_photos` photos may lose `class_loss` of its
-    accuracy. The expected calibration error may rise by `calibration_rise`, the mean log loss by `log_loss_rise`.
+    accuracy. The expected calibration error may rise by `calibration_rise`, the mean log loss by `log_loss_rise`. A
+    photo may take `slower` times the champion's time, and the archive be `larger` times its size.
     """
 
     level: float = 0.05
@@ -37,6 +38,8 @@ class Rules:
     class_loss: float = 0.2
     calibration_rise: float = 0.05
     log_loss_rise: float = 0.1
+    slower: float = 1.5
+    larger: float = 2.0
 
     def __post_init__(self) -> None:
         """Refuse values that no test can keep.
@@ -92,9 +95,13 @@ class Decision:
 
 
 def judge(
-    champion: Predictions, challenger: Predictions, classes: Sequence[str], rules: Rules | None = None
+    champion: Predictions,
+    challenger: Predictions,
+    classes: Sequence[str],
+    rules: Rules | None = None,
+    costs: Sequence[RuleResult] = (),
 ) -> Decision:
-    """Judge a challenger by the photos that both models were tested on.
+    """Judge a challenger by the photos that both models were tested on; `costs` are rules on its time and size.
 
     Raises:
         ValueError: the photos are not the same, or there is none.
@@ -111,7 +118,7 @@ def judge(
         high=high,
         power=power(paired.photos, rules.gain, disagreement, rules.level),
         photos_needed=photos_needed(rules.gain, disagreement, rules.level, WANTED_POWER),
-        rules=tuple(_kept(champion, challenger, classes, paired, rules)),
+        rules=(*_kept(champion, challenger, classes, paired, rules), *costs),
     )
 
 

@@ -11,7 +11,7 @@ from tasks.ec2.result import find_model
 from tasks.model.search import of_the_winner
 from tasks.plan.resources import UNKNOWN, Names, unknown_names
 from tasks.plan.wanted import Wanted
-from tasks.registry.groups import group_name
+from tasks.registry.groups import group_of
 from tasks.registry.register import package_name
 from tasks.run.handle import Run
 from tasks.run.records import DatasetRef, TrainedModel, WeightsRef
@@ -36,7 +36,7 @@ def known_names(run: Run, wanted: Wanted) -> Names:
         names = replace(names, weights=weights.uri)
     if dataset is None:
         return names
-    names = replace(names, dataset=f"{dataset.uri}/", group=group_name(dataset.name))
+    names = replace(names, dataset=f"{dataset.uri}/", group=group_of(run, dataset))
     names = replace(names, package=f"{names.group}/{run.id}-{UNKNOWN}")
     with TemporaryDirectory(prefix="kennel-plan-") as folder:
         names = _with_training(run, wanted, dataset, names, Path(folder))

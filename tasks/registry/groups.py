@@ -6,15 +6,36 @@ It carries kennel's tag and no run's, so the last run that used it removes it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from tasks.account.lookup import none_if_missing, shown_tags, tags_to_dict
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, aws_boundary
-from tasks.run.handle import Run
+from tasks.run.handle import Run, RunFolder
+from tasks.run.record_store import Record
+from tasks.run.records import DatasetRef
 
 KIND = "model-package-group"
+
+
+@dataclass(frozen=True)
+class ChallengerOf(Record, file="challenger_of.json", called="champion's run", made_by="retrain"):
+    """The run whose endpoint a run's model is trained for, and the group that the models of that endpoint are in."""
+
+    service: str
+    group: str
+
+
+def group_of(run: RunFolder, dataset: DatasetRef) -> str:
+    """Return the name of the group that a run's model belongs to.
+
+    Raises:
+        LedgerRefused: a record cannot be read.
+    """
+    challenger = run.find(ChallengerOf)
+    return group_name(dataset.name) if challenger is None else challenger.group
 
 
 def group_name(dataset_name: str) -> str:

@@ -18,7 +18,7 @@ from tasks.run.record_store import Count, Record
 
 KIND = "model-package"
 PENDING, APPROVED, REJECTED = "PendingManualApproval", "Approved", "Rejected"
-DATA, MODEL, COMMIT, BACKBONE = "kennel:data", "kennel:model", "kennel:commit", "kennel:backbone"
+DATA, MODEL, COMMIT, CODE, BACKBONE = (f"kennel:{name}" for name in ("data", "model", "commit", "code", "backbone"))
 ACCURACY, IMAGES = "kennel:test-accuracy", "kennel:test-images"
 LONGEST_REASON = 1024
 

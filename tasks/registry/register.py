@@ -12,10 +12,12 @@ from tasks.account.objects import bucket_and_key, put_object
 from tasks.account.role_policies import run_prefix
 from tasks.evaluation.kept import evaluation_of
 from tasks.evaluation.record import Evaluation
-from tasks.registry.groups import ensure_group, group_name
+from tasks.model.code import TRAINING_SOURCE, tree_digest
+from tasks.registry.groups import ensure_group, group_of
 from tasks.registry.packages import (
     ACCURACY,
     BACKBONE,
+    CODE,
     COMMIT,
     DATA,
     IMAGES,
@@ -48,7 +50,7 @@ def register_model(run: Run) -> ModelVersion:
     """
     dataset, model = run.need(DatasetRef), run.need(TrainedModel)
     name, archive, image = package_name(run, dataset, model), serving_archive(run, model), _image(run)
-    ensure_group(run, group_name(dataset.name))
+    ensure_group(run, group_of(run, dataset))
     with aws_boundary(f"model package {name}"):
         found = _own(run, name)
         if found is None:
@@ -72,7 +74,7 @@ def package_name(run: Run, dataset: DatasetRef, model: TrainedModel) -> str:
         TargetRefused, AwsFailed: the caller's account could not be read, or is not the one that the user named.
     """
     content = "\n".join((model.model_uri, serving_uri(run, model), _image(run)))
-    return f"{group_name(dataset.name)}/{run.id}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
+    return f"{group_of(run, dataset)}/{run.id}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
 
 
 def _image(run: Run) -> str:
@@ -128,6 +130,7 @@ def _metadata(run: Run, model: TrainedModel) -> dict[str, str]:
         DATA: model.data_digest,
         MODEL: model.model_uri,
         COMMIT: model.git_commit or "unknown",
+        CODE: tree_digest(TRAINING_SOURCE),
         BACKBONE: model.backbone,
         ACCURACY: f"{model.test_accuracy:.6g}",
         IMAGES: str(model.test_images),

@@ -12,7 +12,7 @@ KINDS = frozenset(
     {
         *("bucket", "s3-prefix", "role", "log-group", "training-job", "tuning-job", "budget"),
         *("model", "endpoint-config", "endpoint", "scalable-target"),
-        *("model-package", "model-package-group"),
+        *("model-package", "model-package-group", "alarm"),
         *("function", "function-alias", "provisioned-concurrency"),
         *("instance", "instance-profile", "security-group", "key-pair"),
         *("notebook-instance", "notebook-lifecycle"),

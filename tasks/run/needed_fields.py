@@ -169,6 +169,12 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
         "ScalingPolicies[].PolicyName",
         "ScalingPolicies[].Alarms[]?.AlarmName",
     ),
+    "cloudwatch.DescribeAlarms": (
+        "MetricAlarms[].AlarmName",
+        "MetricAlarms[].StateValue",
+        "MetricAlarms[].StateReason",
+    ),
+    "cloudwatch.ListTagsForResource": ("Tags[].Key", "Tags[].Value"),
     "cloudwatch.GetMetricData": ("MetricDataResults[].Timestamps", "MetricDataResults[].Values"),
     "cloudwatch.GetMetricStatistics": ("Datapoints[].Sum",),
     "lambda.CreateAlias": ("AliasArn",),

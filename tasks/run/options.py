@@ -182,6 +182,20 @@ class DeployOptions(Options):
     ] = ()
 
 
+class PromotionOptions(Options):
+    """How a new model goes live, and what takes it back."""
+
+    bake_minutes: Annotated[
+        float, Field(ge=1, le=60, description="How long each step is watched before the next one, on AWS's clock.")
+    ] = 5.0
+    most_errors: Annotated[
+        float, Field(ge=0.0, lt=1.0, description="The share of answers with a server's error that is allowed.")
+    ] = 0.01
+    slower: Annotated[
+        float, Field(ge=1.0, le=100.0, description="The p99 of a photo may be so many times what it was.")
+    ] = 1.5
+
+
 class Network(Options):
     """The subnets and security groups of a VPC of yours, for the training, the endpoint, the function and EC2.
 

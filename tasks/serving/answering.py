@@ -78,6 +78,16 @@ def answers_needed(instances: int) -> int:
     return math.ceil(math.log(instances / MISSED_INSTANCE_PROBABILITY) / -math.log1p(-1 / instances))
 
 
+def ask_once(aws: Aws, endpoint: EndpointRef, photo: bytes) -> str | None:
+    """Send a photo; return the server's error, or None for an answer.
+
+    Raises:
+        AwsFailed: an error that is none of the server's.
+    """
+    with aws_boundary(f"endpoint {endpoint.name}"):
+        return _refusal(aws, endpoint, photo)
+
+
 def _refusal(aws: Aws, endpoint: EndpointRef, photo: bytes) -> str | None:
     """Return why the endpoint could not answer yet, or None for an answer.
 

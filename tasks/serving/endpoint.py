@@ -44,6 +44,7 @@ class EndpointPlan:
     """The model that an endpoint has to serve, and the instances that serve it.
 
     `package` is the ARN of the version in the registry that the model is made of; None for one made of its archive.
+    `deployment` is UpdateEndpoint's DeploymentConfig; without one, all instances are exchanged at once.
     """
 
     run_id: str
@@ -56,6 +57,7 @@ class EndpointPlan:
     vpc: VpcConfig | None = None
     volume_key: str | None = None
     package: str | None = None
+    deployment: Mapping[str, Any] | None = None
 
     @property
     def container(self) -> dict[str, Any]:
@@ -256,6 +258,7 @@ def _update(run: Run, plan: EndpointPlan, *, serving: str) -> None:
             EndpointName=plan.endpoint_name,
             EndpointConfigName=plan.config_name,
             RetainAllVariantProperties=keeps_count,
+            **({} if plan.deployment is None else {"DeploymentConfig": plan.deployment}),
         )
         row.identifier = answer["EndpointArn"]
 

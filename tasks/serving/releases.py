@@ -12,10 +12,12 @@ from tasks.run.record_store import Record
 class Release:
     """A model that an endpoint serves; without a `package`, an ARN, it is the run's own, as `deploy` serves it.
 
-    `trained_by` is the run that trained it, `label` how a person names it. `at` is UTC in ISO 8601.
+    `name` is the package's in the ledger, `label` how a person names it, `trained_by` the run that trained it. `at` is
+    UTC in ISO 8601.
     """
 
     package: str
+    name: str
     label: str
     trained_by: str
     model_uri: str
@@ -26,8 +28,9 @@ class Release:
 
     @property
     def resources(self) -> tuple[tuple[str, str], ...]:
-        """The prefix that holds the model."""
-        return (("s3-prefix", "/".join([*self.model_uri.split("/")[:5], ""])),)
+        """The package, if it is one, and the prefix that holds the model."""
+        prefix = ("s3-prefix", "/".join([*self.model_uri.split("/")[:5], ""]))
+        return (("model-package", self.name), prefix) if self.package else (prefix,)
 
 
 @dataclass(frozen=True)

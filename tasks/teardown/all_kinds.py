@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tasks.teardown.alarm import ALARM_KINDS
 from tasks.teardown.budget import BUDGET_KINDS
 from tasks.teardown.ec2 import INSTANCE_KINDS
 from tasks.teardown.function import FUNCTION_KINDS
@@ -25,4 +26,5 @@ KINDS: Mapping[str, Kind] = {
     **NOTEBOOK_KINDS,
     **SCALING_KINDS,
     **BUDGET_KINDS,
+    **ALARM_KINDS,
 }

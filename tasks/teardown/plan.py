@@ -21,6 +21,7 @@ ORDER = (
     "notebook-lifecycle",
     "scalable-target",
     "endpoint",
+    "alarm",
     "endpoint-config",
     "model",
     "model-package",

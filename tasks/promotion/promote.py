@@ -1,0 +1,204 @@
+"""Puts a version of the registry onto a run's endpoint, and keeps what was promoted, refused and taken back.
+
+What is to be promoted is written down before the endpoint is changed. A command that was killed leaves the change to
+AWS, which finishes it or takes it back; the next command finds out which, and records it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Literal
+
+from tasks.promotion.rollout import Rollout, plan_of, present_endpoint
+from tasks.registry.groups import group_of
+from tasks.registry.packages import (
+    APPROVED,
+    REJECTED,
+    ListedPackage,
+    ModelVersion,
+    describe_package,
+    list_packages,
+    settle,
+)
+from tasks.run.errors import SettingsRefused, StageFailed, aws_boundary
+from tasks.run.handle import Run, RunFolder
+from tasks.run.record_store import Record
+from tasks.run.records import DatasetRef, EndpointRef, TrainedModel
+from tasks.run.statuses import ENDPOINT
+from tasks.run.waiting import say, wait_for
+from tasks.serving.deployment import ensure_endpoint_role
+from tasks.serving.endpoint import ensure_endpoint
+from tasks.serving.packaging import serving_uri
+from tasks.serving.releases import Release, Releases
+
+WHERE = "promote"
+Outcome = Literal["begun", "promoted", "rolled back", "taken back"]
+
+
+@dataclass(frozen=True)
+class Promotion(Record, file="promotion.json", called="promotion", made_by="promote"):
+    """The latest change of a run's endpoint to another release; `steps` says how requests went to it.
+
+    "begun" until its end is known, "rolled back" if it went back to an earlier release as was asked, "taken back" if
+    AWS went back because of an alarm or a failure; `why` has AWS's reason.
+    """
+
+    release: Release
+    config_name: str
+    steps: str
+    outcome: str
+    why: str
+    at: str
+
+
+def now_text() -> str:
+    """Return the time, UTC in ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def releases_of(run: Run) -> Releases:
+    """Return what the run's endpoint has served; at first that is the run's own model.
+
+    Raises:
+        SettingsRefused: the run has no trained model.
+        TargetRefused, AwsFailed: the caller's account could not be read, or is not the one that the user named.
+    """
+    kept = run.find(Releases)
+    if kept is not None:
+        return kept
+    model, version = run.need(TrainedModel), run.find(ModelVersion)
+    label = f"the model of run {run.id}" if version is None else version.label
+    own = Release(
+        package="",
+        name="",
+        label=label,
+        trained_by=run.id,
+        model_uri=serving_uri(run, model),
+        image="",
+        trained_uri=model.model_uri,
+        at=now_text(),
+        why="deployed with the run",
+    )
+    return Releases((own,))
+
+
+def find_release(run: Run, named: str, why: str) -> Release:
+    """Return the version that is named: by its number in the group of the run's dataset, its ARN, or its run's id.
+
+    Raises:
+        SettingsRefused: there is no such version.
+        AwsFailed: SageMaker refused.
+    """
+    with aws_boundary(f"version {named}"):
+        found = _find(run, named)
+    if found is None:
+        raise SettingsRefused(WHERE, f"version {named}", "the registry has none like it", "kennel models lists them")
+    version = found.as_version()
+    return Release(
+        package=version.arn,
+        name=version.name,
+        label=version.label,
+        trained_by=version.run_id,
+        model_uri=version.model_uri,
+        image=version.image,
+        trained_uri=version.trained_uri,
+        at=now_text(),
+        why=why,
+    )
+
+
+def _find(run: Run, named: str) -> ListedPackage | None:
+    if named.startswith("arn:"):
+        return describe_package(run.aws, named)
+    if named.isdecimal():
+        group = group_of(run, run.need(DatasetRef))
+        return next((each for each in list_packages(run.aws, group) if each.version == int(named)), None)
+    kept = RunFolder(run.settings.run_dir(named)).find(ModelVersion)
+    return None if kept is None else describe_package(run.aws, kept.arn)
+
+
+def release(run: Run, wanted: Release, rollout: Rollout, *, is_rollback: bool = False) -> Promotion:
+    """Change the endpoint to a release in the steps of the rollout, and keep the outcome.
+
+    Raises:
+        StageFailed: AWS took it back; the error has its reason. The former release serves.
+        SettingsRefused: the release cannot serve on these instances.
+        WaitTimedOut: AWS did not finish in time; the next command finds out how it ended.
+        AwsFailed: AWS refused.
+    """
+    plan = plan_of(run, wanted, rollout)
+    for kind, name in wanted.resources:
+        run.ledger.adopt(kind, name)
+    plan = replace(plan, role_arn=ensure_endpoint_role(run, plan))
+    begun = Promotion(wanted, plan.config_name, rollout.text, "begun", wanted.why, now_text())
+    run.keep(begun)
+    say(f"promote: {wanted.label}: {rollout.text}")
+    try:
+        endpoint = ensure_endpoint(run, plan)
+    except StageFailed as error:
+        run.keep(_taken_back(run, begun, f"{error.what}: {error.why}"))
+        raise
+    run.keep(endpoint)
+    return _concluded(run, begun, is_rollback=is_rollback)
+
+
+def settle_earlier(run: Run) -> Promotion | None:
+    """Find out how a promotion ended whose command was killed, and keep it; None if there is none.
+
+    Raises:
+        WaitTimedOut: the endpoint is still being changed after half an hour.
+        AwsFailed: AWS refused.
+    """
+    earlier = run.find(Promotion)
+    if earlier is None or earlier.outcome != "begun":
+        return None
+    name = run.need(EndpointRef).name
+
+    def probe() -> tuple[tuple[str, str] | None, str]:
+        found = present_endpoint(run.aws, name) or {"EndpointStatus": "deleted", "EndpointConfigName": ""}
+        status = str(found["EndpointStatus"])
+        if status != "deleted" and ENDPOINT.is_pending(status):
+            return None, f"{status}, by an earlier command"
+        return (str(found["EndpointConfigName"]), str(found.get("FailureReason") or "AWS gave no reason")), status
+
+    serving, reason = wait_for(run.aws.target, f"endpoint {name}", probe, deadline_seconds=1800.0)
+    if serving == earlier.config_name:
+        ended = _concluded(run, earlier, is_rollback=_is_rollback(run, earlier.release))
+    else:
+        ended = _taken_back(run, earlier, f"its command ended before it; the endpoint serves {serving}: {reason}")
+        run.keep(ended)
+    say(f"promote: an earlier command had begun with {earlier.release.label}: {ended.outcome}")
+    return ended
+
+
+def _is_rollback(run: Run, wanted: Release) -> bool:
+    before = releases_of(run).before
+    return before is not None and before.package == wanted.package
+
+
+def _concluded(run: Run, begun: Promotion, *, is_rollback: bool) -> Promotion:
+    former = releases_of(run)
+    if is_rollback:
+        run.keep(former.rolled_back())
+    elif former.serving.package != begun.release.package:
+        run.keep(former.promoted(begun.release))
+    if begun.release.package:
+        _settle(run, begun.release.package, APPROVED, begun.why)
+    if is_rollback and former.serving.package:
+        _settle(run, former.serving.package, REJECTED, f"rolled back: {begun.why}")
+    ended = replace(begun, outcome="rolled back" if is_rollback else "promoted")
+    run.keep(ended)
+    return ended
+
+
+def _taken_back(run: Run, begun: Promotion, why: str) -> Promotion:
+    """Return the promotion that AWS took back, after marking the package with the reason."""
+    if begun.release.package:
+        _settle(run, begun.release.package, REJECTED, f"taken back: {why}")
+    return replace(begun, outcome="taken back", why=why)
+
+
+def _settle(run: Run, arn: str, approval: str, reason: str) -> None:
+    with aws_boundary(f"model package {arn}"):
+        settle(run.aws, arn, approval, reason)

@@ -1,0 +1,1 @@
+"""Whether an endpoint's model is to be trained anew, and what came of it."""

@@ -1,0 +1,28 @@
+"""The record of an endpoint's latest retraining."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tasks.run.record_store import Record
+
+Outcome = Literal["nothing to do", "refused", "promoted", "taken back", "kept"]
+
+
+@dataclass(frozen=True)
+class Retraining(Record, file="retraining.json", called="retraining", made_by="retrain"):
+    """What the latest retraining of a run's endpoint came to, and what it looked at.
+
+    `outcome` is "nothing to do", "refused" by the gate, "promoted", "taken back" by an alarm, or "kept" for one that
+    was good and was not to be promoted. `data_digest`, `code` and `training` are what the challenger was trained on
+    and with; the next retraining compares its own with them. `at` is UTC in ISO 8601.
+    """
+
+    at: str
+    outcome: str
+    why: str
+    challenger: str
+    data_digest: str
+    code: str
+    training: str
