@@ -5,10 +5,9 @@ prefect deployment run 'pipeline/pipeline' -p data=sample -p training='{"instanc
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from prefect import Flow, State, flow
 from prefect.client.schemas.objects import FlowRun
@@ -18,6 +17,7 @@ from flows.deploy import deploy as deploy_model
 from flows.harmless import harmless_errors
 from flows.loadtest import loadtest
 from flows.run_name import SAMPLE, named, trained_run
+from flows.stage_clock import StageClock
 from flows.stage_data import stage_data
 from flows.step import step
 from flows.train_ec2 import train_ec2
@@ -48,7 +48,6 @@ from tasks.run.handle import Run, RunFolder
 from tasks.run.machine import measured_on
 from tasks.run.naming import RunId
 from tasks.run.options import BudgetUsd, DeployOptions, Ec2Instances, Email, Network, TrainingOptions, TtlHours
-from tasks.run.progress import Stage, log_stage
 from tasks.run.records import FunctionRef, LoadReport
 from tasks.run.settings import Settings
 from tasks.run.source_name import keep_in_memory
@@ -58,33 +57,11 @@ from tasks.verdicts.check import ScalingVerdicts
 fetch_weights = step("fetch weights")(weights.fetch_weights)
 
 STAGE = "pipeline"
-Result = TypeVar("Result")
 
 look_at_account = step("look at the account")(require_account)
 hold_to_limits = step("limits of cost")(begin_within)
 set_alarm = step("budget alarm")(ensure_budget_alarm)
 take_evidence = step("evidence")(keep_evidence)
-
-
-class StageClock:
-    """Measures the wall time of the stages of one command, and reports when each begins and ends."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    async def time(self, stage: str, work: Awaitable[Result]) -> Result:
-        """Await the work of a stage and return its result; the time is recorded also when the work fails."""
-        log_stage(Stage(stage, "begins"))
-        begun = time.perf_counter()
-        try:
-            result = await work
-        except BaseException:
-            log_stage(Stage(stage, "failed", time.perf_counter() - begun))
-            raise
-        finally:
-            self.seconds[stage] = round(time.perf_counter() - begun, 2)
-        log_stage(Stage(stage, "done", self.seconds[stage]))
-        return result
 
 
 def end_instances_of(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001 Prefect's names

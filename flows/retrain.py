@@ -16,6 +16,7 @@ from pydantic import Field
 from flows.harmless import harmless_errors
 from flows.promote import promote, settle_earlier
 from flows.run_name import named, named_run
+from flows.stage_clock import StageClock
 from flows.stage_data import locate, stage_data
 from flows.step import step
 from flows.train_sagemaker import train_sagemaker
@@ -23,6 +24,7 @@ from tasks.gate.gate import GateRecord
 from tasks.plan.wanted import Limits as SpendingLimits
 from tasks.plan.wanted import Wanted
 from tasks.plan.within import begin_within
+from tasks.promotion.promote import now_text
 from tasks.retraining import conclude as ended
 from tasks.retraining import judging
 from tasks.retraining import need as needs
@@ -92,30 +94,31 @@ async def retrain(
     chosen = training or chosen_training(service)
     found = await look(service, await locate(source, service.settings), chosen, when, at_least_hours)
     if not found.reasons:
-        return await _nothing(service, found, "data, code and options are those of earlier models")
+        return _nothing(found, found.why_not)
     say(f"retrain: {'; '.join(found.reasons)}: the challenger is run {found.challenger}")
     wanted = Wanted(found.challenger, chosen, DeployOptions(), network=network)
     await hold_to_limits(wanted, SpendingLimits(budget_usd))
     judging.begin_challenger(service, found.challenger)
-    dataset = await stage_data(source, found.challenger)
+    clock = StageClock()
+    dataset = await clock.time("stage_data", stage_data(source, found.challenger))
     if not needs.still_new(service, found, dataset.digest):
-        return await _nothing(service, found, f"the data at {dataset.source} holds the same images as before")
-    await train_sagemaker(found.challenger, chosen, network)
+        return _nothing(found, f"the data at {dataset.source} holds the same images as before")
+    await clock.time("train_sagemaker", train_sagemaker(found.challenger, chosen, network))
     challenger = Run.load(found.challenger)
     with working_on(service, STAGE):
-        decision = await judge(service, challenger, asked=promote_on, extend=add_photos)
+        decision = await clock.time("gate", judge(service, challenger, asked=promote_on, extend=add_photos))
         if not decision.may_be_promoted:
             await refuse(challenger, decision)
         elif promotes:
-            await _promote(service, challenger, found, decision, promotion)
+            await clock.time("promote", _promote(service, challenger, found, decision, promotion))
         outcome = "refused" if not decision.may_be_promoted else "promoted" if promotes else "kept"
         return await _conclude(service, found, dataset.digest, outcome, decision.text)
 
 
-async def _nothing(service: Run, found: Need, why: str) -> Retraining:
+def _nothing(found: Need, why: str) -> Retraining:
+    """Return what is not kept: the record of the latest training stays."""
     say(f"retrain: nothing to do: {why}")
-    last = service.find(Retraining)
-    return last if last is not None else await _conclude(service, found, found.data_digest, "nothing to do", why)
+    return Retraining(now_text(), "nothing to do", why, "", found.data_digest, found.code, found.training)
 
 
 async def _promote(

@@ -8,8 +8,9 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.harmless import harmless_errors
-from flows.pipeline import StageClock, fetch_weights, look_at_account
+from flows.pipeline import fetch_weights, look_at_account
 from flows.run_name import SAMPLE, Parameters, named, trained_run
+from flows.stage_clock import StageClock
 from flows.stage_data import stage_data
 from flows.train_sagemaker import train_sagemaker
 from tasks.account.container_images import require_images

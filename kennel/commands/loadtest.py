@@ -164,7 +164,7 @@ def test(run_id: str, load: LoadOptions, *, as_json: bool) -> int:
     console.say(f"AWS: {where.description}")
 
     from flows.loadtest import loadtest as flow
-    from flows.pipeline import StageClock
+    from flows.stage_clock import StageClock
 
     refused: StageFailed | None = None
     try:

@@ -12,9 +12,8 @@ from kennel import flags
 from kennel.commands.models import PROMOTION, Promoted
 from kennel.servers import environment
 from kennel.terminal.console import begin, print_json, print_table
+from kennel.terminal.stages import SERVERS
 from tasks.run.options import PromotionOptions
-
-STAGES = ("servers", "stage_data", "train_sagemaker")
 
 
 def retrain(
@@ -54,7 +53,7 @@ def retrain(
         StageFailed: the training failed, or an alarm took the promotion back; the champion serves.
         KennelError: the kind that flows/retrain.py names.
     """
-    begin("kennel retrain", STAGES, quiet=quiet, verbose=verbose)
+    begin("kennel retrain", (SERVERS,), quiet=quiet, verbose=verbose)
     from kennel.commands.data_argument import check_data_argument, read_data_argument
     from kennel.commands.flow_run import run_flow
     from kennel.commands.interrupted import handle_interrupts
@@ -87,6 +86,6 @@ def retrain(
     if json:
         print_json({"run_id": run_id, **asdict(done)})
     else:
-        rows = {"outcome": done.outcome, "why": done.why, "challenger": done.challenger, "at": done.at}
+        rows = {"outcome": done.outcome, "why": done.why, "challenger": done.challenger or "none", "at": done.at}
         print_table(f"retraining of {run_id}", rows)
     return 0

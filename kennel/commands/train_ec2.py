@@ -127,7 +127,8 @@ def minutes_of(text: str | None) -> int:
 
 
 async def _stage_and_train(data: str, run_id: str, training: Ec2TrainingOptions, network: Network) -> InstanceModel:
-    from flows.pipeline import StageClock, fetch_weights, look_at_account
+    from flows.pipeline import fetch_weights, look_at_account
+    from flows.stage_clock import StageClock
     from flows.stage_data import stage_data
     from flows.train_ec2 import train_ec2 as train
     from tasks.doctor.account import RunParts

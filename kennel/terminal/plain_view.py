@@ -79,7 +79,7 @@ class PlainView:
     def _break_silence(self) -> None:
         while not self._ended.wait(POLL_SECONDS):
             progress = self._stages.running
-            is_starting = progress.name == SERVERS if progress else bool(self._stages.all)
+            is_starting = progress.name == SERVERS if progress else self._stages.has_not_begun
             limit = STARTING_SECONDS if is_starting else SILENCE_SECONDS
             with self._lock:
                 if self._clock() - self._said >= limit and not self._ended.is_set():

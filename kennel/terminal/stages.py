@@ -21,6 +21,8 @@ TITLES = {
     "train_ec2": "train on EC2 over SSH",
     "deploy": "deploy",
     "loadtest": "load-test",
+    "gate": "judge the challenger",
+    "promote": "promote the challenger",
 }
 USUAL_SECONDS = {
     SERVERS: 6.0,
@@ -110,6 +112,11 @@ class CommandStages:
     def number(self, progress: StageProgress) -> str:
         """Return the stage's number among all, such as "2 of 6"."""
         return f"{self.all.index(progress) + 1} of {len(self.all)}"
+
+    @property
+    def has_not_begun(self) -> bool:
+        """Whether there are stages, and none has begun."""
+        return bool(self.all) and all(progress.status == "waiting" for progress in self.all)
 
     @property
     def running(self) -> StageProgress | None:

@@ -27,9 +27,10 @@ When = Literal["changed", "always"]
 
 @dataclass(frozen=True)
 class Need:
-    """Why to train, in words, none if there is no reason; and the run of the challenger that would be trained."""
+    """Why to train, in words, or `why_not`; and the run of the challenger that would be trained."""
 
     reasons: tuple[str, ...]
+    why_not: str
     challenger: str
     data_digest: str
     code: str
@@ -64,10 +65,11 @@ def find_need(
     reasons += [f"the data at {located.label} is new"] if data not in seen.data else []
     reasons += ["the training code is new"] if code not in seen.code else []
     reasons += ["the training options are new"] if options not in seen.training else []
+    why_not = "data, code and options are those of earlier models"
     if reasons and last is not None and _hours_since(last.at) < at_least_hours:
-        reasons = []
-    challenger = _challenger(service.id, located, training, data or cache.identity, code)
-    return Need(tuple(reasons), challenger, data, code, options)
+        reasons, why_not = [], f"the last training was at {last.at}, less than {at_least_hours:g} hours ago"
+    challenger = _challenger(service.id, located, training, cache.identity, code)
+    return Need(tuple(reasons), why_not, challenger, data, code, options)
 
 
 def still_new(service: Run, need: Need, data_digest: str) -> bool:
