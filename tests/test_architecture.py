@@ -57,6 +57,7 @@ TASKS_ROOMS: dict[str, set[str]] = {
     "doctor": {"run", "account", "ec2"},
     "evaluation": {"run", "account", "model"},
     "gate": {"evaluation"},
+    "drift": {"run", "account", "model", "evaluation"},
     "report": {
         "run",
         "account",

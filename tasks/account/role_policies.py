@@ -74,6 +74,11 @@ def run_prefix(run_id: str) -> str:
     return f"runs/{run_id}"
 
 
+def captured_prefix(run_id: str) -> str:
+    """Return the S3 prefix of the requests and answers that a run's endpoint keeps, without a slash at its end."""
+    return f"{run_prefix(run_id)}/captured"
+
+
 def training_role(
     aws: Aws,
     run_id: str,
@@ -156,9 +161,11 @@ def endpoint_role(
     image: str,
     in_vpc: bool = False,
     key_arn: str | None = None,
+    captures: bool = False,
 ) -> RoleSpec:
     """Describe the endpoint's role: it may read its model, write its logs and metrics, and pull its `image`.
 
+    With `captures`, it may also write what is kept of requests, below the run's prefix.
     For endpoints, SageMaker allows no narrower `aws:SourceArn` than that of everything in the region
     (https://docs.aws.amazon.com/sagemaker/latest/dg/security-confused-deputy-prevention.html).
 
@@ -175,11 +182,12 @@ def endpoint_role(
             "Action": ["s3:GetObject"],
             "Resource": [aws.arn("s3", f"{bucket}/{key}")],
         },
+        *([_objects(aws, "KeepRequests", ["s3:PutObject"], bucket, [captured_prefix(run_id)])] if captures else []),
         *_write_logs(aws, log_group),
         _put_metrics("/aws/sagemaker/Endpoints"),
         *_pull_image(aws, image),
         *(_join_vpc(SAGEMAKER_VPC_ACTIONS) if in_vpc else ()),
-        *_use_key(aws, key_arn, SEAL[:1], has_volume=True),
+        *_use_key(aws, key_arn, SEAL if captures else SEAL[:1], has_volume=True),
     )
     name = role_name(run_id, "endpoint")
     text, source = f"Endpoint of run {run_id}", aws.arn("sagemaker", "*")

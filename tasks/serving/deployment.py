@@ -9,7 +9,7 @@ from tasks.account.container_images import inference_image
 from tasks.account.encryption import encryption_of
 from tasks.account.objects import bucket_and_key
 from tasks.account.prices import choose_hosting_instance
-from tasks.account.role_policies import endpoint_role, function_role, role_name
+from tasks.account.role_policies import captured_prefix, endpoint_role, function_role, role_name
 from tasks.account.roles import ensure_log_group, ensure_role
 from tasks.run.handle import Run
 from tasks.run.options import DeployOptions, Network
@@ -17,6 +17,7 @@ from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, TrainedModel
 from tasks.run.waiting import say
 from tasks.serving.answering import wait_until_each_answers
 from tasks.serving.endpoint import (
+    Capture,
     EndpointPlan,
     endpoint_arn,
     endpoint_log_group,
@@ -52,6 +53,7 @@ def deploy_endpoint(run: Run, deploy: DeployOptions, network: Network) -> Endpoi
         image=plan.image,
         in_vpc=plan.vpc is not None,
         key_arn=encryption_of(run.aws, bucket_and_key(archive)[0]).key_arn,
+        captures=plan.capture is not None,
     )
     endpoint = ensure_endpoint(run, replace(plan, role_arn=ensure_role(run, role)))
     say(f"endpoint {endpoint.name}: in service with {endpoint.config_name} after {endpoint.seconds:.1f} s")
@@ -70,6 +72,8 @@ def describe_endpoint(run: Run, deploy: DeployOptions, network: Network, model: 
         TargetRefused, AwsFailed: the caller's account could not be read, or is not the one that the user named.
     """
     instance, archive = choose_hosting_instance(run.aws.region, deploy.instance_type), serving_uri(run, model)
+    bucket = bucket_and_key(archive)[0]
+    encryption = encryption_of(run.aws, bucket)
     return EndpointPlan(
         run_id=run.id,
         image=inference_image(run.settings, has_gpu=instance.has_gpu),
@@ -78,8 +82,14 @@ def describe_endpoint(run: Run, deploy: DeployOptions, network: Network, model: 
         instance=instance,
         instance_count=deploy.instances,
         vpc=network.vpc,
-        volume_key=encryption_of(run.aws, bucket_and_key(archive)[0]).of_volume(instance.instance_type),
+        volume_key=encryption.of_volume(instance.instance_type),
+        capture=_capture(deploy, f"s3://{bucket}/{captured_prefix(run.id)}", encryption.key_arn),
     )
+
+
+def _capture(deploy: DeployOptions, uri: str, key_arn: str | None) -> Capture | None:
+    percentage = round(100 * deploy.capture)
+    return Capture(percentage, uri, key_arn, deploy.capture_days) if percentage else None
 
 
 def deploy_function(
