@@ -9,14 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.run.errors import SettingsRefused, StageFailed
-from tasks.run.model_archive import MAX_META_BYTES, extract_members
+from tasks.run.model_archive import SERVED_MEMBERS, extract_members
 
 if TYPE_CHECKING:
     from training.serve import Predictor
 
-_CODE = ("code/inference.py", "code/preprocess.py", "code/graphs.py")
-_MEMBERS = {"meta.json": MAX_META_BYTES, "graph.xml": 2**26, "graph.bin": 2**32, **dict.fromkeys(_CODE, 2**20)}
-"""What is unpacked, and the bytes that each may have."""
 _NEXT = "kennel runs, which lists the runs that have a model; load the model.tar.gz that a training saved"
 
 
@@ -73,7 +70,7 @@ def load_model(path: str | os.PathLike[str]) -> LocalModel:
     from training.serve import BadModel, model_fn
 
     with tempfile.TemporaryDirectory(prefix="kennel-model-") as folder:
-        extract_members(archive, _MEMBERS, str(archive), Path(folder))
+        extract_members(archive, SERVED_MEMBERS, str(archive), Path(folder))
         try:
             return LocalModel(model_fn(folder))
         except BadModel as error:

@@ -60,6 +60,7 @@ TASKS_ROOMS: dict[str, set[str]] = {
     "evaluation": {"run", "account", "model"},
     "gate": {"run", "account", "evaluation"},
     "registry": {"run", "account", "evaluation", "model", "serving"},
+    "drift": {"run", "account", "model", "evaluation"},
     "report": {
         "run",
         "account",

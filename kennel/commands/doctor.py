@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 FOUND = 12
 _ENDPOINT = {"instances": "endpoint-instances", "instance_type": "endpoint-instance-type"}
+_OF_DEPLOYMENTS = ("allowed_hosts", "capture", "capture_days")  # what no check is about
 _WORDS = {"ok": "OK", "warn": "WARN", "fail": "FAIL", "skipped": "SKIPPED"}
 _CHECK_WIDTH, _WORD_WIDTH = 11, 7
 
@@ -45,7 +46,8 @@ def doctor(
         Ec2Instances, Parameter(group=flags.MACHINES, help="EC2 instances of the run; 0 leaves EC2 out.")
     ] = 1,
     deploy: Annotated[
-        DeployOptions, flags.flags_of(flags.MACHINES, names=_ENDPOINT, without=("allowed_hosts",))
+        DeployOptions,
+        flags.flags_of(flags.MACHINES, names=_ENDPOINT, without=_OF_DEPLOYMENTS),
     ] = DeployOptions(),
     network: Annotated[Network, flags.flags_of(flags.NETWORK, names=flags.NETWORK_NAMES)] = Network(),
     kms_key: flags.KmsKey = None,

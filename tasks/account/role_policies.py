@@ -7,7 +7,7 @@ makes the roles.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +72,11 @@ def role_name(run_id: str, use: str) -> str:
 def run_prefix(run_id: str) -> str:
     """Return the S3 prefix of a run's code, checkpoints and models, without a slash at its end."""
     return f"runs/{run_id}"
+
+
+def captured_prefix(run_id: str) -> str:
+    """Return the S3 prefix of the requests and answers that a run's endpoint keeps, without a slash at its end."""
+    return f"{run_prefix(run_id)}/captured"
 
 
 def training_role(
@@ -150,15 +155,17 @@ def instance_role(
 def endpoint_role(
     aws: Aws,
     run_id: str,
-    model_uris: Iterable[str],
+    model_uris: Sequence[str],
     log_group: str,
     *,
     image: str,
     in_vpc: bool = False,
     key_arn: str | None = None,
+    captures: bool = False,
 ) -> RoleSpec:
     """Describe the endpoint's role: it may read its models, write its logs and metrics, and pull its `image`.
 
+    With `captures`, it may also write what is kept of requests, below the run's prefix.
     For endpoints, SageMaker allows no narrower `aws:SourceArn` than that of everything in the region
     (https://docs.aws.amazon.com/sagemaker/latest/dg/security-confused-deputy-prevention.html).
 
@@ -167,14 +174,16 @@ def endpoint_role(
         MalformedAnswer: a model is no object of S3.
         TargetRefused, AwsFailed: the caller's account could not be read, or is not the one that the user named.
     """
-    archives = [aws.arn("s3", "/".join(bucket_and_key(uri))) for uri in model_uris]
+    found = [bucket_and_key(uri) for uri in model_uris]
+    archives, bucket = [aws.arn("s3", "/".join(each)) for each in found], found[0][0]
     statements = (
         {"Sid": "ReadModel", "Effect": "Allow", "Action": ["s3:GetObject"], "Resource": archives},
+        *([_objects(aws, "KeepRequests", ["s3:PutObject"], bucket, [captured_prefix(run_id)])] if captures else []),
         *_write_logs(aws, log_group),
         _put_metrics("/aws/sagemaker/Endpoints"),
         *_pull_image(aws, image),
         *(_join_vpc(SAGEMAKER_VPC_ACTIONS) if in_vpc else ()),
-        *_use_key(aws, key_arn, SEAL[:1], has_volume=True),
+        *_use_key(aws, key_arn, SEAL if captures else SEAL[:1], has_volume=True),
     )
     name = role_name(run_id, "endpoint")
     text, source = f"Endpoint of run {run_id}", aws.arn("sagemaker", "*")

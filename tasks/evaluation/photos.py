@@ -56,6 +56,16 @@ def keep_photos(
     return [_written(photo, found, folder, base) for photo in named]
 
 
+def read_photos(aws: Aws, dataset: DatasetRef, images: set[str]) -> dict[str, bytes]:
+    """Return the staged bytes of some images of the test split by their names, without those that were not staged.
+
+    Raises:
+        MalformedAnswer: the dataset in S3 is not what was staged.
+        AwsFailed: S3 refused, or did not answer.
+    """
+    return _contents(aws, dataset, _rows(aws, dataset, images).values())
+
+
 def _named(photo: HardPhoto, row: _Row | None) -> HardPhoto:
     return photo if row is None else replace(photo, name=row.name, sha256=row.sha256)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from tasks.account.lookup import none_if_missing
@@ -111,10 +112,23 @@ def plan_of(run: Run, release: Release, rollout: Rollout) -> EndpointPlan:
         AwsFailed: SageMaker refused.
     """
     endpoint = run.need(EndpointRef)
-    deploy = DeployOptions(instances=endpoint.instance_count, instance_type=endpoint.instance_type)
+    deploy = DeployOptions(
+        instances=endpoint.instance_count,
+        instance_type=endpoint.instance_type,
+        capture=_captured_percent(run.aws, endpoint) / 100,
+        capture_days=endpoint.capture_days or DeployOptions().capture_days,
+    )
     plan = describe_endpoint(run, deploy, _network_of(run.aws, endpoint), run.need(TrainedModel), release)
     clock = AwsClock.from_settings(run.settings)
     return replace(plan, deadline_seconds=rollout.deadline_seconds(clock), deployment=rollout.config)
+
+
+def _captured_percent(aws: Aws, endpoint: EndpointRef) -> int:
+    client = aws.client("sagemaker")
+    with aws_boundary(f"endpoint configuration {endpoint.config_name}"):
+        asked = partial(client.describe_endpoint_config, EndpointConfigName=endpoint.config_name)
+        captured = (none_if_missing(asked) or {}).get("DataCaptureConfig") or {}
+    return int(captured.get("InitialSamplingPercentage", 0)) if captured.get("EnableCapture") else 0
 
 
 def _network_of(aws: Aws, endpoint: EndpointRef) -> Network:

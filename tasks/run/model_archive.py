@@ -22,6 +22,13 @@ from tasks.run.own_files import replacing
 
 MAX_META_BYTES = 16 * 2**20
 MAX_UNPACKED_BYTES = 8 * 2**30
+SERVED_MEMBERS = {
+    "meta.json": MAX_META_BYTES,
+    "graph.xml": 2**26,
+    "graph.bin": 2**32,
+    **dict.fromkeys(("code/inference.py", "code/preprocess.py", "code/graphs.py"), 2**20),
+}
+"""What serving needs of a model, and the bytes that each file may have."""
 _MOST_AT_ONCE_BYTES = 4 * 2**20
 
 

@@ -169,7 +169,7 @@ class Ec2TrainingOptions(Ec2Machines, ModelOptions):
 
 
 class DeployOptions(Options):
-    """The endpoint's instances, and the hosts that the function in front of it may fetch from."""
+    """The endpoint's instances, what it keeps of requests, and the hosts that the function may fetch from."""
 
     instances: Annotated[int, Field(ge=1, le=MOST_INSTANCES, description="Instances of the endpoint.")] = 1
     instance_type: Annotated[InstanceType | None, Field(description="Instead of the smallest that autoscales.")] = None
@@ -180,6 +180,19 @@ class DeployOptions(Options):
             "default port; without it, only public web servers."
         ),
     ] = ()
+    capture: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1,
+            multiple_of=0.01,
+            description="The share of requests whose photo and answer the endpoint keeps in S3, for the flow `drift`: "
+            "0 to 1, in whole percent.",
+        ),
+    ] = 0.0
+    capture_days: Annotated[
+        int, Field(ge=1, le=365, description="The flow `drift` deletes kept photos that are older than so many days.")
+    ] = 30
 
 
 class PromotionOptions(Options):

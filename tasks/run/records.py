@@ -211,7 +211,10 @@ class InstanceModel(TrainingResult, Record, file="train_ec2.json", called="model
 
 @dataclass(frozen=True)
 class EndpointRef(Record, file="endpoint.json", called="endpoint", made_by="deploy"):
-    """A live endpoint and its model; `created` (UTC, ISO 8601) distinguishes it from an earlier one of this name."""
+    """A live endpoint and its model; `created` (UTC, ISO 8601) distinguishes it from an earlier one of this name.
+
+    It keeps requests for `capture_days`; 0 if it keeps none.
+    """
 
     name: str
     arn: str
@@ -223,6 +226,7 @@ class EndpointRef(Record, file="endpoint.json", called="endpoint", made_by="depl
     model_uri: str
     seconds: Amount
     created: str = ""
+    capture_days: Count = 0
 
     @property
     def resources(self) -> tuple[tuple[str, str], ...]:

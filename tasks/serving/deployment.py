@@ -9,7 +9,7 @@ from tasks.account.container_images import inference_image
 from tasks.account.encryption import encryption_of
 from tasks.account.objects import bucket_and_key
 from tasks.account.prices import choose_hosting_instance
-from tasks.account.role_policies import endpoint_role, function_role, role_name
+from tasks.account.role_policies import captured_prefix, endpoint_role, function_role, role_name
 from tasks.account.roles import ensure_log_group, ensure_role
 from tasks.run.errors import SettingsRefused
 from tasks.run.handle import Run
@@ -18,6 +18,7 @@ from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, TrainedModel
 from tasks.run.waiting import say
 from tasks.serving.answering import wait_until_each_answers
 from tasks.serving.endpoint import (
+    Capture,
     EndpointPlan,
     endpoint_arn,
     endpoint_log_group,
@@ -79,6 +80,7 @@ def ensure_endpoint_role(run: Run, plan: EndpointPlan) -> str:
         image=plan.image,
         in_vpc=plan.vpc is not None,
         key_arn=encryption_of(run.aws, bucket_and_key(plan.model_uri)[0]).key_arn,
+        captures=plan.capture is not None,
     )
     return ensure_role(run, role)
 
@@ -108,6 +110,8 @@ def describe_endpoint(
         why = f"its image is {promoted.image}, and {instance.instance_type} is served by {image}"
         raise SettingsRefused("endpoint", f"{promoted.label} cannot serve there", why, "name another --instance-type")
     archive = serving_uri(run, model) if promoted is None else promoted.model_uri
+    bucket = bucket_and_key(archive)[0]
+    encryption = encryption_of(run.aws, bucket)
     return EndpointPlan(
         run_id=run.id,
         image=image,
@@ -117,8 +121,14 @@ def describe_endpoint(
         instance=instance,
         instance_count=deploy.instances,
         vpc=network.vpc,
-        volume_key=encryption_of(run.aws, bucket_and_key(archive)[0]).of_volume(instance.instance_type),
+        volume_key=encryption.of_volume(instance.instance_type),
+        capture=_capture(deploy, f"s3://{bucket}/{captured_prefix(run.id)}", encryption.key_arn),
     )
+
+
+def _capture(deploy: DeployOptions, uri: str, key_arn: str | None) -> Capture | None:
+    percentage = round(100 * deploy.capture)
+    return Capture(percentage, uri, key_arn, deploy.capture_days) if percentage else None
 
 
 def deploy_function(

@@ -40,6 +40,31 @@ SERVING_VARIABLES = {"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_DIRE
 
 
 @dataclass(frozen=True)
+class Capture:
+    """What SageMaker keeps of requests and answers: so many percent of them, below an S3 URI, sealed with a KMS key.
+
+    `days` is how long the flow `drift` leaves them there.
+    """
+
+    percentage: int
+    uri: str
+    key_arn: str | None
+    days: int
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """SageMaker's DataCaptureConfig. Answers are kept as JSON, photos as base64."""
+        return {
+            "EnableCapture": True,
+            "InitialSamplingPercentage": self.percentage,
+            "DestinationS3Uri": self.uri,
+            "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
+            "CaptureContentTypeHeader": {"JsonContentTypes": ["application/json"]},
+            **({} if self.key_arn is None else {"KmsKeyId": self.key_arn}),
+        }
+
+
+@dataclass(frozen=True)
 class EndpointPlan:
     """The model that an endpoint has to serve, and the instances that serve it.
 
@@ -58,6 +83,7 @@ class EndpointPlan:
     volume_key: str | None = None
     package: str | None = None
     deployment: Mapping[str, Any] | None = None
+    capture: Capture | None = None
 
     @property
     def container(self) -> dict[str, Any]:
@@ -96,9 +122,15 @@ class EndpointPlan:
         return {} if self.volume_key is None else {"KmsKeyId": self.volume_key}
 
     @property
+    def capturing(self) -> dict[str, Any]:
+        """The configuration's DataCaptureConfig as an argument, if it has one."""
+        return {} if self.capture is None else {"DataCaptureConfig": self.capture.config}
+
+    @property
     def config_name(self) -> str:
-        """The configuration's name, which is the same for the same variants and key."""
-        content: object = [self.variants, self.sealing] if self.sealing else self.variants
+        """The configuration's name, which is the same for the same variants, key and capture."""
+        more = [each for each in (self.sealing, self.capturing) if each]
+        content: object = [self.variants, *more] if more else self.variants
         return naming.resource_name(self.run_id, "config", _digest(content))
 
     @property
@@ -197,7 +229,7 @@ def _ensure_config(run: Run, plan: EndpointPlan) -> None:
         run.ledger.adopt("endpoint-config", name, arn)
         return
     with run.ledger.create("endpoint-config", name, lambda: _own_config(run.aws, plan)) as row:
-        wanted = {"EndpointConfigName": name, "ProductionVariants": plan.variants, **plan.sealing}
+        wanted = {"EndpointConfigName": name, "ProductionVariants": plan.variants, **plan.sealing, **plan.capturing}
         create = partial(client.create_endpoint_config, **wanted, Tags=run.aws.tag_list(plan.run_id))
         answer = retry_until_known(run.aws.target, f"endpoint configuration {name}", create)
         row.identifier = answer["EndpointConfigArn"]
@@ -329,6 +361,7 @@ def _checked(plan: EndpointPlan, served: Mapping[str, Any] | None, seconds: floa
         model_uri=plan.model_uri,
         seconds=round(seconds, 3),
         created=created.astimezone(UTC).isoformat() if created else "",
+        capture_days=plan.capture.days if plan.capture else 0,
     )
 
 

@@ -8,13 +8,15 @@ from typing import Any
 from localaws.core import Core
 from localaws.partition import partition
 from localaws.permissions.roles import LogsOfRole, Role
+from localaws.sagemaker.endpoints.capture import FLUSH_SECONDS, SHORTEST_FLUSH_SECONDS, Capture
 from localaws.sagemaker.endpoints.errors import DeploymentFailed
 from localaws.sagemaker.endpoints.fleets import Fence, Fleet
 from localaws.sagemaker.endpoints.instances import Launch
 from localaws.sagemaker.endpoints.metrics import VariantMetrics
 from localaws.sagemaker.endpoints.model_data import fetch_model
-from localaws.sagemaker.endpoints.plan import DeploymentPlan, ModelPlan, VariantPlan
-from localaws.sagemaker.endpoints.router import EndpointRoute, VariantRoute
+from localaws.sagemaker.endpoints.plan import CapturePlan, DeploymentPlan, ModelPlan, VariantPlan
+from localaws.sagemaker.endpoints.router import EndpointRoute, ShadowRoute, VariantRoute
+from localaws.sagemaker.endpoints.shadows import Copies
 from localaws.vpc import NO_INTERFACE, OF_SAGEMAKER, may_join
 
 
@@ -27,6 +29,16 @@ class Variant:
         self.metrics = metrics
         self.weight = plan.weight
         self.desired_count = plan.instance_count
+        self.copies = Copies(self.tell)  # of requests, for a shadow variant
+
+    def tell(self, line: str) -> None:
+        """Write a line about its requests to the endpoint's log, in a stream of its own."""
+        launch = self.fleet.launch
+        launch.logs.write(launch.log_group, f"{self.plan.name}/data-log", [line])
+
+    def route(self) -> VariantRoute:
+        """Return it as the router sees it, with its present weight."""
+        return VariantRoute(self.plan.name, self.weight, self.fleet, self.metrics)
 
     def describe(self) -> dict[str, Any]:
         """Return the variant as DescribeEndpoint's ProductionVariantSummary."""
@@ -51,6 +63,7 @@ class Deployment:
         self._folder = home / endpoint_name / secrets.token_hex(4)
         self._folder.mkdir(parents=True)
         self.variants = tuple(self._variant(variant, fence) for variant in plan.variants)
+        self._capture: Capture | None = None
 
     def start(self) -> None:
         """Fetch the artefacts, start every instance and wait until each passes its ping.
@@ -66,6 +79,8 @@ class Deployment:
                 fetch_model(self._core, variant.plan.model, model_dir.parent)
         for variant in self.variants:
             variant.fleet.grow_to(variant.plan.instance_count)
+        if self.plan.capture is not None and self.plan.capture.is_enabled:
+            self._capture = self._start_capture(self.plan.capture)
 
     def _join_vpc(self, model: ModelPlan) -> None:
         role = Role(self._core.authority, model.role_arn, "SageMaker")
@@ -75,8 +90,15 @@ class Deployment:
     def route(self) -> EndpointRoute:
         """Return where requests go with the present weights."""
         settings = self._core.settings
-        routes = (VariantRoute(v.plan.name, v.weight, v.fleet, v.metrics) for v in self.variants)
-        return EndpointRoute(self._endpoint_name, settings.account_id, settings.region, tuple(routes))
+        shadows = [ShadowRoute(each.route(), each.copies) for each in self.variants if each.plan.is_shadow]
+        return EndpointRoute(
+            self._endpoint_name,
+            settings.account_id,
+            settings.region,
+            tuple(each.route() for each in self.variants if not each.plan.is_shadow),
+            shadow=next(iter(shadows), None),
+            capture=self._capture,
+        )
 
     def variant(self, name: str) -> Variant | None:
         """Return a variant by its name."""
@@ -91,7 +113,21 @@ class Deployment:
         """End every instance and remove the folder; with `drain`, after the requests they have."""
         for variant in self.variants:
             variant.fleet.close(drain=drain)
+        if self._capture is not None:
+            self._capture.close()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _start_capture(self, plan: CapturePlan) -> Capture:
+        told = {variant.plan.name: variant.tell for variant in self.variants}
+        roles = {v.plan.name: Role(self._core.authority, v.plan.model.role_arn, "SageMaker") for v in self.variants}
+        return Capture(
+            plan,
+            self._endpoint_name,
+            {name: self._core.objects_of(role, plan.kms_key) for name, role in roles.items()},
+            folder=self._folder / "captured",
+            tell=lambda variant, line: told[variant](line),
+            flush_seconds=max(FLUSH_SECONDS / self._core.settings.time_scale, SHORTEST_FLUSH_SECONDS),
+        )
 
     def _variant(self, plan: VariantPlan, fence: Fence) -> Variant:
         settings = self._core.settings

@@ -210,9 +210,17 @@ class EndpointHosting:
 
         threading.Thread(target=delete, name=f"delete {record.endpoint_name}", daemon=True).start()
 
-    def describe_variants(self, endpoint_name: str) -> list[dict[str, Any]]:
-        """Return ProductionVariants of DescribeEndpoint: what runs now."""
-        return [variant.describe() for variant in self.variants(endpoint_name)]
+    def describe_variants(self, endpoint_name: str, *, are_shadows: bool = False) -> list[dict[str, Any]]:
+        """Return ProductionVariants of DescribeEndpoint, or ShadowProductionVariants: what runs now."""
+        variants = self.variants(endpoint_name)
+        return [variant.describe() for variant in variants if variant.plan.is_shadow == are_shadows]
+
+    def describe_capture(self, endpoint_name: str) -> dict[str, Any] | None:
+        """Return DataCaptureConfig of DescribeEndpoint: that of what serves, or else starts; None without one."""
+        running = self._running.get(endpoint_name)
+        deployment = (running.live or running.next) if running else None
+        capture = deployment.plan.capture if deployment else None
+        return capture.describe() if capture else None
 
     def variants(self, endpoint_name: str) -> tuple[Variant, ...]:
         """Return the variants of an endpoint that serve, or else start."""

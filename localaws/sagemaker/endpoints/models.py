@@ -18,6 +18,7 @@ from localaws.core import Core
 from localaws.errors import AwsError, NoSuchRole
 from localaws.partition import partition
 from localaws.sagemaker.endpoints.capacity import capacity_routes
+from localaws.sagemaker.endpoints.capture_config import capture_plan
 from localaws.sagemaker.endpoints.hosting import Ended, EndpointHosting
 from localaws.sagemaker.endpoints.operations import install_operations
 from localaws.sagemaker.endpoints.plan import (
@@ -104,19 +105,24 @@ class Endpoints:
         del self._models[model_name]
 
     def create_endpoint_config(
-        self, endpoint_config_name: str, production_variants: list[dict[str, Any]], **fields: Any
+        self,
+        endpoint_config_name: str,
+        production_variants: list[dict[str, Any]],
+        shadow_production_variants: list[dict[str, Any]],
+        **fields: Any,
     ) -> ServedEndpointConfig:
         """Keep a configuration; its variants have been checked but for the models they name."""
         if endpoint_config_name in self.endpoint_configs:
             arn = self._arn("endpoint-config", endpoint_config_name)
             raise AWSValidationException(f'Cannot create already existing endpoint configuration "{arn}".')
-        for variant in production_variants:
+        for variant in (*production_variants, *shadow_production_variants):
             self.describe_model(variant["ModelName"])
         config = self.endpoint_configs[endpoint_config_name] = ServedEndpointConfig(
             account_id=self.account_id,
             region_name=self.region_name,
             endpoint_config_name=endpoint_config_name,
             production_variants=production_variants,
+            shadow_production_variants=shadow_production_variants,
             **fields,
         )
         return config
@@ -158,7 +164,10 @@ class Endpoints:
         """Return an endpoint with the instances that serve at this moment."""
         endpoint = self.find_endpoint(endpoint_name)
         described: dict[str, Any] = endpoint.response_object
-        described["ProductionVariants"] = Endpoints.hosting.describe_variants(endpoint_name)
+        hosting = Endpoints.hosting
+        described["ProductionVariants"] = hosting.describe_variants(endpoint_name)
+        described["ShadowProductionVariants"] = hosting.describe_variants(endpoint_name, are_shadows=True)
+        described["DataCaptureConfig"] = hosting.describe_capture(endpoint_name)
         return {name: value for name, value in described.items() if value not in (None, [], {})}
 
     def update_endpoint(
@@ -283,8 +292,11 @@ class Endpoints:
         return config
 
     def _plan(self, config_name: str) -> DeploymentPlan:
-        variants = self._config(config_name).production_variants
-        return DeploymentPlan(config_name, tuple(self._variant_plan(variant) for variant in variants))
+        config = self._config(config_name)
+        production = [self._variant_plan(variant) for variant in config.production_variants]
+        shadows = [self._variant_plan(variant) for variant in config.shadow_production_variants]
+        variants = (*production, *(replace(each, is_shadow=True) for each in shadows))
+        return DeploymentPlan(config_name, variants, capture_plan(config.data_capture_config))
 
     def _variant_plan(self, variant: Mapping[str, Any]) -> VariantPlan:
         model = self.describe_model(variant["ModelName"])

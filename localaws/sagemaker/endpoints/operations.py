@@ -62,7 +62,8 @@ def create_endpoint_config(self: Any) -> Any:
     config = self.sagemaker_backend.create_endpoint_config(
         endpoint_config_name=parameters["EndpointConfigName"],
         production_variants=parameters["ProductionVariants"],
-        data_capture_config=None,
+        shadow_production_variants=parameters.get("ShadowProductionVariants") or [],
+        data_capture_config=parameters.get("DataCaptureConfig"),
         async_inference_config=None,
         tags=parameters.get("Tags"),
         kms_key_id=parameters.get("KmsKeyId"),
@@ -105,9 +106,7 @@ def update_endpoint_weights_and_capacities(self: Any) -> Any:
     backend = self.sagemaker_backend
     endpoint = backend.find_endpoint(parameters["EndpointName"])
     changes = parameters["DesiredWeightsAndCapacities"]
-    known = {
-        variant["VariantName"] for variant in backend.describe_endpoint(endpoint.endpoint_name)["ProductionVariants"]
-    }
+    known = {variant.plan.name for variant in backend.hosting.variants(endpoint.endpoint_name)}
     check_changes(changes, known, endpoint.endpoint_config_name)
     arn = backend.update_endpoint_weights_and_capacities(
         endpoint_name=endpoint.endpoint_name, desired_weights_and_capacities=changes

@@ -9,8 +9,9 @@ from moto.sagemaker.models import FakeEndpoint, FakeEndpointConfig
 class ServedEndpointConfig(FakeEndpointConfig):
     """moto's record without its list of instance types, which ends in 2021: requests were checked before."""
 
-    def __init__(self, **fields: Any) -> None:
+    def __init__(self, shadow_production_variants: list[dict[str, Any]], **fields: Any) -> None:
         super().__init__(**fields)
+        self.shadow_production_variants = shadow_production_variants
         self.arn = self.endpoint_config_arn  # type: ignore[assignment]  # moto keeps a tuple here, which the tagging API then hands out
 
     def validate_instance_type(self, instance_type: str) -> None:

@@ -2,7 +2,8 @@
 
 A variant is drawn by weight, unless the caller names one; its instance with the fewest outstanding requests gets the
 request. An instance that refuses the connection is skipped. A connection that breaks after the request was sent is an
-error, because the model may have handled the request.
+error, because the model may have handled the request. What is captured, and the copy for a shadow variant, are handed
+over after the answer has been sent.
 """
 
 import asyncio
@@ -17,12 +18,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from localaws.partition import partition
+from localaws.sagemaker.endpoints.capture import Capture, Invocation, Message
 from localaws.sagemaker.endpoints.connections import ConnectFailed, ConnectionLost, Reply
 from localaws.sagemaker.endpoints.errors import InvokeError
 from localaws.sagemaker.endpoints.fleets import Fleet
 from localaws.sagemaker.endpoints.instances import Instance
 from localaws.sagemaker.endpoints.metrics import VariantMetrics
 from localaws.sagemaker.endpoints.plan import LEAST_OUTSTANDING
+from localaws.sagemaker.endpoints.shadows import Copies, is_copied
 
 MAX_BODY_BYTES = 6 * 1024 * 1024  # AWS's limit on the body of InvokeEndpoint
 INVOCATION_SECONDS = 60.0  # what AWS gives a container, in real time
@@ -33,7 +36,8 @@ TIMED_OUT = (
 )
 PREFIX = b"x-amzn-sagemaker-"
 CUSTOM_ATTRIBUTES = PREFIX + b"custom-attributes"
-PASSED_ON = frozenset({b"content-type", b"accept", CUSTOM_ATTRIBUTES, PREFIX + b"inference-id"})
+INFERENCE_ID = PREFIX + b"inference-id"
+PASSED_ON = frozenset({b"content-type", b"accept", CUSTOM_ATTRIBUTES, INFERENCE_ID})
 TARGET_VARIANT = PREFIX + b"target-variant"
 UNSUPPORTED = {
     PREFIX + b"target-model": "TargetModel",
@@ -56,6 +60,14 @@ class VariantRoute:
 
 
 @dataclass(frozen=True)
+class ShadowRoute:
+    """The variant that gets copies of the requests to the production variant."""
+
+    variant: VariantRoute
+    copies: Copies
+
+
+@dataclass(frozen=True)
 class EndpointRoute:
     """Where an endpoint's requests go. Replaced whole when anything changes."""
 
@@ -63,11 +75,34 @@ class EndpointRoute:
     account_id: str
     region: str
     variants: tuple[VariantRoute, ...]
+    shadow: ShadowRoute | None = None
+    capture: Capture | None = None
 
     @property
     def log_group_arn(self) -> str:
         """What AWS puts in LogStreamArn."""
         return f"arn:{partition()}:logs:{self.region}:{self.account_id}:log-group:/aws/sagemaker/Endpoints/{self.name}"
+
+
+@dataclass(frozen=True)
+class _Request:
+    """A request as the models get it. `event_id`: under which it is captured, None if it is not."""
+
+    headers: Mapping[bytes, bytes]
+    body: bytes
+    event_id: str | None
+
+    def head(self) -> bytes:
+        """Return the head of the HTTP request to a container."""
+        lines = [b"POST /invocations HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n" % len(self.body)]
+        lines += [b"%b: %b\r\n" % (name, self.headers[name]) for name in PASSED_ON if name in self.headers]
+        lines.append(b"\r\n")
+        return b"".join(lines)
+
+    def text(self, header: bytes) -> str | None:
+        """Return the value of a header."""
+        value = self.headers.get(header)
+        return None if value is None else value.decode("latin1")
 
 
 class InvocationRouter:
@@ -91,11 +126,14 @@ class InvocationRouter:
             headers = dict(scope["headers"])
             route = self._route(scope["path_params"]["name"])
             variant = _choose_variant(route, headers)
-            reply = await self._invoke(route, variant, _head(headers, len(body)), body, started)
         except InvokeError as error:
             await _send_error(send, error)
             return
-        await _send_reply(send, reply, variant.name)
+        request = _Request(headers, body, route.capture.draw() if route.capture else None)
+        try:
+            await self._answer(send, route, variant, request, started)
+        finally:
+            self._copy(route, variant, request)
 
     def fence(self) -> None:
         """Return once every request that read the routes before has chosen its instance. For other threads."""
@@ -111,14 +149,36 @@ class InvocationRouter:
             raise InvokeError("ValidationError", f"Endpoint {name} of account {self._account_id} not found.")
         return route
 
-    async def _invoke(
-        self, route: EndpointRoute, variant: VariantRoute, head: bytes, body: bytes, started: float
-    ) -> Reply:
+    async def _answer(
+        self, send: Any, route: EndpointRoute, variant: VariantRoute, request: _Request, started: float
+    ) -> None:
+        try:
+            reply = await self._invoke(route, variant, request, started)
+        except InvokeError as error:
+            await _send_error(send, error)
+            return
+        await _send_reply(send, reply, variant.name)
+        _capture(route, variant, request, reply)
+
+    def _copy(self, route: EndpointRoute, production: VariantRoute, request: _Request) -> None:
+        """Have the shadow variant get the request too, if it is drawn; nobody waits for it."""
+        shadow = route.shadow
+        if shadow is None or not is_copied(production.weight, shadow.variant.weight):
+            return
+
+        async def send_copy() -> None:
+            with contextlib.suppress(InvokeError):  # the metrics have it, and there is nobody else to tell
+                reply = await self._invoke(route, shadow.variant, request, time.perf_counter())
+                _capture(route, shadow.variant, request, reply)
+
+        shadow.copies.start(send_copy, len(request.body))
+
+    async def _invoke(self, route: EndpointRoute, variant: VariantRoute, request: _Request, started: float) -> Reply:
         serving = variant.fleet.serving
         status: int | None = None
         sent = time.perf_counter()
         try:
-            reply = await self._exchange(route, variant, head, body)
+            reply = await self._exchange(route, variant, request.head(), request.body)
             status = reply.status
         finally:
             answered = time.perf_counter()
@@ -202,11 +262,21 @@ def _choose_variant(route: EndpointRoute, headers: Mapping[bytes, bytes]) -> Var
     return random.choices(route.variants, weights if any(weights) else None)[0]
 
 
-def _head(headers: Mapping[bytes, bytes], size: int) -> bytes:
-    lines = [b"POST /invocations HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n" % size]
-    lines += [b"%b: %b\r\n" % (name, headers[name]) for name in PASSED_ON if name in headers]
-    lines.append(b"\r\n")
-    return b"".join(lines)
+def _capture(route: EndpointRoute, variant: VariantRoute, request: _Request, reply: Reply) -> None:
+    if route.capture is None or request.event_id is None:
+        return
+    answered_as = reply.headers.get(b"content-type")
+    route.capture.offer(
+        Invocation(
+            variant.name,
+            request.event_id,
+            time.time(),
+            Message(request.text(b"content-type"), request.body),
+            Message(None if answered_as is None else answered_as.decode("latin1"), reply.body),
+            inference_id=request.text(INFERENCE_ID),
+            custom_attributes=request.text(CUSTOM_ATTRIBUTES),
+        )
+    )
 
 
 async def _read_body(receive: Any) -> bytes:

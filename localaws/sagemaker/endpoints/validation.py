@@ -7,6 +7,7 @@ from typing import Any
 
 from moto.sagemaker.exceptions import AWSValidationException
 
+from localaws.sagemaker.endpoints.capture_config import check_capture
 from localaws.violations import one_violation
 
 NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
@@ -17,7 +18,9 @@ MODEL_PARAMETERS = frozenset({"ModelName", "PrimaryContainer", "Containers", "Ex
 CONTAINER_PARAMETERS = frozenset(
     {"ContainerHostname", "Image", "Mode", "ModelDataUrl", "ModelDataSource", "Environment"}
 )
-CONFIG_PARAMETERS = frozenset({"EndpointConfigName", "ProductionVariants", "Tags", "KmsKeyId"})
+CONFIG_PARAMETERS = frozenset(
+    {"EndpointConfigName", "ProductionVariants", "ShadowProductionVariants", "DataCaptureConfig", "Tags", "KmsKeyId"}
+)
 VARIANT_PARAMETERS = frozenset(
     {
         "VariantName",
@@ -124,18 +127,20 @@ def check_endpoint_config(parameters: Mapping[str, Any]) -> None:
         AWSValidationException: as said, naming what.
     """
     check_name(parameters.get("EndpointConfigName"), "endpointConfigName")
-    capture = parameters.get("DataCaptureConfig") or {}
-    given = {**parameters, "DataCaptureConfig": capture.get("EnableCapture", bool(capture))}
-    refuse_unsupported(given, CONFIG_PARAMETERS, "CreateEndpointConfig")
+    refuse_unsupported(parameters, CONFIG_PARAMETERS, "CreateEndpointConfig")
+    check_capture(parameters.get("DataCaptureConfig") or {})
     variants = parameters.get("ProductionVariants") or []
     if not 1 <= len(variants) <= MAX_VARIANTS:
         raise AWSValidationException(
             f"1 validation error detected: Value at 'productionVariants' failed to satisfy constraint: Member must "
             f"have length 1 to {MAX_VARIANTS}, it has {len(variants)}"
         )
-    for variant in variants:
+    shadows = parameters.get("ShadowProductionVariants") or []
+    for variant in (*variants, *shadows):
         _check_variant(variant)
-    _refuse_twins([variant["VariantName"] for variant in variants])
+    _refuse_twins([variant["VariantName"] for variant in (*variants, *shadows)])
+    if shadows:
+        _check_shadows(variants, shadows)
 
 
 def check_changes(changes: Sequence[Mapping[str, Any]], known: Iterable[str], config_name: str) -> None:
@@ -202,6 +207,23 @@ def _check_variant(variant: Mapping[str, Any]) -> None:
                 "Member must have value greater than or equal to 1",
             )
         )
+
+
+def _check_shadows(variants: Sequence[Mapping[str, Any]], shadows: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse what AWS does not allow with a shadow variant: botocore's model of ShadowProductionVariants, and
+    docs.aws.amazon.com/sagemaker/latest/dg/shadow-tests-exclusions.html. The words are ours.
+    """
+    if len(variants) != 1 or len(shadows) != 1:
+        raise AWSValidationException(
+            "CreateEndpointConfig: with ShadowProductionVariants exactly one variant is allowed in ProductionVariants "
+            f"and one in ShadowProductionVariants; given were {len(variants)} and {len(shadows)}."
+        )
+    for variant in (*variants, *shadows):
+        if variant["InstanceType"].startswith("ml.inf1."):
+            raise AWSValidationException(
+                f"CreateEndpointConfig: ShadowProductionVariants do not go with InstanceType "
+                f"{variant['InstanceType']} of variant {variant['VariantName']}."
+            )
 
 
 def _check_image(image: Any) -> None:

@@ -43,6 +43,11 @@ def pack(files: dict[str, str]) -> bytes:
     return buffer.getvalue()
 
 
+def variant_row(**variant: Any) -> dict[str, Any]:
+    """Return a variant of an endpoint configuration, of one small instance unless it says otherwise."""
+    return {"VariantName": "AllTraffic", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1, **variant}
+
+
 @dataclass
 class Workbench:
     """Makes models, configurations and endpoints under one unique prefix and deletes the endpoints."""
@@ -76,13 +81,10 @@ class Workbench:
         self.sagemaker.create_model(ModelName=name, PrimaryContainer=container, ExecutionRoleArn=self.role_arn)
         return name
 
-    def config(self, *variants: dict[str, Any]) -> str:
+    def config(self, *variants: dict[str, Any], **parameters: Any) -> str:
         name = self.name()
-        rows = [
-            {"VariantName": "AllTraffic", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1, **variant}
-            for variant in variants
-        ]
-        self.sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=rows)
+        rows = [variant_row(**variant) for variant in variants]
+        self.sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=rows, **parameters)
         return name
 
     def start(self, config: str) -> str:
@@ -133,13 +135,13 @@ class Workbench:
         answer = self.runtime.invoke_endpoint(EndpointName=endpoint, Body=body, **parameters)
         return outer_pid.translated(json.loads(answer["Body"].read()))
 
-    def metric_points(self, endpoint: str, metric: str) -> list[dict[str, Any]]:
-        """Return the last hour's datapoints of the endpoint's only variant, by the minute."""
+    def metric_points(self, endpoint: str, metric: str, variant: str = "AllTraffic") -> list[dict[str, Any]]:
+        """Return the last hour's datapoints of a variant, by the minute."""
         now = datetime.now(UTC)
         answer = self.localaws.client("cloudwatch").get_metric_statistics(
             Namespace="AWS/SageMaker",
             MetricName=metric,
-            Dimensions=[{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": "AllTraffic"}],
+            Dimensions=[{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": variant}],
             StartTime=now - timedelta(hours=1),
             EndTime=now + timedelta(minutes=2),
             Period=60,

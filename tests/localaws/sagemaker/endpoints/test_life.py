@@ -181,11 +181,6 @@ def test_a_role_that_does_not_exist_and_a_name_taken_twice_are_refused(bench: Wo
             {},
             "AsyncInferenceConfig not supported",
         ),
-        (
-            {"ShadowProductionVariants": [{"VariantName": "s", "ModelName": "m"}]},
-            {},
-            "ShadowProductionVariants not supported",
-        ),
         ({}, {"ServerlessConfig": {"MemorySizeInMB": 1024, "MaxConcurrency": 1}}, "ServerlessConfig not supported"),
         ({}, {"InstanceType": "ml.m5.gigantic"}, "Value 'ml.m5.gigantic' at"),
         ({}, {"AcceleratorType": "ml.eia1.medium"}, "AcceleratorType not supported"),
