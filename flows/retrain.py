@@ -19,6 +19,7 @@ from flows.run_name import named, named_run
 from flows.stage_clock import StageClock
 from flows.stage_data import locate, stage_data
 from flows.step import step
+from flows.telling import tell, tell_failure
 from flows.train_sagemaker import train_sagemaker
 from tasks.gate.gate import GateRecord
 from tasks.plan.wanted import Limits as SpendingLimits
@@ -50,7 +51,12 @@ hold_to_limits = step("limits of cost")(begin_within)
 refuse = step("refuse")(ended.refuse)
 
 
-@flow(name=STAGE, flow_run_name=named(STAGE, named_run))
+@flow(
+    name=STAGE,
+    flow_run_name=named(STAGE, named_run),
+    on_failure=[tell_failure],
+    on_crashed=[tell_failure],
+)
 @harmless_errors
 async def retrain(
     run_id: RunId,
@@ -135,4 +141,5 @@ async def _promote(
 async def _conclude(service: Run, found: Need, data_digest: str, outcome: str, why: str) -> Retraining:
     record = ended.conclude(service, found, data_digest, outcome, why)
     await publish_record(STAGE, service.id, record)
+    await tell(service.id, outcome, why)
     return record

@@ -223,6 +223,7 @@ app.command(
     name="retrain",
     help="Train a model for a run's endpoint anew when data, code or options changed, and promote it if it is better.",
 )
+app.command("kennel.commands.schedule:schedule", name="schedule")
 
 
 @app.command

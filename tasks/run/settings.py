@@ -230,7 +230,7 @@ class Settings(BaseSettings):
     `strict`: the embedded AWS is as late as the real one and throttles as it does.
     `permissions_token` is what the embedded AWS's record of permissions asks for, and `console_token` the secret part
     of its console's address. `weights_url` is where ImageNet weights are fetched instead of from their publisher: a
-    folder, if it ends in a slash, or one file.
+    folder, if it ends in a slash, or one file. `notify` has the addresses of notices (`tasks.run.notices`).
     """
 
     model_config = SettingsConfigDict(
@@ -278,6 +278,7 @@ class Settings(BaseSettings):
     download_timeout_seconds: float = Field(default=60.0, ge=1.0, le=600.0)
     download_attempts: int = Field(default=5, ge=1, le=20)
     weights_url: WebUrl | None = None
+    notify: SecretStr | None = None
 
     kms_key: KmsKey | None = None
     serving_image: ServingImage | None = None

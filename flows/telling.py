@@ -1,0 +1,31 @@
+"""Tells what became of a retraining: an event that Prefect's automations may wait for, and a notice to people."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from prefect import Flow, State
+from prefect.client.schemas.objects import FlowRun
+from prefect.events import emit_event
+
+from tasks.run.notices import notify
+from tasks.run.settings import Settings
+
+EVENT = "kennel.retraining"
+NOTICED = frozenset({"promoted", "refused", "taken back", "failed", "drift"})
+
+
+async def tell(run_id: str, outcome: str, why: str) -> None:
+    """Emit the event `kennel.retraining.<outcome>` of a run, and notify the people that KENNEL_NOTIFY names."""
+    what = outcome.replace(" ", "-")
+    resource = {"prefect.resource.id": f"kennel.run.{run_id}", "prefect.resource.name": run_id}
+    emit_event(event=f"{EVENT}.{what}", resource=resource, payload={"run_id": run_id, "why": why})
+    if outcome in NOTICED:
+        await asyncio.to_thread(notify, f"kennel: endpoint of {run_id}: {outcome}", why, Settings.load())
+
+
+def tell_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """Notify of a flow run that failed, or whose process ended."""
+    run_id = str(flow_run.parameters.get("run_id"))
+    notify(f"kennel: {flow.name} of {run_id}: {state.name}", state.message or "", Settings.load())

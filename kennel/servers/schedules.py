@@ -1,0 +1,146 @@
+"""The schedules of retrainings on Prefect's server: one deployment of the flow `retrain` for each endpoint.
+
+A deployment runs one retraining at a time, and one that is due meanwhile is cancelled. Prefect has no setting against
+catching up: at least three runs are made ahead, and a worker that slept starts those that are late one after the other.
+All but the first find nothing to do. The flow is named by its module, so a worker may be started in any folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from kennel.servers import work_pool
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.responses import DeploymentResponse
+
+FLOW = "retrain"
+ENTRYPOINT = "flows.retrain.retrain"
+SHOWN = 3
+TAG = "kennel"
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """An endpoint's schedule: a cron expression in a time zone, and the next times, UTC in ISO 8601.
+
+    `parameters` are those of the flow. `latest` is the state of the latest run and its time, "" without one.
+    """
+
+    run_id: str
+    cron: str
+    timezone: str
+    is_paused: bool
+    parameters: Mapping[str, Any]
+    next_times: tuple[str, ...]
+    latest: str
+
+
+def put(run_id: str, cron: str, timezone: str, parameters: Mapping[str, Any]) -> Schedule:
+    """Make the schedule of a run's endpoint, or change it; one that was paused goes on.
+
+    Raises:
+        pydantic.ValidationError: the cron expression or the time zone is none.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import DeploymentScheduleCreate
+    from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
+    from prefect.client.schemas.schedules import CronSchedule
+    from prefect.utilities.callables import parameter_schema
+
+    from flows.retrain import retrain
+
+    schedule = DeploymentScheduleCreate(schedule=CronSchedule(cron=cron, timezone=timezone), active=True)
+    with get_client(sync_client=True) as client:
+        client.create_deployment(
+            flow_id=client.create_flow(retrain),
+            name=run_id,
+            description=f"Trains the model of run {run_id} anew when there is a reason, and promotes a better one.",
+            entrypoint=ENTRYPOINT,
+            work_pool_name=work_pool.NAME,
+            schedules=[schedule],
+            concurrency_limit=1,
+            concurrency_options=ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
+            parameters={"run_id": run_id, **parameters},
+            parameter_openapi_schema=parameter_schema(retrain).model_dump_for_openapi(),
+            enforce_parameter_schema=True,
+            paused=False,
+            tags=[TAG],
+        )
+        return _shown(client, client.read_deployment_by_name(f"{FLOW}/{run_id}"))
+
+
+def pause(run_id: str, *, is_paused: bool) -> Schedule | None:
+    """Pause the schedule of a run's endpoint, or let it go on; None if it has none."""
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
+
+    with get_client(sync_client=True) as client:
+        try:
+            found = client.read_deployment_by_name(f"{FLOW}/{run_id}")
+        except ObjectNotFound:
+            return None
+        (client.pause_deployment if is_paused else client.resume_deployment)(found.id)
+        return _shown(client, client.read_deployment(found.id))
+
+
+def find() -> list[Schedule]:
+    """Return the schedules of all endpoints."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowFilter, FlowFilterName
+
+    with get_client(sync_client=True) as client:
+        deployments = client.read_deployments(flow_filter=FlowFilter(name=FlowFilterName(any_=[FLOW])))
+        return [_shown(client, each) for each in deployments if each.schedules]
+
+
+def _shown(client: SyncPrefectClient, deployment: DeploymentResponse) -> Schedule:
+    schedule: Any = deployment.schedules[0].schedule
+    times = () if deployment.paused else _next_times(schedule.cron, schedule.timezone or "UTC")
+    return Schedule(
+        run_id=deployment.name,
+        cron=schedule.cron,
+        timezone=schedule.timezone or "UTC",
+        is_paused=bool(deployment.paused),
+        parameters=deployment.parameters,
+        next_times=times,
+        latest=_latest(client, deployment),
+    )
+
+
+def _next_times(cron: str, timezone: str) -> tuple[str, ...]:
+    """Return the next times as Prefect's server computes them, so that a change of the clocks is in them."""
+    import asyncio
+
+    from prefect.server.schemas.schedules import CronSchedule
+
+    found = asyncio.run(CronSchedule(cron=cron, timezone=timezone).get_dates(SHOWN, start=datetime.now(UTC)))
+    return tuple(each.astimezone(UTC).isoformat(timespec="minutes") for each in found)
+
+
+def _latest(client: SyncPrefectClient, deployment: DeploymentResponse) -> str:
+    from prefect.client.schemas.filters import (
+        DeploymentFilter,
+        DeploymentFilterId,
+        FlowRunFilter,
+        FlowRunFilterState,
+        FlowRunFilterStateName,
+    )
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    begun = FlowRunFilter(state=FlowRunFilterState(name=FlowRunFilterStateName(not_any_=["Scheduled"])))
+    runs = client.read_flow_runs(
+        deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment.id])),
+        flow_run_filter=begun,
+        sort=FlowRunSort.EXPECTED_START_TIME_DESC,
+        limit=1,
+    )
+    if not runs:
+        return ""
+    at = runs[0].start_time or runs[0].expected_start_time
+    when = "" if at is None else f" {at.astimezone(UTC).isoformat(timespec='minutes')}"
+    return f"{runs[0].state_name}{when}"
