@@ -47,12 +47,30 @@ UNSUPPORTED = {
 
 @dataclass(frozen=True)
 class VariantRoute:
-    """A variant that takes requests, with its share of them: `weight` over the sum of all weights."""
+    """A variant that takes requests, with its share of them: `weight` over the sum of all weights.
+
+    While an update shifts traffic, a variant has two routes, to its old and its new fleet: `share` is that of the
+    variant's requests, `active` how many instances of the fleet take them (None: all), and `other` the other fleet,
+    which takes those that no instance of this one is left for.
+    """
 
     name: str
     weight: float
     fleet: Fleet
     metrics: VariantMetrics
+    share: float = 1.0
+    active: int | None = None
+    other: "VariantRoute | None" = None
+
+    @property
+    def serving(self) -> tuple[Instance, ...]:
+        """The instances that take requests by this route."""
+        return self.fleet.serving[: self.active]
+
+    @property
+    def instance_count(self) -> int:
+        """How many instances take the variant's requests."""
+        return len(self.serving) + (len(self.other.serving) if self.other else 0)
 
 
 @dataclass(frozen=True)
@@ -114,7 +132,7 @@ class InvocationRouter:
     async def _invoke(
         self, route: EndpointRoute, variant: VariantRoute, head: bytes, body: bytes, started: float
     ) -> Reply:
-        serving = variant.fleet.serving
+        count = variant.instance_count
         status: int | None = None
         sent = time.perf_counter()
         try:
@@ -123,7 +141,7 @@ class InvocationRouter:
         finally:
             answered = time.perf_counter()
             variant.metrics.record(
-                status, instances=len(serving), model_seconds=answered - sent, overhead_seconds=sent - started
+                status, instances=count, model_seconds=answered - sent, overhead_seconds=sent - started
             )
         if not 200 <= reply.status < 300:
             raise _model_error(route, reply.status, reply.body.decode("utf-8", "replace"))
@@ -132,7 +150,7 @@ class InvocationRouter:
     async def _exchange(self, route: EndpointRoute, variant: VariantRoute, head: bytes, body: bytes) -> Reply:
         refused: set[Instance] = set()
         while True:
-            instance = self._choose_instance(variant.fleet, refused)
+            instance = self._choose_instance(variant, refused)
             if instance is None:
                 message = f"The endpoint {route.name} has no instance in service in variant {variant.name}."
                 raise InvokeError("ServiceUnavailable", message, status=503)
@@ -154,13 +172,15 @@ class InvocationRouter:
             finally:
                 instance.outstanding -= 1
 
-    def _choose_instance(self, fleet: Fleet, refused: set[Instance]) -> Instance | None:
-        serving = fleet.serving
+    def _choose_instance(self, variant: VariantRoute, refused: set[Instance]) -> Instance | None:
+        serving = variant.serving
         if refused:
             serving = tuple(instance for instance in serving if instance not in refused)
+        if not serving and variant.other is not None:
+            return self._choose_instance(variant.other, refused)
         if len(serving) < 2:
             return serving[0] if serving else None
-        if fleet.launch.variant.routing != LEAST_OUTSTANDING:
+        if variant.fleet.launch.variant.routing != LEAST_OUTSTANDING:
             return random.choice(serving)
         turn = next(self._turn) % len(serving)
         return min((*serving[turn:], *serving[:turn]), key=_outstanding)
@@ -192,14 +212,15 @@ def _choose_variant(route: EndpointRoute, headers: Mapping[bytes, bytes]) -> Var
     target = headers.get(TARGET_VARIANT)
     if target is not None:
         wanted = target.decode("latin1")
-        for variant in route.variants:
-            if variant.name == wanted:
-                return variant
-        raise InvokeError("ValidationError", f"Variant {wanted} not found for Request.")
+        fleets = [variant for variant in route.variants if variant.name == wanted]
+        if not fleets:
+            raise InvokeError("ValidationError", f"Variant {wanted} not found for Request.")
+        return random.choices(fleets, [each.share for each in fleets])[0]
     if len(route.variants) == 1:
         return route.variants[0]
-    weights = [variant.weight for variant in route.variants]
-    return random.choices(route.variants, weights if any(weights) else None)[0]
+    shares = [variant.share for variant in route.variants]
+    weights = [each.weight * each.share for each in route.variants]
+    return random.choices(route.variants, weights if any(weights) else shares)[0]
 
 
 def _head(headers: Mapping[bytes, bytes], size: int) -> bytes:
