@@ -3,6 +3,7 @@
 `serving` is replaced as a whole and never changed, so that the event loop can read it without a lock.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -61,10 +62,11 @@ class Fleet:
         """How many instances are being added by a scale-out, and serve once all of them pass their ping."""
         return self._growing
 
-    def grow_to(self, count: int, *, least_seconds: float = 0.0) -> None:
+    def grow_to(self, count: int, *, least_seconds: float = 0.0, until: float = math.inf) -> None:
         """Have `count` instances, from spares first, and serve with the new ones once all of them pass the ping.
 
-        `least_seconds`: real time that starting takes at least, from now on.
+        `least_seconds`: real time that starting takes at least, from now on; `until`: the moment of the monotonic clock
+        at which waiting for a ping ends, if not before.
 
         Raises:
             DeploymentFailed: one of them did not. Whatever is raised, the new ones are gone then.
@@ -76,9 +78,9 @@ class Fleet:
             taken = self.spares.take(self._growing)
         try:
             spares = self.spares.hand_over(taken)
-            self._start_cold(new, self._growing - len(spares), count)
+            self._start_cold(new, self._growing - len(spares), count, until)
             time.sleep(max(0.0, earliest - time.monotonic()))
-            self._confirm(spares, new, count)
+            self._confirm(spares, new, count, until)
             self._join(new)
         except BaseException:
             _stop_all([*new, *taken], lambda instance: instance.stop(0.0))
@@ -122,16 +124,16 @@ class Fleet:
                     if instance in self._members:
                         self._replace(instance, f"missed {instance.failed_pings} pings")
 
-    def _start_cold(self, new: list[Instance], missing: int, count: int) -> None:
+    def _start_cold(self, new: list[Instance], missing: int, count: int, until: float) -> None:
         """Start as many as are missing, add them to `new` at once, and wait until each passes its ping."""
         self.spares.cold += missing if self.serving else 0  # the first instances of a fleet are no scale-out
         before = len(new)
         while len(new) < before + missing:
             new.append(self._launch_one(count))
         for instance in new[before:]:
-            instance.wait_until_ready()
+            instance.wait_until_ready(until)
 
-    def _confirm(self, spares: list[Instance], new: list[Instance], count: int) -> None:
+    def _confirm(self, spares: list[Instance], new: list[Instance], count: int, until: float) -> None:
         """Add the spares to `new` that pass a ping now too; start others in the place of those that do not."""
         failed = 0
         for spare in spares:
@@ -141,7 +143,7 @@ class Fleet:
                 failed += 1
             else:
                 new.append(spare)
-        self._start_cold(new, failed, count)
+        self._start_cold(new, failed, count, until)
 
     def _join(self, new: list[Instance]) -> None:
         with self._lock:

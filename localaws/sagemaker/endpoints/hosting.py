@@ -1,17 +1,17 @@
-"""Creates, updates (blue/green), scales and deletes endpoints, each in a thread, and supervises their instances.
+"""Creates, updates, scales and deletes endpoints, each in a thread, and supervises their instances.
 
 The status of an endpoint follows its processes: `InService` is set when every instance has passed its ping, `Failed`
-when one has not, and an update that fails leaves the old fleet serving. Callers start one operation at a time for each
-endpoint.
+when one has not, and an update (`rollouts.py`) that fails leaves the old fleet serving; `UpdateRollbackFailed` when it
+cannot. Callers start one operation at a time for each endpoint.
 """
 
 import shutil
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
 from localaws.core import Core
@@ -19,7 +19,9 @@ from localaws.periodic import MEASURE
 from localaws.sagemaker.endpoints.deployments import Deployment, Variant
 from localaws.sagemaker.endpoints.errors import DeploymentFailed, failure_reason
 from localaws.sagemaker.endpoints.fleets import Fleet
-from localaws.sagemaker.endpoints.plan import DeploymentPlan, Rollout, VariantChange
+from localaws.sagemaker.endpoints.guardrails import Guardrails
+from localaws.sagemaker.endpoints.plan import DeploymentPlan, VariantChange
+from localaws.sagemaker.endpoints.rollouts import RollbackFailed, Rollout, Surroundings, further_variants
 from localaws.sagemaker.endpoints.router import EndpointRoute, InvocationRouter
 from localaws.sagemaker.endpoints.spare_keeper import Kept, SpareKeeper
 from localaws.sagemaker.endpoints.spares import SpareCounts
@@ -44,24 +46,35 @@ class EndpointRecord(Protocol):
 
 
 class RunningEndpoint:
-    """An endpoint's processes. Its operations block until they are done; `EndpointHosting` calls them in threads."""
+    """An endpoint's processes. Its operations block until they are done; `EndpointHosting` calls them in threads.
+
+    `live` serves; `pending` starts or takes requests over; `mixed` serves beside `live` since a rollback has failed.
+    """
 
     def __init__(
         self, core: Core, record: EndpointRecord, router: InvocationRouter, routes: dict[str, EndpointRoute]
     ) -> None:
         self.record = record
         self.live: Deployment | None = None
-        self.next: Deployment | None = None
+        self.pending: Deployment | None = None
+        self.mixed: Deployment | None = None
         self._core = core
         self._router = router
         self._routes = routes
         self._home = core.settings.home / "endpoints"
+        self._ended = threading.Event()
+        self._publishing = threading.Lock()
 
     @property
     def variants(self) -> tuple[Variant, ...]:
         """What serves, or else what starts."""
-        shown = self.live or self.next
+        shown = self.live or self.pending
         return shown.variants if shown else ()
+
+    @property
+    def deployments(self) -> tuple[Deployment, ...]:
+        """Everything that runs."""
+        return tuple(each for each in (self.live, self.pending, self.mixed) if each)
 
     def create(self, plan: DeploymentPlan) -> None:
         """Start the first deployment and serve.
@@ -69,25 +82,49 @@ class RunningEndpoint:
         Raises:
             DeploymentFailed: it did not start; nothing of it runs.
         """
-        self.live = self._start(plan)
-        self._publish()
+        self.pending = deployment = self._deployment(plan)
+        try:
+            deployment.start()
+        except BaseException:
+            deployment.close(drain=False)
+            raise
+        finally:
+            self.pending = None
+        self.live = deployment
+        self._publish(deployment.route())
 
-    def update(self, plan: DeploymentPlan, rollout: Rollout) -> None:
-        """Start a new fleet, send requests to it, and end the old one when it has answered those it has.
+    def update(self, plan: DeploymentPlan, guardrails: Guardrails) -> None:
+        """Start a new fleet, shift the requests to it as the guardrails say, and end the old one.
+
+        Where two fleets serve since a rollback has failed, the new one takes over all at once.
 
         Raises:
-            DeploymentFailed: the new fleet did not start; the old one serves on.
+            DeploymentFailed: the update was taken back; the old fleet serves on.
+            RollbackFailed: the old fleet could not be completed again; both serve.
         """
-        old = self.live
-        self.live = self._start(plan)
-        self._publish()
+        assert self.live is not None
+        if self.mixed:
+            guardrails = Guardrails(alarms=guardrails.alarms)
+        self.pending = new = self._deployment(plan)
+        for variant, further in zip(new.variants, further_variants(self.live, plan, guardrails), strict=True):
+            variant.reserved_count = further.instance_count
+        taken_back = partial(self.record.set_status, "RollingBack")
+        surroundings = Surroundings(self._publish, self._router.fence, taken_back, self._ended)
+        before = self._routes.get(self.record.endpoint_name) or self.live.route()
+        try:
+            Rollout(self._core, self.live, new, guardrails, surroundings).run(before)
+            former_mix, self.live, self.mixed = self.mixed, new, None
+        except RollbackFailed:
+            self.mixed = new
+            raise
+        except BaseException:
+            new.close(drain=False)  # nothing of it is left, whatever went wrong while it was taken back
+            raise
+        finally:
+            self.pending = None
         self.record.endpoint_config_name = plan.config_name
-        if old is not None:
-            old.close_spares()  # it is not scaled any more, and serves only what it has
-        self._wait(rollout.bake_seconds + rollout.termination_wait_seconds)
-        if old is not None:
-            self._router.fence()  # a request that read the old route has chosen its instance before there is none
-            old.close(drain=True)
+        if former_mix:
+            former_mix.close(drain=True)
 
     def change(self, changes: Sequence[VariantChange]) -> None:
         """Set weights at once, then instance counts.
@@ -100,35 +137,30 @@ class RunningEndpoint:
             variant = self.live.variant(change.variant)
             if variant is not None and change.weight is not None:
                 variant.weight = change.weight
-        self._publish()
+        self._publish(self.live.route())
         for change in changes:
             if change.instance_count is not None:
                 self._scale(change.variant, change.instance_count)
 
     def delete(self) -> None:
         """Take no more requests, end every process, leave no file."""
-        self._routes.pop(self.record.endpoint_name, None)
-        if self.live is not None:
-            self.live.close(drain=False)
+        with self._publishing:
+            self._ended.set()
+            self._routes.pop(self.record.endpoint_name, None)
+        for deployment in self.deployments:
+            deployment.close(drain=False)
         shutil.rmtree(self._home / self.record.endpoint_name, ignore_errors=True)
 
-    def _start(self, plan: DeploymentPlan) -> Deployment:
+    def _deployment(self, plan: DeploymentPlan) -> Deployment:
         name = self.record.endpoint_name
-        self.next = deployment = Deployment(self._core, name, plan, home=self._home, fence=self._router.fence)
-        try:
-            deployment.start()
-        except BaseException:
-            deployment.close(drain=False)
-            raise
-        finally:
-            self.next = None
-        return deployment
+        return Deployment(self._core, name, plan, home=self._home, fence=self._router.fence)
 
     def _scale(self, variant_name: str, count: int) -> None:
         assert self.live is not None
         variant = self.live.variant(variant_name)
         assert variant is not None
         before, variant.desired_count = variant.desired_count, count
+        variant.tell("Updating", f"Scaling {'out' if count > before else 'in'} desired instance count to {count}.")
         settings = self._core.settings
         try:
             if count > variant.fleet.size:
@@ -139,13 +171,13 @@ class RunningEndpoint:
         except DeploymentFailed:
             variant.desired_count = before
             raise
+        finally:
+            variant.tell(None)
 
-    def _publish(self) -> None:
-        assert self.live is not None
-        self._routes[self.record.endpoint_name] = self.live.route()
-
-    def _wait(self, emulated_seconds: float) -> None:
-        time.sleep(emulated_seconds / self._core.settings.time_scale)
+    def _publish(self, route: EndpointRoute) -> None:
+        with self._publishing:
+            if not self._ended.is_set():
+                self._routes[self.record.endpoint_name] = route
 
 
 class EndpointHosting:
@@ -185,10 +217,11 @@ class EndpointHosting:
             self._core.periodic.add(self._measure, order=MEASURE)
         self._operate(record, lambda: running.create(plan), failed="Failed")
 
-    def update(self, record: EndpointRecord, plan: DeploymentPlan, rollout: Rollout) -> None:
+    def update(self, record: EndpointRecord, plan: DeploymentPlan, guardrails: Guardrails) -> None:
         """Roll out a configuration; `InService` in the end, with a FailureReason if the old one still serves."""
         running = self._running[record.endpoint_name]
-        self._operate(record, lambda: running.update(plan, rollout), failed="InService")
+        failed = "UpdateRollbackFailed" if running.mixed else "InService"
+        self._operate(record, lambda: running.update(plan, guardrails), failed=failed)
 
     def change(self, record: EndpointRecord, changes: Sequence[VariantChange], then: Ended | None = None) -> None:
         """Change weights and instance counts; the status is `InService` in the end, and `then` is told how it went."""
@@ -218,9 +251,19 @@ class EndpointHosting:
     def describe_capture(self, endpoint_name: str) -> dict[str, Any] | None:
         """Return DataCaptureConfig of DescribeEndpoint: that of what serves, or else starts; None without one."""
         running = self._running.get(endpoint_name)
-        deployment = (running.live or running.next) if running else None
+        deployment = (running.live or running.pending) if running else None
         capture = deployment.plan.capture if deployment else None
         return capture.describe() if capture else None
+
+    def describe_pending(self, endpoint_name: str) -> dict[str, Any] | None:
+        """Return PendingDeploymentSummary of DescribeEndpoint, None if no deployment is in progress."""
+        running = self._running.get(endpoint_name)
+        return running.pending.describe_pending() if running and running.pending else None
+
+    def live(self, endpoint_name: str) -> Deployment | None:
+        """Return the deployment that serves, None if there is none."""
+        running = self._running.get(endpoint_name)
+        return running.live if running else None
 
     def variants(self, endpoint_name: str) -> tuple[Variant, ...]:
         """Return the variants of an endpoint that serve, or else start."""
@@ -229,10 +272,9 @@ class EndpointHosting:
 
     def instance_counts(self) -> Counter[str]:
         """Return how many instances of each type are asked for by what serves or starts."""
-        fleets = [fleet for running in list(self._running.values()) for fleet in (running.live, running.next) if fleet]
         counts: Counter[str] = Counter()
-        for variant in (variant for fleet in fleets for variant in fleet.variants):
-            counts[variant.plan.instance_type] += variant.desired_count
+        for variant in self._all_variants():
+            counts[variant.plan.instance_type] += variant.counted
         return counts
 
     def describe_spares(self) -> dict[tuple[str, str], SpareCounts]:
@@ -264,52 +306,53 @@ class EndpointHosting:
 
     def bind_instances(self) -> None:
         """Have every instance follow the capacity of its type as it is now. On the event loop."""
-        for variant in self._live_variants():
+        for variant in self._all_variants():
             for instance in variant.fleet.serving:
                 instance.bind()
 
     def variant(self, endpoint_name: str, variant_name: str) -> Variant | None:
         """Return a variant that serves."""
-        running = self._running.get(endpoint_name)
-        return running.live.variant(variant_name) if running and running.live else None
+        live = self.live(endpoint_name)
+        return live.variant(variant_name) if live else None
 
     def _operate(
         self, record: EndpointRecord, operation: Callable[[], None], *, failed: str, then: Ended | None = None
     ) -> None:
         def run() -> None:
-            failure: str | None = None
+            failure, status = None, failed
             try:
                 operation()
             except DeploymentFailed as error:
                 failure = str(error)
+                status = "UpdateRollbackFailed" if isinstance(error, RollbackFailed) else failed
             except Exception as error:  # noqa: BLE001 an endpoint must not be in Creating for ever, whatever went wrong
                 failure = failure_reason(f"Request to service failed. ({error})", [])
-            record.set_status(failed if failure else "InService", failure)
+            record.set_status(status if failure else "InService", failure)
             if then is not None:
                 then(failure)
 
         threading.Thread(target=run, name=f"operation on {record.endpoint_name}", daemon=True).start()
 
     def _kept(self) -> list[Kept]:
-        running = [(name, each.live) for name, each in list(self._running.items())]
-        return [
-            Kept(name, variant.plan.name, variant.fleet, self._maximum(name, variant.plan.name))
-            for name, live in running
-            if live
-            for variant in live.variants
-        ]
+        kept = []
+        for name, running in list(self._running.items()):
+            is_updated = running.pending is not None  # then it is not scaled, and keeps no spares
+            for variant in running.live.variants if running.live else ():
+                most = 0 if is_updated else self._maximum(name, variant.plan.name)
+                kept.append(Kept(name, variant.plan.name, variant.fleet, most))
+        return kept
 
-    def _live_variants(self) -> list[Variant]:
+    def _all_variants(self) -> list[Variant]:
         running = list(self._running.values())
-        return [variant for each in running if each.live for variant in each.live.variants]
+        return [variant for each in running for deployment in each.deployments for variant in deployment.variants]
 
     def _measure(self, moment: int) -> None:
-        for variant in self._live_variants():
+        for variant in self._all_variants():
             variant.metrics.take(variant.fleet.serving, moment)
 
     def _supervise(self, duty: Callable[[Fleet], None], seconds: float) -> None:
         while not self._closed.wait(seconds):
-            for variant in self._live_variants():
+            for variant in self._all_variants():
                 try:
                     duty(variant.fleet)
                 except Exception as error:  # noqa: BLE001 supervision of the other fleets must go on

@@ -1,6 +1,7 @@
 """One instance of an endpoint: a model-server process, its connections and slots, and whether it answers `/ping`."""
 
 import http.client
+import math
 import os
 import secrets
 import socket
@@ -144,14 +145,14 @@ class Instance:
         before, self._cpu = self._cpu, (now, seconds)
         return 100 * (seconds - before[1]) / (now - before[0]) if before else None
 
-    def wait_until_ready(self) -> None:
-        """Wait for the first passing ping.
+    def wait_until_ready(self, until: float = math.inf) -> None:
+        """Wait for the first passing ping, at most until a moment of the monotonic clock.
 
         Raises:
             DeploymentFailed: the process ended, or did not pass within its start-up time; the process is gone then.
         """
         allowed = self._launch.variant.startup_seconds / self._core.settings.time_scale
-        deadline = time.monotonic() + max(allowed, LEAST_STARTUP_SECONDS)
+        deadline = min(until, time.monotonic() + max(allowed, LEAST_STARTUP_SECONDS))
         while time.monotonic() < deadline and self.process.poll() is None:
             if self.is_up():
                 return

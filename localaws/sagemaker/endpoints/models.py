@@ -26,11 +26,12 @@ from localaws.sagemaker.endpoints.plan import (
     LEAST_OUTSTANDING,
     DeploymentPlan,
     ModelPlan,
-    Rollout,
     VariantChange,
     VariantPlan,
 )
 from localaws.sagemaker.endpoints.records import ServedEndpoint, ServedEndpointConfig
+from localaws.sagemaker.endpoints.rollback_alarms import checked_guardrails
+from localaws.sagemaker.endpoints.rollouts import further_variants
 from localaws.sagemaker.endpoints.router import refuse
 from localaws.sagemaker.endpoints.spare_keeper import spares_route
 from localaws.sagemaker.endpoints.validation import model_data_url
@@ -137,8 +138,10 @@ class Endpoints:
         self._config(endpoint_config_name)
         del self.endpoint_configs[endpoint_config_name]
 
-    def create_endpoint(self, endpoint_name: str, endpoint_config_name: str, tags: Any) -> ServedEndpoint:
-        """Start an endpoint: `Creating`, then `InService` or `Failed`."""
+    def create_endpoint(
+        self, endpoint_name: str, endpoint_config_name: str, tags: Any, deployment_config: Any = None
+    ) -> ServedEndpoint:
+        """Start an endpoint: `Creating`, then `InService` or `Failed`. The deployment config is for its updates."""
         arn = self._arn("endpoint", endpoint_name)
         if self.region_name != Endpoints.core.settings.region:
             raise AWSValidationException(
@@ -146,6 +149,7 @@ class Endpoints:
                 f"{Endpoints.core.settings.region}."
             )
         plan = self._plan(endpoint_config_name)
+        checked_guardrails(Endpoints.core, deployment_config, plan)
         endpoint = ServedEndpoint(
             account_id=self.account_id,
             region_name=self.region_name,
@@ -154,6 +158,7 @@ class Endpoints:
             production_variants=self._config(endpoint_config_name).production_variants,
             tags=tags,
         )
+        endpoint.last_deployment_config = deployment_config
         self._require_hosting_quota(plan.variants)
         if self.endpoints.setdefault(endpoint_name, endpoint) is not endpoint:
             raise AWSValidationException(f'Cannot create already existing endpoint "{arn}".')
@@ -168,19 +173,30 @@ class Endpoints:
         described["ProductionVariants"] = hosting.describe_variants(endpoint_name)
         described["ShadowProductionVariants"] = hosting.describe_variants(endpoint_name, are_shadows=True)
         described["DataCaptureConfig"] = hosting.describe_capture(endpoint_name)
+        described["PendingDeploymentSummary"] = hosting.describe_pending(endpoint_name)
         return {name: value for name, value in described.items() if value not in (None, [], {})}
 
     def update_endpoint(
-        self, *, endpoint_name: str, endpoint_config_name: str, retain: bool, without: frozenset[str], rollout: Rollout
+        self,
+        *,
+        endpoint_name: str,
+        endpoint_config_name: str,
+        retain: bool,
+        without: frozenset[str],
+        deployment_config: Mapping[str, Any] | None = None,
     ) -> ServedEndpoint:
         """Roll out another configuration without dropping a request; a failure leaves the old one live."""
         plan = self._plan(endpoint_config_name)
-        self._refuse_other_types(self.find_endpoint(endpoint_name), plan)
+        endpoint = self.find_endpoint(endpoint_name)
+        self._refuse_other_types(endpoint, plan)
         if retain:
             plan = Endpoints.hosting.retained(plan, endpoint_name, without=without)
-        self._require_hosting_quota(plan.variants)  # the old instances serve on until the new ones do
-        endpoint = self._claim(endpoint_name, "Updating")
-        Endpoints.hosting.update(endpoint, plan, rollout)
+        live = Endpoints.hosting.live(endpoint_name)
+        guardrails = checked_guardrails(Endpoints.core, deployment_config, plan, live.plan if live else None)
+        self._require_hosting_quota(further_variants(live, plan, guardrails))
+        endpoint = self._claim(endpoint_name, "Updating", also_from="UpdateRollbackFailed")
+        endpoint.last_deployment_config = deployment_config or endpoint.last_deployment_config
+        Endpoints.hosting.update(endpoint, plan, guardrails)
         return endpoint
 
     def update_endpoint_weights_and_capacities(
@@ -253,13 +269,13 @@ class Endpoints:
                 instance_type, "endpoint", current=counts[instance_type], wanted=more
             )
 
-    def _claim(self, endpoint_name: str, status: str) -> ServedEndpoint:
+    def _claim(self, endpoint_name: str, status: str, *, also_from: str = "InService") -> ServedEndpoint:
         """Let one operation in: of two at the same moment, the second finds the first one's status."""
         with _one_at_a_time:
             endpoint = self.find_endpoint(endpoint_name)
             if endpoint.endpoint_status in IN_PROGRESS:
                 raise AWSValidationException(f'Cannot update in-progress endpoint "{endpoint.arn}".')
-            if status == "Updating" and endpoint.endpoint_status != "InService":
+            if status == "Updating" and endpoint.endpoint_status not in ("InService", also_from):
                 raise AWSValidationException(
                     f'Cannot update endpoint "{endpoint.arn}" with status {endpoint.endpoint_status}: delete it and '
                     "create another."

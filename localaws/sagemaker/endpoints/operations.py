@@ -6,10 +6,10 @@ They read whole requests, so that a parameter without effect is refused by name;
 from typing import Any
 
 from moto.core.responses import ActionResult
+from moto.sagemaker.exceptions import AWSValidationException
 from moto.sagemaker.responses import SageMakerResponse
 
 from localaws.paging import page_of
-from localaws.sagemaker.endpoints.plan import Rollout
 from localaws.sagemaker.endpoints.validation import (
     ENDPOINT_PARAMETERS,
     UPDATE_PARAMETERS,
@@ -17,7 +17,6 @@ from localaws.sagemaker.endpoints.validation import (
     check_endpoint_config,
     check_model,
     check_name,
-    check_rollout,
     refuse_unsupported,
 )
 
@@ -80,6 +79,7 @@ def create_endpoint(self: Any) -> Any:
         endpoint_name=parameters["EndpointName"],
         endpoint_config_name=parameters["EndpointConfigName"],
         tags=parameters.get("Tags"),
+        deployment_config=parameters.get("DeploymentConfig"),
     )
     return ActionResult({"EndpointArn": endpoint.arn})
 
@@ -88,14 +88,20 @@ def update_endpoint(self: Any) -> Any:
     """UpdateEndpoint, which moto lacks."""
     parameters = self._get_params()
     refuse_unsupported(parameters, UPDATE_PARAMETERS, "UpdateEndpoint")
-    bake_seconds, termination_wait_seconds = check_rollout(parameters.get("DeploymentConfig") or {})
+    deployment_config = parameters.get("DeploymentConfig")
+    if parameters.get("RetainDeploymentConfig"):
+        if deployment_config:
+            raise AWSValidationException(
+                "UpdateEndpoint: RetainDeploymentConfig and DeploymentConfig were both given. Give one of them."
+            )
+        deployment_config = self.sagemaker_backend.find_endpoint(parameters["EndpointName"]).last_deployment_config
     excluded = parameters.get("ExcludeRetainedVariantProperties") or []
     endpoint = self.sagemaker_backend.update_endpoint(
         endpoint_name=parameters["EndpointName"],
         endpoint_config_name=parameters["EndpointConfigName"],
         retain=bool(parameters.get("RetainAllVariantProperties")),
         without=frozenset(row["VariantPropertyType"] for row in excluded),
-        rollout=Rollout(bake_seconds, termination_wait_seconds),
+        deployment_config=deployment_config,
     )
     return ActionResult({"EndpointArn": endpoint.arn})
 

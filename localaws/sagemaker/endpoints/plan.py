@@ -78,11 +78,3 @@ class VariantChange:
     variant: str
     weight: float | None
     instance_count: int | None
-
-
-@dataclass(frozen=True)
-class Rollout:
-    """How a new fleet takes over (blue/green, all at once). Emulated seconds."""
-
-    bake_seconds: float = 0.0
-    termination_wait_seconds: float = 0.0

@@ -1,5 +1,6 @@
 """moto's records of endpoints and endpoint configurations, changed where moto's own would say what is not so."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from moto.core.utils import utcnow
@@ -28,6 +29,7 @@ class ServedEndpoint(FakeEndpoint):
     def __init__(self, **fields: Any) -> None:
         super().__init__(data_capture_config={}, **fields)
         self.endpoint_status = "Creating"
+        self.last_deployment_config: Mapping[str, Any] | None = None
 
     def set_status(self, status: str, reason: str | None) -> None:
         """Show the status and FailureReason from now on."""

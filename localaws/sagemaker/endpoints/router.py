@@ -51,12 +51,31 @@ UNSUPPORTED = {
 
 @dataclass(frozen=True)
 class VariantRoute:
-    """A variant that takes requests, with its share of them: `weight` over the sum of all weights."""
+    """A variant that takes requests, with its share of them: `weight` over the sum of all weights.
+
+    While an update shifts traffic, a variant has two routes, to its old and its new fleet: `share` is that of the
+    variant's requests, `active` how many instances of the fleet take them (None: all), and `other` the other fleet,
+    which takes those that no instance of this one is left for. `capture`: what keeps sampled requests, if any are kept.
+    """
 
     name: str
     weight: float
     fleet: Fleet
     metrics: VariantMetrics
+    share: float = 1.0
+    active: int | None = None
+    other: "VariantRoute | None" = None
+    capture: Capture | None = None
+
+    @property
+    def serving(self) -> tuple[Instance, ...]:
+        """The instances that take requests by this route."""
+        return self.fleet.serving[: self.active]
+
+    @property
+    def instance_count(self) -> int:
+        """How many instances take the variant's requests."""
+        return len(self.serving) + (len(self.other.serving) if self.other else 0)
 
 
 @dataclass(frozen=True)
@@ -76,7 +95,6 @@ class EndpointRoute:
     region: str
     variants: tuple[VariantRoute, ...]
     shadow: ShadowRoute | None = None
-    capture: Capture | None = None
 
     @property
     def log_group_arn(self) -> str:
@@ -129,7 +147,7 @@ class InvocationRouter:
         except InvokeError as error:
             await _send_error(send, error)
             return
-        request = _Request(headers, body, route.capture.draw() if route.capture else None)
+        request = _Request(headers, body, variant.capture.draw() if variant.capture else None)
         try:
             await self._answer(send, route, variant, request, started)
         finally:
@@ -158,7 +176,7 @@ class InvocationRouter:
             await _send_error(send, error)
             return
         await _send_reply(send, reply, variant.name)
-        _capture(route, variant, request, reply)
+        _capture(variant, request, reply)
 
     def _copy(self, route: EndpointRoute, production: VariantRoute, request: _Request) -> None:
         """Have the shadow variant get the request too, if it is drawn; nobody waits for it."""
@@ -169,12 +187,12 @@ class InvocationRouter:
         async def send_copy() -> None:
             with contextlib.suppress(InvokeError):  # the metrics have it, and there is nobody else to tell
                 reply = await self._invoke(route, shadow.variant, request, time.perf_counter())
-                _capture(route, shadow.variant, request, reply)
+                _capture(shadow.variant, request, reply)
 
         shadow.copies.start(send_copy, len(request.body))
 
     async def _invoke(self, route: EndpointRoute, variant: VariantRoute, request: _Request, started: float) -> Reply:
-        serving = variant.fleet.serving
+        count = variant.instance_count
         status: int | None = None
         sent = time.perf_counter()
         try:
@@ -183,7 +201,7 @@ class InvocationRouter:
         finally:
             answered = time.perf_counter()
             variant.metrics.record(
-                status, instances=len(serving), model_seconds=answered - sent, overhead_seconds=sent - started
+                status, instances=count, model_seconds=answered - sent, overhead_seconds=sent - started
             )
         if not 200 <= reply.status < 300:
             raise _model_error(route, reply.status, reply.body.decode("utf-8", "replace"))
@@ -192,7 +210,7 @@ class InvocationRouter:
     async def _exchange(self, route: EndpointRoute, variant: VariantRoute, head: bytes, body: bytes) -> Reply:
         refused: set[Instance] = set()
         while True:
-            instance = self._choose_instance(variant.fleet, refused)
+            instance = self._choose_instance(variant, refused)
             if instance is None:
                 message = f"The endpoint {route.name} has no instance in service in variant {variant.name}."
                 raise InvokeError("ServiceUnavailable", message, status=503)
@@ -214,13 +232,15 @@ class InvocationRouter:
             finally:
                 instance.outstanding -= 1
 
-    def _choose_instance(self, fleet: Fleet, refused: set[Instance]) -> Instance | None:
-        serving = fleet.serving
+    def _choose_instance(self, variant: VariantRoute, refused: set[Instance]) -> Instance | None:
+        serving = variant.serving
         if refused:
             serving = tuple(instance for instance in serving if instance not in refused)
+        if not serving and variant.other is not None:
+            return self._choose_instance(variant.other, refused)
         if len(serving) < 2:
             return serving[0] if serving else None
-        if fleet.launch.variant.routing != LEAST_OUTSTANDING:
+        if variant.fleet.launch.variant.routing != LEAST_OUTSTANDING:
             return random.choice(serving)
         turn = next(self._turn) % len(serving)
         return min((*serving[turn:], *serving[:turn]), key=_outstanding)
@@ -252,21 +272,22 @@ def _choose_variant(route: EndpointRoute, headers: Mapping[bytes, bytes]) -> Var
     target = headers.get(TARGET_VARIANT)
     if target is not None:
         wanted = target.decode("latin1")
-        for variant in route.variants:
-            if variant.name == wanted:
-                return variant
-        raise InvokeError("ValidationError", f"Variant {wanted} not found for Request.")
+        fleets = [variant for variant in route.variants if variant.name == wanted]
+        if not fleets:
+            raise InvokeError("ValidationError", f"Variant {wanted} not found for Request.")
+        return random.choices(fleets, [each.share for each in fleets])[0]
     if len(route.variants) == 1:
         return route.variants[0]
-    weights = [variant.weight for variant in route.variants]
-    return random.choices(route.variants, weights if any(weights) else None)[0]
+    shares = [variant.share for variant in route.variants]
+    weights = [each.weight * each.share for each in route.variants]
+    return random.choices(route.variants, weights if any(weights) else shares)[0]
 
 
-def _capture(route: EndpointRoute, variant: VariantRoute, request: _Request, reply: Reply) -> None:
-    if route.capture is None or request.event_id is None:
+def _capture(variant: VariantRoute, request: _Request, reply: Reply) -> None:
+    if variant.capture is None or request.event_id is None:
         return
     answered_as = reply.headers.get(b"content-type")
-    route.capture.offer(
+    variant.capture.offer(
         Invocation(
             variant.name,
             request.event_id,

@@ -34,7 +34,7 @@ VARIANT_PARAMETERS = frozenset(
         "RoutingConfig",
     }
 )
-ENDPOINT_PARAMETERS = frozenset({"EndpointName", "EndpointConfigName", "Tags"})
+ENDPOINT_PARAMETERS = frozenset({"EndpointName", "EndpointConfigName", "Tags", "DeploymentConfig"})
 UPDATE_PARAMETERS = frozenset(
     {
         "EndpointName",
@@ -42,6 +42,7 @@ UPDATE_PARAMETERS = frozenset(
         "RetainAllVariantProperties",
         "ExcludeRetainedVariantProperties",
         "DeploymentConfig",
+        "RetainDeploymentConfig",
     }
 )
 CHANGE_PARAMETERS = frozenset({"VariantName", "DesiredWeight", "DesiredInstanceCount"})
@@ -163,23 +164,6 @@ def check_changes(changes: Sequence[Mapping[str, Any]], known: Iterable[str], co
             raise AWSValidationException(
                 one_violation(count, "desiredInstanceCount", "Member must have value greater than or equal to 1")
             )
-
-
-def check_rollout(config: Mapping[str, Any]) -> tuple[int, int]:
-    """Return WaitIntervalInSeconds and TerminationWaitInSeconds of a DeploymentConfig.
-
-    Raises:
-        AWSValidationException: it asks for anything but a blue/green update of all instances at once without alarms.
-    """
-    refuse_unsupported(config, frozenset({"BlueGreenUpdatePolicy"}), "UpdateEndpoint: DeploymentConfig")
-    policy = config.get("BlueGreenUpdatePolicy") or {}
-    routing = policy.get("TrafficRoutingConfiguration") or {}
-    if routing.get("Type", "ALL_AT_ONCE") != "ALL_AT_ONCE":
-        raise AWSValidationException(
-            f"UpdateEndpoint: TrafficRoutingConfiguration Type {routing['Type']} not supported by localaws, only "
-            "ALL_AT_ONCE."
-        )
-    return routing.get("WaitIntervalInSeconds", 0), policy.get("TerminationWaitInSeconds", 0)
 
 
 def _check_variant(variant: Mapping[str, Any]) -> None:

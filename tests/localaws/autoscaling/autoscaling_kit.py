@@ -152,12 +152,16 @@ def requests(server: ScaledServer, endpoint: str, *, clients: int, per_second: f
 
 def invoke_once(connection: http.client.HTTPConnection, endpoint: str) -> int:
     """Return the status of one InvokeEndpoint, without an SDK's cost."""
+    return invoke(connection, endpoint)[0]
+
+
+def invoke(connection: http.client.HTTPConnection, endpoint: str) -> tuple[int, bytes]:
+    """Return the status and body of one InvokeEndpoint, without an SDK's cost."""
     url = f"http://{connection.host}:{connection.port}/endpoints/{endpoint}/invocations"
     request = AWSRequest("POST", url, {"Content-Type": "application/octet-stream"}, b"x")
     connection.request("POST", urlsplit(url).path, b"x", signed(request, "sagemaker"))
     answer = connection.getresponse()
-    answer.read()
-    return answer.status
+    return answer.status, answer.read()
 
 
 def connect(server: ScaledServer) -> http.client.HTTPConnection:

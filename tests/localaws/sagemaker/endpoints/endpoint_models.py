@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psutil
+
+from tests.command_lines import command_line
 from tests.conftest import RunningLocalAws
 from tests.localaws import outer_pid
 from tests.localaws.roles import make_role
@@ -112,11 +115,11 @@ class Workbench:
         return [stream["logStreamName"] for stream in found["logStreams"]]
 
     def settled(self, endpoint: str) -> dict[str, Any]:
-        """Return the description once the endpoint is neither Creating nor Updating."""
+        """Return the description once the endpoint is neither Creating, Updating nor RollingBack."""
         deadline = time.monotonic() + WAIT_SECONDS
         while time.monotonic() < deadline:
             described: dict[str, Any] = self.sagemaker.describe_endpoint(EndpointName=endpoint)
-            if described["EndpointStatus"] not in {"Creating", "Updating"}:
+            if described["EndpointStatus"] not in {"Creating", "Updating", "RollingBack"}:
                 return described
             time.sleep(0.02)
         raise AssertionError(f"{endpoint} is still {described['EndpointStatus']} after {WAIT_SECONDS} s")
@@ -149,6 +152,12 @@ class Workbench:
         )
         points: list[dict[str, Any]] = answer["Datapoints"]
         return points
+
+
+def model_servers(localaws: RunningLocalAws) -> set[int]:
+    """Return the process ids of all model servers that run, spares among them."""
+    children = psutil.Process(localaws.pid).children(recursive=True)
+    return {child.pid for child in children if "localaws.sagemaker.model_server" in command_line(child)}
 
 
 def _log_group(endpoint: str) -> str:

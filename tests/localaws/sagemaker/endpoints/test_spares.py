@@ -19,10 +19,9 @@ from localaws.sagemaker.endpoints.fleets import Fleet
 from localaws.sagemaker.endpoints.instances import Instance
 from localaws.sagemaker.endpoints.spare_keeper import QUIET_SECONDS, Kept, SpareKeeper
 from localaws.settings import Settings
-from tests.command_lines import command_line
 from tests.hearing import TELL, hearing
 from tests.localaws import outer_pid
-from tests.localaws.sagemaker.endpoints.endpoint_models import ECHO, Workbench, workbench
+from tests.localaws.sagemaker.endpoints.endpoint_models import ECHO, Workbench, model_servers, workbench
 from tests.localaws.sagemaker.endpoints.launches import VARIANT, launch
 from tests.localaws.scaled_server import SCALE, ScaledServer, scaled_server
 from tests.polling import wait_until
@@ -167,11 +166,6 @@ def fleet(core: Core, tmp_path: Path) -> Iterator[Fleet]:
         made.close(drain=False)
 
 
-def model_servers(server: ScaledServer) -> set[int]:
-    children = psutil.Process(server.localaws.pid).children(recursive=True)
-    return {child.pid for child in children if "localaws.sagemaker.model_server" in command_line(child)}
-
-
 def test_a_scale_out_takes_spares_and_start_up_is_the_setting(start: Any, server: ScaledServer) -> None:
     begun = time.monotonic()
     endpoint = start(TELLS_PRIORITY)
@@ -179,11 +173,11 @@ def test_a_scale_out_takes_spares_and_start_up_is_the_setting(start: Any, server
     endpoint.until(wanted=2, ready=2, taken=0)
     is_hurried = time.monotonic() - begun > PATIENCE[-1].after_seconds
     assert (endpoint.instances(), len(endpoint.log_streams())) == (1, 1)
-    before = model_servers(server)
+    before = model_servers(server.localaws)
     seconds = endpoint.scale(3)
 
     assert STARTUP_SECONDS / SCALE <= seconds < LATENESS * STARTUP_SECONDS / SCALE
-    assert model_servers(server) == before
+    assert model_servers(server.localaws) == before
     assert endpoint.until(wanted=0, ready=0)["taken"] == 2
     assert endpoint.spares()["cold"] == 0
     wait_until(lambda: len(endpoint.log_streams()) == 3)
@@ -214,25 +208,25 @@ def test_spares_follow_the_limits_and_are_refilled(start: Any, server: ScaledSer
     endpoint.scale(1)
     endpoint.limit(1, 3)
     endpoint.until(wanted=2, ready=2, taken=2)
-    assert len(model_servers(server)) == 3
+    assert len(model_servers(server.localaws)) == 3
 
 
 def test_an_update_brings_its_own_spares_and_a_delete_leaves_nothing(start: Any, server: ScaledServer) -> None:
     endpoint = start()
     bench = endpoint.bench
     endpoint.until(ready=1)
-    before = model_servers(server)
+    before = model_servers(server.localaws)
     bench.sagemaker.update_endpoint(
         EndpointName=endpoint.name, EndpointConfigName=bench.config({"ModelName": bench.model()})
     )
     assert bench.settled(endpoint.name)["EndpointStatus"] == "InService"
     endpoint.until(ready=1, taken=0)
-    assert len(model_servers(server)) == 2
-    assert not model_servers(server) & before
+    assert len(model_servers(server.localaws)) == 2
+    assert not model_servers(server.localaws) & before
 
     bench.delete(endpoint.name)
     assert endpoint.spares() == {}
-    assert model_servers(server) == set()
+    assert model_servers(server.localaws) == set()
     assert not (server.localaws.home / "endpoints" / endpoint.name).exists()
 
 
@@ -241,7 +235,7 @@ def test_an_update_ends_the_old_spares_while_the_old_fleet_still_runs(start: Any
     bench = endpoint.bench
     serving = bench.invoke(endpoint.name)["pid"]
     endpoint.until(ready=1)
-    (spare,) = model_servers(server) - {serving}
+    (spare,) = model_servers(server.localaws) - {serving}
     policy = {
         "TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0},
         "TerminationWaitInSeconds": 3600,
@@ -251,8 +245,8 @@ def test_an_update_ends_the_old_spares_while_the_old_fleet_still_runs(start: Any
         EndpointConfigName=bench.config({"ModelName": bench.model()}),
         DeploymentConfig={"BlueGreenUpdatePolicy": policy},
     )
-    wait_until(lambda: spare not in model_servers(server), seconds=WAIT_SECONDS)
-    assert serving in model_servers(server)
+    wait_until(lambda: spare not in model_servers(server.localaws), seconds=WAIT_SECONDS)
+    assert serving in model_servers(server.localaws)
     assert bench.sagemaker.describe_endpoint(EndpointName=endpoint.name)["EndpointStatus"] == "Updating"
     bench.settled(endpoint.name)
 
@@ -260,7 +254,9 @@ def test_an_update_ends_the_old_spares_while_the_old_fleet_still_runs(start: Any
 def test_a_scale_out_takes_the_spare_that_is_still_loading(start: Any, server: ScaledServer) -> None:
     endpoint = start(LOADS_SLOWLY)
     endpoint.until(starting=1, ready=0)
-    loading = wait_until(lambda: model_servers(server), holds=lambda found: len(found) == 2)  # one may not be there yet
+    loading = wait_until(
+        lambda: model_servers(server.localaws), holds=lambda found: len(found) == 2
+    )  # one may not be there yet
     endpoint.scale(2)
     assert endpoint.until(taken=1, cold=0, failed=0)
     assert {endpoint.bench.invoke(endpoint.name)["pid"] for _ in range(30)} == loading
@@ -270,11 +266,11 @@ def test_a_spare_that_hangs_is_found_out_when_it_is_taken(start: Any, server: Sc
     endpoint = start()
     serving = endpoint.bench.invoke(endpoint.name)["pid"]
     endpoint.until(ready=1)
-    (spare,) = model_servers(server) - {serving}
+    (spare,) = model_servers(server.localaws) - {serving}
     os.kill(spare, signal.SIGSTOP)
     endpoint.scale(2)
     assert endpoint.until(cold=1, failed=1)["taken"] == 0
-    assert spare not in model_servers(server)
+    assert spare not in model_servers(server.localaws)
 
 
 def test_no_replacement_waits_for_an_endpoint_that_is_deleted(start: Any, server: ScaledServer) -> None:
@@ -283,7 +279,7 @@ def test_no_replacement_waits_for_an_endpoint_that_is_deleted(start: Any, server
     psutil.Process(endpoint.bench.invoke(endpoint.name)["pid"]).kill()
     endpoint.until(taken=1)
     endpoint.bench.delete(endpoint.name)
-    assert model_servers(server) == set()
+    assert model_servers(server.localaws) == set()
     assert "a replacement did not start" not in endpoint.log()
 
 
@@ -291,10 +287,10 @@ def test_a_dead_spare_is_replaced_and_a_spare_replaces_a_dead_instance(start: An
     endpoint = start()
     serving = endpoint.bench.invoke(endpoint.name)["pid"]
     endpoint.until(ready=1)
-    (spare,) = model_servers(server) - {serving}
+    (spare,) = model_servers(server.localaws) - {serving}
     psutil.Process(spare).kill()
     endpoint.until(failed=1, ready=1)
-    (spare,) = model_servers(server) - {serving}
+    (spare,) = model_servers(server.localaws) - {serving}
     before = time.monotonic()
     psutil.Process(serving).kill()
     endpoint.until(taken=1)
@@ -366,4 +362,4 @@ def test_without_an_emulated_start_up_there_are_none() -> None:
         endpoint = Watched(plain, bench, bench.endpoint(bench.model()))
         endpoint.scale(2)
         assert plain.ask("/_localaws/spares") == {}
-        assert len(model_servers(plain)) == 2
+        assert len(model_servers(plain.localaws)) == 2

@@ -1,0 +1,336 @@
+"""Guarded updates under load: each traffic type shifts what it says, alarms take it back, and no request is lost."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.localaws import outer_pid
+from tests.localaws.autoscaling.autoscaling_kit import Variant
+from tests.localaws.roles import make_role, remove_role
+from tests.localaws.sagemaker.endpoints import updates
+from tests.localaws.sagemaker.endpoints.endpoint_models import Workbench, model_servers, workbench
+from tests.localaws.sagemaker.endpoints.updates import (
+    Seen,
+    blue_green,
+    instances,
+    is_share,
+    percent,
+    put_alarm,
+    rolling,
+    start,
+    update,
+    version,
+    versions,
+    watched,
+    with_alarms,
+)
+from tests.localaws.scaled_server import SCALE, ScaledServer, scaled_server
+from tests.polling import wait_until
+
+ALARM_SECONDS = 60 / SCALE  # real: one period of the alarms
+LATE_SECONDS = 5.0  # real: what a busy machine may add
+NAMESPACE = "AWS/SageMaker"
+
+
+@pytest.fixture(scope="module")
+def bench(fast_server: ScaledServer) -> Iterator[Workbench]:
+    with workbench(fast_server.localaws) as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def _no_endpoint_outlives_its_test(bench: Workbench) -> Iterator[None]:
+    yield
+    for endpoint in bench.sagemaker.list_endpoints(NameContains=bench.prefix)["Endpoints"]:
+        bench.delete(endpoint["EndpointName"])
+
+
+def homes(seen: Seen, number: str) -> set[str]:
+    return {each.home for each in seen.answers if each.version == number}
+
+
+def test_a_canary_of_ten_instances_gets_a_tenth_of_the_requests_on_one(
+    fast_server: ScaledServer, bench: Workbench
+) -> None:
+    former = version(bench, "1", count=10)
+    endpoint, config = start(bench, former), version(bench, "2", count=10)
+
+    with watched(fast_server, bench, endpoint) as seen:
+        wait_until(lambda: len(seen.answers) > 50)
+        update(bench, endpoint, config, blue_green("CANARY", wait=240, end=60, CanarySize=percent(10)))
+        described = bench.settled(endpoint)
+        served = len(seen.answers)
+        wait_until(lambda: len(seen.answers) > served + 50)
+
+    launching, canary, full = "Launching 10 instance(s).", "Baking for 240 seconds", "Baking for 60 seconds"
+    assert seen.failures == []
+    assert set(versions(seen.during(launching))) == {"1"}
+    assert is_share(seen.during(canary), "2", 0.1), versions(seen.during(canary))
+    assert len({each.home for each in seen.during(canary) if each.version == "2"}) == 1
+    assert set(versions(seen.during(full))) == {"2"}
+    assert [each for each in seen.steps if not each.startswith("Activating")] == [
+        launching,
+        "Baking for 240 seconds (WaitIntervalInSeconds) with traffic enabled on canary capacity of 1 instance(s).",
+        "Baking for 60 seconds (TerminationWaitInSeconds) with traffic enabled on full capacity of 10 instance(s).",
+    ]
+    assert seen.statuses == ["InService", "Updating"]
+    assert {each.described["EndpointConfigName"] for each in seen.looks if each.status == "Updating"} == {former}
+    assert (described["EndpointStatus"], described["EndpointConfigName"]) == ("InService", config)
+    assert "PendingDeploymentSummary" not in described
+    assert updates.is_gone(homes(seen, "1"))
+    names = {"EndpointName": endpoint, "VariantName": "AllTraffic"}
+    counted = [
+        sum(fast_server.sums(NAMESPACE, "Invocations", {**names, **more}).values())
+        for more in ({}, {"EndpointConfigName": former}, {"EndpointConfigName": config})
+    ]
+    assert counted == [len(seen.answers), versions(seen.answers)["1"], versions(seen.answers)["2"]]
+
+
+def test_a_linear_update_shifts_in_equal_steps_and_tells_each(fast_server: ScaledServer, bench: Workbench) -> None:
+    endpoint, config = start(bench, version(bench, "1", count=3)), version(bench, "2", count=3)
+
+    with watched(fast_server, bench, endpoint) as seen:
+        update(bench, endpoint, config, blue_green("LINEAR", wait=120, end=60, LinearStepSize=percent(33)))
+        bench.settled(endpoint)
+
+    baking = [each for each in seen.steps if each.startswith("Baking")]
+    assert seen.failures == []
+    assert [each.partition("enabled on ")[2] for each in baking] == [
+        "capacity of 1 instance(s).",
+        "capacity of 2 instance(s).",
+        "full capacity of 3 instance(s).",
+    ]
+    for step, share in zip(baking, (1 / 3, 2 / 3), strict=False):
+        assert is_share(seen.during(step), "2", share), (step, versions(seen.during(step)))
+    assert set(versions(seen.during(baking[2]))) == {"2"}
+    counts = [each.pending["CurrentInstanceCount"] for each in seen.looks if each.pending]
+    assert counts == sorted(counts) and {*counts} == {0, 1, 2, 3}
+
+
+def test_a_rolling_update_replaces_batches_and_the_requests_follow(fast_server: ScaledServer, bench: Workbench) -> None:
+    endpoint, config = start(bench, version(bench, "1", count=3)), version(bench, "2", count=3)
+    others, running = len(model_servers(fast_server.localaws)) - 3, set()
+
+    with watched(fast_server, bench, endpoint) as seen:
+        update(bench, endpoint, config, rolling(instances(1), wait=90))
+        wait_until(lambda: seen.looks and seen.looks[-1].status == "Updating")
+        while seen.looks[-1].status == "Updating":
+            running.add(len(model_servers(fast_server.localaws)) - others)
+            time.sleep(0.1)
+        described = bench.settled(endpoint)
+
+    baking = [each for each in seen.steps if each.startswith("Baking")]
+    assert seen.failures == []
+    assert len(baking) == 3 and max(running) == 4
+    for number, step in enumerate(baking[:2], 1):
+        assert is_share(seen.during(step), "2", number / 3), (step, versions(seen.during(step)))
+    assert [each["CurrentInstanceCount"] for each in described["ProductionVariants"]] == [3]
+    assert described["EndpointConfigName"] == config
+    assert updates.is_gone(homes(seen, "1"))
+
+
+def test_a_model_that_fails_every_third_photo_is_taken_back_by_its_alarm(
+    fast_server: ScaledServer, bench: Workbench
+) -> None:
+    former = version(bench, "1", count=2)
+    endpoint, config = start(bench, former), version(bench, "2", updates.THIRD_FAILS, count=2)
+    alarm = put_alarm(bench, endpoint, "Invocation5XXErrors", "Sum", 1, config=config)
+    guarded = with_alarms(blue_green("CANARY", wait=3600, CanarySize=instances(1)), alarm)
+
+    with watched(fast_server, bench, endpoint) as seen:
+        update(bench, endpoint, config, guarded)
+        described = bench.settled(endpoint)
+        served = len(seen.answers)
+        wait_until(lambda: len(seen.answers) > served + 50)
+
+    back = seen.first("RollingBack")
+    last_bad = max(each.sent for each in seen.answers if each.version == "2" or each.status != 200)
+    first_failure = min(each.answered for each in seen.failures)
+    assert len(seen.failures) > 0 and {each.status for each in seen.failures} == {424}
+    assert last_bad - first_failure < ALARM_SECONDS + LATE_SECONDS
+    assert set(versions(seen.since(back.told))) == {"1"} and last_bad <= back.told
+    assert abs(len(seen.failures) - versions(seen.answers)["2"] / 2) <= 1, "only every third photo fails"
+    assert (described["EndpointStatus"], described["EndpointConfigName"]) == ("InService", former)
+    assert f'because the CloudWatch alarm "{alarm}"' in described["FailureReason"]
+    assert "Threshold Crossed" in described["FailureReason"]
+    assert [each["CurrentInstanceCount"] for each in described["ProductionVariants"]] == [2]
+    assert updates.is_gone(homes(seen, "2"))
+
+
+def test_a_model_that_is_five_times_slower_is_taken_back_by_an_alarm_on_its_latency(
+    fast_server: ScaledServer, bench: Workbench
+) -> None:
+    former = version(bench, "1", updates.slow(0.02), count=2)
+    endpoint, config = start(bench, former), version(bench, "2", updates.slow(0.1), count=2)
+    alarm = put_alarm(bench, endpoint, "ModelLatency", "Average", 95_000, config=config)
+    guarded = with_alarms(blue_green("LINEAR", wait=3600, LinearStepSize=percent(50)), alarm)
+
+    with watched(fast_server, bench, endpoint) as seen:
+        update(bench, endpoint, config, guarded)
+        described = bench.settled(endpoint)
+
+    slow = [each for each in seen.answers if each.version == "2"]
+    assert slow and seen.failures == []
+    assert max(each.sent for each in slow) - min(each.answered for each in slow) < ALARM_SECONDS + LATE_SECONDS
+    assert described["EndpointConfigName"] == former and alarm in described["FailureReason"]
+    assert [each for each in seen.steps if "2 instance(s)" in each and "Activating" in each] == []
+
+
+def test_an_alarm_that_was_in_alarm_before_lets_no_request_reach_the_new_fleet(
+    fast_server: ScaledServer, bench: Workbench
+) -> None:
+    former = version(bench, "1")
+    endpoint, config = start(bench, former), version(bench, "2")
+    alarm = put_alarm(bench, endpoint, "Invocations", "Sum", 1)
+
+    with watched(fast_server, bench, endpoint) as seen:
+        wait_until(lambda: fast_server.alarm(alarm)["StateValue"] == "ALARM")
+        update(bench, endpoint, config, with_alarms(blue_green("ALL_AT_ONCE", wait=0), alarm))
+        described = bench.settled(endpoint)
+
+    assert set(versions(seen.answers)) == {"1"} and seen.failures == []
+    assert described["EndpointConfigName"] == former and alarm in described["FailureReason"]
+    assert "Launching 1 instance(s)." in seen.steps and not any("Activating" in each for each in seen.steps)
+
+
+def test_a_rolling_update_that_takes_too_long_is_taken_back_in_batches(
+    fast_server: ScaledServer, bench: Workbench
+) -> None:
+    former = version(bench, "1", count=3)
+    endpoint, config = start(bench, former), version(bench, "2", count=3)
+    deployment = rolling(instances(1), wait=250, limit=600, RollbackMaximumBatchSize=instances(1))
+
+    with watched(fast_server, bench, endpoint) as seen:
+        update(bench, endpoint, config, deployment)
+        described = bench.settled(endpoint)
+        served = len(seen.answers)
+        wait_until(lambda: len(seen.answers) > served + 20)
+
+    back = [each.described["ProductionVariants"][0] for each in seen.looks if each.status == "RollingBack"]
+    assert seen.failures == []
+    assert "longer than its MaximumExecutionTimeoutInSeconds of 600" in described["FailureReason"]
+    assert {2, 3} <= {each["CurrentInstanceCount"] for each in back}
+    assert [each["CurrentInstanceCount"] for each in described["ProductionVariants"]] == [3]
+    assert described["EndpointConfigName"] == former
+    assert {each.version for each in seen.answers[served:]} == {"1"}
+    assert updates.is_gone(homes(seen, "2"))
+
+
+def test_a_rollback_that_fails_leaves_both_fleets_until_the_next_update(
+    fast_server: ScaledServer, bench: Workbench
+) -> None:
+    iam, name = bench.localaws.client("iam"), bench.name()
+    own = Workbench(bench.localaws, make_role(iam, name, "sagemaker"), prefix=bench.name())
+    former = version(own, "1", count=3)
+    endpoint, config = start(bench, former), version(bench, "2", count=3)
+    alarm = updates.put_own_alarm(bench)
+
+    with watched(fast_server, bench, endpoint) as seen:
+        update(bench, endpoint, config, with_alarms(rolling(instances(1), wait=240), alarm))
+        wait_until(lambda: any("Baking" in each and "of 2 instance(s)" in each for each in seen.steps))
+        remove_role(iam, name)  # of the old model: none of its instances can start any more
+        updates.trip(bench, alarm)
+        broken = bench.settled(endpoint)
+        served = len(seen.answers)
+        wait_until(lambda: len(seen.answers) > served + 150)
+        mixed = seen.answers[served + updates.CLIENTS :]
+        bench.localaws.client("cloudwatch").delete_alarms(AlarmNames=[alarm])
+        update(bench, endpoint, config)
+        mended = bench.settled(endpoint)
+
+    assert (broken["EndpointStatus"], broken["EndpointConfigName"]) == ("UpdateRollbackFailed", former)
+    assert alarm in broken["FailureReason"] and "The rollback failed" in broken["FailureReason"]
+    assert seen.failures == [] and is_share(mixed, "2", 2 / 3), versions(mixed)
+    assert (mended["EndpointStatus"], mended["EndpointConfigName"]) == ("InService", config)
+    assert [each["CurrentInstanceCount"] for each in mended["ProductionVariants"]] == [3]
+    assert updates.is_gone(homes(seen, "1")) and len(homes(seen, "2")) == 5
+
+
+def test_a_canary_that_dies_loses_only_its_own_requests_and_is_replaced(
+    fast_server: ScaledServer, bench: Workbench
+) -> None:
+    endpoint = start(bench, version(bench, "1", updates.slow(0.01), count=2))
+    config = version(bench, "2", updates.slow(0.01), count=2)
+
+    with watched(fast_server, bench, endpoint) as seen:
+        update(bench, endpoint, config, blue_green("CANARY", wait=240, CanarySize=instances(1)))
+        wait_until(lambda: homes(seen, "2"))
+        (victim,) = homes(seen, "2")
+        os.kill(outer_pid.processes_with(f"/home/{victim}")[0].pid, signal.SIGKILL)
+        described = bench.settled(endpoint)
+        wait_until(lambda: len(homes(seen, "2")) == 3)
+
+    assert len(seen.failures) <= updates.CLIENTS and {each.status for each in seen.failures} <= {424}
+    assert (described["EndpointStatus"], described["EndpointConfigName"]) == ("InService", config)
+
+
+def test_a_deployment_config_is_kept_for_later_updates(bench: Workbench) -> None:
+    endpoint, first = bench.name(), version(bench, "1", count=2)
+    deployment = with_alarms(blue_green("LINEAR", wait=60, LinearStepSize=percent(50)), updates.put_own_alarm(bench))
+    bench.sagemaker.create_endpoint(EndpointName=endpoint, EndpointConfigName=first, DeploymentConfig=deployment)
+    creating = bench.sagemaker.describe_endpoint(EndpointName=endpoint)
+    created = bench.settled(endpoint)
+
+    update(bench, endpoint, version(bench, "2", count=2), RetainDeploymentConfig=True)
+    steps = wait_until(lambda: step_of(bench, endpoint), holds=lambda step: "of 1 instance(s)" in step)
+    updated = bench.settled(endpoint)
+
+    (pending,) = creating["PendingDeploymentSummary"]["ProductionVariants"]
+    assert creating["PendingDeploymentSummary"]["EndpointConfigName"] == first
+    assert [(each["Status"], each["StatusMessage"]) for each in pending["VariantStatus"]] == [
+        ("Creating", "Launching 2 instance(s).")
+    ]
+    assert created["LastDeploymentConfig"] == updated["LastDeploymentConfig"] == deployment
+    assert "VariantStatus" not in created["ProductionVariants"][0]
+    assert steps.endswith("capacity of 1 instance(s).")
+    with pytest.raises(ClientError, match="RetainDeploymentConfig and DeploymentConfig"):
+        update(bench, endpoint, first, deployment, RetainDeploymentConfig=True)
+
+
+def step_of(bench: Workbench, endpoint: str) -> str:
+    described = bench.sagemaker.describe_endpoint(EndpointName=endpoint)
+    return updates.Look(0, 0, described).step
+
+
+def test_an_update_suspends_scaling_and_refuses_other_changes(fast_server: ScaledServer, bench: Workbench) -> None:
+    endpoint = start(bench, version(bench, "1", count=2))
+    variant = Variant(fast_server, bench, endpoint)
+    variant.register(1, 3)
+    variant.track(10.0)
+    update(bench, endpoint, version(bench, "2", count=2), blue_green("CANARY", wait=360, CanarySize=instances(1)))
+    variant.load(100.0, back=3)
+
+    refused = variant.until_activity(lambda each: "NotScaledReasons" in each, IncludeNotScaledActivities=True)
+    for change in (
+        lambda: bench.sagemaker.delete_endpoint(EndpointName=endpoint),
+        lambda: update(bench, endpoint, bench.config({"ModelName": bench.model()})),
+    ):
+        with pytest.raises(ClientError, match="Cannot update in-progress endpoint"):
+            change()
+    during = bench.sagemaker.describe_endpoint(EndpointName=endpoint)
+    bench.settled(endpoint)
+    variant.until_serving(3)
+
+    assert during["EndpointStatus"] == "Updating"
+    assert [each["Code"] for each in refused["NotScaledReasons"]] == ["TargetServicePutResourceAsUnscalable"]
+    assert during["ProductionVariants"][0]["DesiredInstanceCount"] == 2
+
+
+def test_a_reset_in_the_middle_of_an_update_leaves_nothing_of_either_fleet() -> None:
+    with scaled_server() as server, workbench(server.localaws) as bench:
+        endpoint = start(bench, version(bench, "1"))
+        update(bench, endpoint, version(bench, "2"), blue_green("ALL_AT_ONCE", wait=0, end=3600))
+        wait_until(lambda: step_of(bench, endpoint).startswith("Baking"))
+
+        gone = server.ask("/_localaws/reset", {})["generation"]
+        wait_until(lambda: server.ask("/_localaws/health")["generation"] != gone)
+
+        wait_until(lambda: model_servers(server.localaws) == set())
+        assert bench.sagemaker.list_endpoints()["Endpoints"] == []
+        with pytest.raises(ClientError, match="not found"):
+            bench.invoke(endpoint)
+        assert list((server.localaws.home / "endpoints").glob("*")) == []
