@@ -372,6 +372,7 @@ def _boundary(account: Account) -> list[Row]:
         ("RoleLists", "s3", ["ListBucket"], account.s3()),
         ("RoleLogs", "logs", lines, groups),
         ("RoleMetrics", "cloudwatch", ["PutMetricData"], ["*"], namespaces),
+        ("RoleAlarms", "cloudwatch", ["DescribeAlarms"], [account.arn("cloudwatch", f"alarm:{account.prefix}*")]),
         ("RoleEndpoints", "sagemaker", ["InvokeEndpoint"], endpoints),
         ("RoleNotebooks", "sagemaker", ["StopNotebookInstance"], notebooks),
         ("RoleImages", "ecr", layers, images),

@@ -162,10 +162,12 @@ def endpoint_role(
     in_vpc: bool = False,
     key_arn: str | None = None,
     captures: bool = False,
+    alarms: str | None = None,
 ) -> RoleSpec:
     """Describe the endpoint's role: it may read its models, write its logs and metrics, and pull its `image`.
 
-    With `captures`, it may also write what is kept of requests, below the run's prefix.
+    With `captures`, it may also write what is kept of requests, below the run's prefix; with `alarms`, look at those
+    whose names begin so, as AWS asks for an update that they take back.
     For endpoints, SageMaker allows no narrower `aws:SourceArn` than that of everything in the region
     (https://docs.aws.amazon.com/sagemaker/latest/dg/security-confused-deputy-prevention.html).
 
@@ -180,6 +182,7 @@ def endpoint_role(
         {"Sid": "ReadModel", "Effect": "Allow", "Action": ["s3:GetObject"], "Resource": archives},
         *([_objects(aws, "KeepRequests", ["s3:PutObject"], bucket, [captured_prefix(run_id)])] if captures else []),
         *_write_logs(aws, log_group),
+        *(_watch(aws, alarms) if alarms else ()),
         _put_metrics("/aws/sagemaker/Endpoints"),
         *_pull_image(aws, image),
         *(_join_vpc(SAGEMAKER_VPC_ACTIONS) if in_vpc else ()),
@@ -241,6 +244,11 @@ def _write_own_streams(aws: Aws, jobs: Iterable[str], tuning: str | None) -> tup
         {"Sid": "LogGroup", "Effect": "Allow", "Action": shared, "Resource": [group, f"{group}:*"]},
         {"Sid": "WriteLogs", "Effect": "Allow", "Action": WRITE_STREAM, "Resource": streams},
     )
+
+
+def _watch(aws: Aws, prefix: str) -> tuple[Statement, ...]:
+    alarms = [aws.arn("cloudwatch", f"alarm:{prefix}*")]
+    return ({"Sid": "WatchUpdates", "Effect": "Allow", "Action": ["cloudwatch:DescribeAlarms"], "Resource": alarms},)
 
 
 def _put_metrics(namespace: str) -> Statement:

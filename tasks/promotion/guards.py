@@ -12,13 +12,12 @@ from datetime import timedelta
 from typing import Any
 
 from tasks.account.lookup import refuse_foreign, shown_tags, tags_to_dict
-from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.clock import AwsClock
 from tasks.run.errors import aws_boundary
 from tasks.run.handle import Run
 from tasks.run.waiting import say, wait_for
-from tasks.serving.endpoint import VARIANT, endpoint_name
+from tasks.serving.endpoint import VARIANT, endpoint_name, guard_prefix
 
 KIND = "alarm"
 NAMESPACE = "AWS/SageMaker"
@@ -65,11 +64,6 @@ def guards_of(run: Run, limits: Limits) -> tuple[Guard, ...]:
     if usual is None:
         return (errors,)
     return (errors, Guard(f"{name}latency", "ModelLatency", "p99", max(usual * limits.slower, LEAST_MICROSECONDS)))
-
-
-def guard_prefix(run_id: str) -> str:
-    """Return how the names of a run's alarms begin."""
-    return f"{naming.resource_name(run_id, 'guard')}-"
 
 
 def _usual_p99(aws: Aws, run_id: str) -> float | None:

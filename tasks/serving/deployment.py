@@ -23,6 +23,7 @@ from tasks.serving.endpoint import (
     endpoint_arn,
     endpoint_log_group,
     ensure_endpoint,
+    guard_prefix,
     keep_creation_seconds,
 )
 from tasks.serving.function import FunctionPlan, ensure_function, function_log_group
@@ -81,6 +82,7 @@ def ensure_endpoint_role(run: Run, plan: EndpointPlan) -> str:
         in_vpc=plan.vpc is not None,
         key_arn=encryption_of(run.aws, bucket_and_key(plan.model_uri)[0]).key_arn,
         captures=plan.capture is not None,
+        alarms=guard_prefix(run.id) if plan.deployment is not None else None,
     )
     return ensure_role(run, role)
 

@@ -144,6 +144,11 @@ def endpoint_name(run_id: str) -> str:
     return naming.resource_name(run_id, "endpoint")
 
 
+def guard_prefix(run_id: str) -> str:
+    """Return how the names of the alarms begin that take an update of a run's endpoint back."""
+    return f"{naming.resource_name(run_id, 'guard')}-"
+
+
 def endpoint_log_group(run_id: str) -> str:
     """Return the log group to which SageMaker writes an endpoint's container output."""
     return f"/aws/sagemaker/Endpoints/{endpoint_name(run_id)}"
@@ -286,12 +291,14 @@ def _update(run: Run, plan: EndpointPlan, *, serving: str) -> None:
     asked_for = [variant.get("InitialInstanceCount") for variant in former.get("ProductionVariants", [])]
     keeps_count = asked_for in ([], [plan.instance_count])
     with run.ledger.create("endpoint", plan.endpoint_name, lambda: _served_arn(run.aws, plan)) as row:
-        answer = client.update_endpoint(
+        update = partial(
+            client.update_endpoint,
             EndpointName=plan.endpoint_name,
             EndpointConfigName=plan.config_name,
             RetainAllVariantProperties=keeps_count,
             **({} if plan.deployment is None else {"DeploymentConfig": plan.deployment}),
         )
+        answer = retry_until_role_propagates(run.aws.target, f"endpoint {plan.endpoint_name}", update)
         row.identifier = answer["EndpointArn"]
 
 
