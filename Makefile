@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: help setup toolkits demo test test-fast test-strict sweep lint docs iam-catalog up down lock apt clean
+.PHONY: help setup toolkits demo demo-retrain test test-fast test-strict sweep lint docs iam-catalog up down lock apt clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 11
@@ -20,6 +20,9 @@ $(STAMP): bootstrap.sh bootstrap.lock requirements.lock pyproject.toml
 
 demo: setup ## the main job on sample images, on this machine, no network and no account
 	@$(BIN)/kennel demo
+
+demo-retrain: setup ## after the demo: a model trained anew, one challenger promoted, one refused
+	@$(BIN)/kennel demo-retrain
 
 TOOLKITS := .toolkits/.installed
 toolkits: $(TOOLKITS) ## AWS's own training and inference toolkits, in .toolkits, from a lock of their own (hashes checked)

@@ -15,6 +15,7 @@ from flows.step import step
 from flows.train_sagemaker import look_at_network
 from tasks.account.container_images import require_images
 from tasks.model.code import build_lambda_zip
+from tasks.registry.register import approve_deployed
 from tasks.run.artifacts import publish_record
 from tasks.run.handle import Run
 from tasks.run.naming import RunId
@@ -28,6 +29,7 @@ STAGE = "deploy"
 
 deploy_endpoint = step("endpoint")(deployment.deploy_endpoint)
 try_function = step("smoke test")(deployment.try_function)
+approve = step("approve")(approve_deployed)
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ async def deploy(run_id: RunId, deploy: DeployOptions = DeployOptions(), network
         run.keep(function)
         smoke = await try_function(run, function)
         run.keep(smoke)
+        await approve(run, endpoint.name)
         made = Deployment(endpoint, function, smoke)
         await publish_record(STAGE, run_id, made)
     return made

@@ -21,7 +21,7 @@ from kennel.flags import EMBEDDED, Account, Json, KnownRun, Quiet, RunName, Stri
 from kennel.servers.isolation import drop_unusable, never_proxy_loopback
 from kennel.signals import FLOW_THREAD, exit_code, exit_now, install, interrupt, interrupt_again
 from kennel.terminal.console import accept_any_text, begin, end, interruption_json, print_error, print_plain, to_stdout
-from kennel.terminal.stages import run_stages
+from kennel.terminal.stages import SERVERS, run_stages
 from tasks.run.escaping import terminal_text
 from tasks.run.private_files import private_files
 
@@ -107,6 +107,15 @@ def demo(
     from kennel.commands.demo import demo
 
     return demo(as_json=json, account=account, strict=strict)
+
+
+@app.command(name="demo-retrain")
+def demo_retrain(*, json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> int:
+    """Show retrainings of an endpoint on sample images: one with nothing to do, one promoted, one refused."""
+    begin("kennel demo-retrain", (SERVERS,), quiet=quiet, verbose=verbose)
+    from kennel.commands.demo_retrain import demo_retrain
+
+    return demo_retrain(as_json=json)
 
 
 app.command(

@@ -16,6 +16,7 @@ from tasks.model.code import TRAINING_SOURCE, tree_digest
 from tasks.registry.groups import ensure_group, group_of
 from tasks.registry.packages import (
     ACCURACY,
+    APPROVED,
     BACKBONE,
     CODE,
     COMMIT,
@@ -26,7 +27,9 @@ from tasks.registry.packages import (
     PENDING,
     ListedPackage,
     ModelVersion,
+    describe_package,
     find_package,
+    settle,
 )
 from tasks.run import naming
 from tasks.run.errors import OwnershipRefused, aws_boundary
@@ -64,6 +67,21 @@ def register_model(run: Run) -> ModelVersion:
     run.keep(version)
     say(f"registry: {version.label}: {found.approval}")
     return version
+
+
+def approve_deployed(run: Run, endpoint_name: str) -> None:
+    """Approve the run's own version, which has been deployed and has answered, if nobody has judged it yet.
+
+    Raises:
+        AwsFailed: SageMaker refused.
+    """
+    version = run.find(ModelVersion)
+    if version is None:
+        return
+    with aws_boundary(f"model package {version.name}"):
+        found = describe_package(run.aws, version.arn)
+        if found is not None and found.approval == PENDING:
+            settle(run.aws, version.arn, APPROVED, f"deployed with its run as {endpoint_name}, and it answers")
 
 
 def package_name(run: Run, dataset: DatasetRef, model: TrainedModel) -> str:
