@@ -1,8 +1,10 @@
 """Guarded updates under load: each traffic type shifts what it says, alarms take it back, and no request is lost."""
 
+import json
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +17,7 @@ from tests.localaws.sagemaker.endpoints import updates
 from tests.localaws.sagemaker.endpoints.endpoint_models import Workbench, model_servers, workbench
 from tests.localaws.sagemaker.endpoints.updates import (
     Seen,
+    binomial,
     blue_green,
     instances,
     is_share,
@@ -250,6 +253,40 @@ def test_a_rollback_that_fails_leaves_both_fleets_until_the_next_update(
     assert updates.is_gone(homes(seen, "1")) and len(homes(seen, "2")) == 5
 
 
+def test_each_variant_has_its_own_canary_and_a_caller_may_name_the_variant(bench: Workbench) -> None:
+    def both(number: str) -> str:
+        model = bench.model(environment={"VERSION": number})
+        rows = [("even", 2, 3.0), ("small", 3, 1.0)]
+        return bench.config(
+            *(
+                {"VariantName": name, "ModelName": model, "InitialInstanceCount": count, "InitialVariantWeight": weight}
+                for name, count, weight in rows
+            )
+        )
+
+    endpoint, alarm = start(bench, both("1")), updates.put_own_alarm(bench)
+    canary = blue_green("CANARY", wait=3600, CanarySize=percent(33))
+    update(bench, endpoint, both("2"), with_alarms(canary, alarm))
+    wait_until(lambda: step_of(bench, endpoint).startswith("Baking"))
+    drawn = [told(bench, endpoint) for _ in range(150)]
+    named = [told(bench, endpoint, TargetVariant="small") for _ in range(100)]
+    assert step_of(bench, endpoint).startswith("Baking"), "the requests were sent while it baked"
+    updates.trip(bench, alarm)
+    assert alarm in bench.settled(endpoint)["FailureReason"]
+
+    assert {variant for variant, _ in named} == {"small"}
+    assert binomial(named, ("small", "2"), 1 / 3), Counter(named)
+    for variant, share, new in (("even", 3 / 4, 1 / 2), ("small", 1 / 4, 1 / 3)):
+        assert binomial(drawn, (variant, "2"), share * new), Counter(drawn)
+        assert binomial(drawn, (variant, "1"), share * (1 - new)), Counter(drawn)
+
+
+def told(bench: Workbench, endpoint: str, **parameters: str) -> tuple[str, str]:
+    """Return which variant and version answers."""
+    answer = bench.runtime.invoke_endpoint(EndpointName=endpoint, Body=b"x", **parameters)
+    return answer["InvokedProductionVariant"], json.loads(answer["Body"].read())["version"]
+
+
 def test_a_canary_that_dies_loses_only_its_own_requests_and_is_replaced(
     fast_server: ScaledServer, bench: Workbench
 ) -> None:
@@ -327,10 +364,18 @@ def test_a_reset_in_the_middle_of_an_update_leaves_nothing_of_either_fleet() -> 
         wait_until(lambda: step_of(bench, endpoint).startswith("Baking"))
 
         gone = server.ask("/_localaws/reset", {})["generation"]
-        wait_until(lambda: server.ask("/_localaws/health")["generation"] != gone)
+        wait_until(lambda: generation(server), "a new state", holds=lambda name: name != gone)
 
         wait_until(lambda: model_servers(server.localaws) == set())
         assert bench.sagemaker.list_endpoints()["Endpoints"] == []
         with pytest.raises(ClientError, match="not found"):
             bench.invoke(endpoint)
         assert list((server.localaws.home / "endpoints").glob("*")) == []
+
+
+def generation(server: ScaledServer) -> str | None:
+    """Return the name of its state; None if the connection was one of those that a reset closes."""
+    try:
+        return str(server.ask("/_localaws/health")["generation"])
+    except OSError:
+        return None

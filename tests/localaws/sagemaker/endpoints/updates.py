@@ -109,8 +109,14 @@ def versions(answers: Sequence[Answer]) -> Counter[str]:
 
 def is_share(answers: Sequence[Answer], version: str, share: float) -> bool:
     """Return whether about this share of the requests went to a version, as far as chance allows."""
-    got, expected = versions(answers)[version], share * len(answers)
-    return len(answers) >= LEAST_REQUESTS and abs(got - expected) <= DEVIATIONS * sqrt(expected * (1 - share)) + 1e-9
+    return binomial([each.version for each in answers], version, share)
+
+
+def binomial(drawn: Sequence[Any], what: Any, share: float) -> bool:
+    """Return whether about this share of what was drawn is `what`, as far as chance allows."""
+    expected = share * len(drawn)
+    bound = DEVIATIONS * sqrt(expected * (1 - share)) + 1e-9
+    return len(drawn) >= LEAST_REQUESTS and abs(drawn.count(what) - expected) <= bound
 
 
 @contextmanager
