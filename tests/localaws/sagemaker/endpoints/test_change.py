@@ -113,6 +113,17 @@ def test_scaling_in_finishes_the_requests_in_flight_and_every_request_is_counted
     assert sum(point["Sum"] for point in bench.metric_points(endpoint, "Invocations")) == len(seen.answers)
 
 
+def test_a_scale_out_is_told_while_it_lasts(bench: Workbench) -> None:
+    loads_slowly = ECHO.replace("def model_fn(model_dir):", "def model_fn(model_dir):\n    __import__('time').sleep(1)")
+    endpoint = bench.endpoint(bench.model(loads_slowly))
+    change = {"VariantName": "AllTraffic", "DesiredInstanceCount": 2}
+    bench.sagemaker.update_endpoint_weights_and_capacities(EndpointName=endpoint, DesiredWeightsAndCapacities=[change])
+    (status,) = wait_until(lambda: _variant(bench, endpoint).get("VariantStatus"))
+
+    assert (status["Status"], status["StatusMessage"]) == ("Updating", "Scaling out desired instance count to 2.")
+    assert "VariantStatus" not in bench.settled(endpoint)["ProductionVariants"][0]
+
+
 def test_a_killed_instance_is_replaced_and_only_its_own_requests_fail(bench: Workbench) -> None:
     endpoint = bench.endpoint(bench.model(SLOW_ECHO), instances=2)
 
@@ -192,6 +203,10 @@ def _answers(bench: Workbench, endpoint: str) -> bool:
 
 
 def _instances(bench: Workbench, endpoint: str) -> int:
-    described = bench.sagemaker.describe_endpoint(EndpointName=endpoint)
-    count: int = described["ProductionVariants"][0]["CurrentInstanceCount"]
+    count: int = _variant(bench, endpoint)["CurrentInstanceCount"]
     return count
+
+
+def _variant(bench: Workbench, endpoint: str) -> dict[str, Any]:
+    (variant,) = bench.sagemaker.describe_endpoint(EndpointName=endpoint)["ProductionVariants"]
+    return dict(variant)

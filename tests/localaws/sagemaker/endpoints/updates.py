@@ -18,8 +18,9 @@ from tests.localaws.scaled_server import ScaledServer
 
 CLIENTS = 2
 DEVIATIONS = 4.5  # of a binomial share: one false alarm in 150,000 shares
-LOOK_SECONDS = 0.04
-LEAST_REQUESTS = 40  # to tell a share from; some 200 a second are sent on two quiet cores
+LOOK_SECONDS = 0.05
+PAUSE_SECONDS = 0.004  # between two requests of a client: instances that start need the processors too
+LEAST_REQUESTS = 40  # to tell a share from; some 150 a second are sent on two quiet cores
 SLOW_ECHO = ECHO.replace("return {", "__import__('time').sleep(SECONDS)\n    return {")
 THIRD_FAILS = ECHO.replace(
     "def predict_fn(data, model):",
@@ -109,18 +110,24 @@ def versions(answers: Sequence[Answer]) -> Counter[str]:
 
 def is_share(answers: Sequence[Answer], version: str, share: float) -> bool:
     """Return whether about this share of the requests went to a version, as far as chance allows."""
-    got, expected = versions(answers)[version], share * len(answers)
-    return len(answers) >= LEAST_REQUESTS and abs(got - expected) <= DEVIATIONS * sqrt(expected * (1 - share)) + 1e-9
+    return binomial([each.version for each in answers], version, share)
+
+
+def binomial(drawn: Sequence[Any], what: Any, share: float) -> bool:
+    """Return whether about this share of what was drawn is `what`, as far as chance allows."""
+    expected = share * len(drawn)
+    bound = DEVIATIONS * sqrt(expected * (1 - share)) + 1e-9
+    return len(drawn) >= LEAST_REQUESTS and abs(drawn.count(what) - expected) <= bound
 
 
 @contextmanager
 def watched(server: ScaledServer, bench: Workbench, endpoint: str) -> Iterator[Seen]:
-    """Invoke from two clients, each request after the last, and look at the endpoint, until the block ends."""
+    """Invoke from two clients, each request soon after the last, and look at the endpoint, until the block ends."""
     seen, ended = Seen(), threading.Event()
 
     def client() -> None:
         connection = connect(server)
-        while not ended.is_set():
+        while not ended.wait(PAUSE_SECONDS):
             sent = time.monotonic()
             status, body = invoke(connection, endpoint)
             told = json.loads(body) if status == 200 else {}
@@ -233,6 +240,18 @@ def start(bench: Workbench, config: str) -> str:
 def update(bench: Workbench, endpoint: str, config: str, deployment: dict[str, Any] | None = None, **more: Any) -> None:
     given = {"DeploymentConfig": deployment} if deployment else {}
     bench.sagemaker.update_endpoint(EndpointName=endpoint, EndpointConfigName=config, **given, **more)
+
+
+def deleted(bench: Workbench) -> Iterator[None]:
+    """Have the endpoints of a bench be deleted after a test: for a fixture."""
+    yield
+    for endpoint in bench.sagemaker.list_endpoints(NameContains=bench.prefix)["Endpoints"]:
+        bench.delete(endpoint["EndpointName"])
+
+
+def homes(seen: Seen, number: str) -> set[str]:
+    """Return which instances answered with a version."""
+    return {each.home for each in seen.answers if each.version == number}
 
 
 def is_gone(homes: set[str]) -> bool:
