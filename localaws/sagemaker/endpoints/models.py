@@ -6,7 +6,7 @@ returns the routes of `InvokeEndpoint`, which never pass through moto.
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Protocol
 
@@ -108,7 +108,7 @@ class Endpoints:
         self,
         endpoint_config_name: str,
         production_variants: list[dict[str, Any]],
-        shadow_production_variants: list[dict[str, Any]],
+        shadow_production_variants: Sequence[dict[str, Any]] = (),
         **fields: Any,
     ) -> ServedEndpointConfig:
         """Keep a configuration; its variants have been checked but for the models they name."""
@@ -122,7 +122,7 @@ class Endpoints:
             region_name=self.region_name,
             endpoint_config_name=endpoint_config_name,
             production_variants=production_variants,
-            shadow_production_variants=shadow_production_variants,
+            shadow_production_variants=list(shadow_production_variants),
             **fields,
         )
         return config
