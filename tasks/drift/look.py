@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -58,19 +58,15 @@ def look_for_drift(run: Run, *, until: datetime, hours: int, level: float) -> Dr
     """
     endpoint, reference, since = capturing_endpoint(run), _reference(run), until - timedelta(hours=hours)
     bucket = bucket_and_key(endpoint.model_uri)[0]
+    prefix, classes = f"{captured_prefix(run.id)}/{endpoint.name}/{endpoint.variant}", reference.dataset.classes
     with tempfile.TemporaryDirectory(prefix="kennel-drift-") as folder:
         asked, tested = (Path(folder) / name for name in ("asked", "tested"))
-        prefix = f"{captured_prefix(run.id)}/{endpoint.name}/{endpoint.variant}"
-        classes = reference.dataset.classes
         captured = read_captured(run.aws, bucket, prefix, classes, asked, since=since, until=until)
         _require_enough(captured, hours)
         count = _write_reference(run, reference, tested)
         say(f"drift: {len(captured.photos)} photos of {captured.requests} requests against {count} of the test split")
-        embeddings = [
-            _readable(embed_folder(reference.archive, *each))
-            for each in ((tested, count), (asked, len(captured.photos)))
-        ]
-    found = {"photos": compare_embeddings(*embeddings), **_of_answers(reference, captured)}
+        before = _embedded(reference.archive, tested, count)
+        now = _embedded(reference.archive, asked, len(captured.photos))
     return DriftReport(
         endpoint=endpoint.name,
         since=since.isoformat(),
@@ -80,10 +76,7 @@ def look_for_drift(run: Run, *, until: datetime, hours: int, level: float) -> Dr
         unusable=captured.unusable,
         reference_photos=count,
         level=level,
-        tests=tuple(
-            DriftTest(of, test.statistic, test.p_value, test.p_value <= level / len(found))
-            for of, test in found.items()
-        ),
+        tests=_judged({"photos": compare_embeddings(before, now), **_of_answers(reference, captured)}, level),
         classes=_shares(reference, captured),
     )
 
@@ -133,10 +126,17 @@ def _write_reference(run: Run, reference: _Reference, folder: Path) -> int:
     return len(found)
 
 
-def _readable(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+def _embedded(archive: Path, photos: Path, count: int) -> NDArray[np.float32]:
+    """Return the embeddings of the photos of a folder that can be read, (photos, width)."""
     import numpy as np
 
-    return embeddings[np.isfinite(embeddings).all(axis=1)]
+    found = embed_folder(archive, photos, count)
+    return found[np.isfinite(found).all(axis=1)]
+
+
+def _judged(found: Mapping[str, Comparison], level: float) -> tuple[DriftTest, ...]:
+    least = level / len(found)
+    return tuple(DriftTest(of, each.statistic, each.p_value, each.p_value <= least) for of, each in found.items())
 
 
 def _of_answers(reference: _Reference, captured: Captured) -> dict[str, Comparison]:

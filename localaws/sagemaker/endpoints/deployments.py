@@ -204,7 +204,7 @@ class Deployment:
             plan,
             self._endpoint_name,
             {name: self._core.objects_of(role, plan.kms_key) for name, role in roles.items()},
-            folder=self._folder / "captured",
+            folder=self._folder / "captured.data",  # no name of a variant
             tell=lambda variant, line: told[variant](line),
             flush_seconds=max(FLUSH_SECONDS / self._core.settings.time_scale, SHORTEST_FLUSH_SECONDS),
         )

@@ -6,7 +6,7 @@ returns the routes of `InvokeEndpoint`, which never pass through moto.
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Protocol
 
@@ -109,7 +109,7 @@ class Endpoints:
         self,
         endpoint_config_name: str,
         production_variants: list[dict[str, Any]],
-        shadow_production_variants: list[dict[str, Any]],
+        shadow_production_variants: Sequence[dict[str, Any]] = (),
         **fields: Any,
     ) -> ServedEndpointConfig:
         """Keep a configuration; its variants have been checked but for the models they name."""
@@ -123,7 +123,7 @@ class Endpoints:
             region_name=self.region_name,
             endpoint_config_name=endpoint_config_name,
             production_variants=production_variants,
-            shadow_production_variants=shadow_production_variants,
+            shadow_production_variants=list(shadow_production_variants),
             **fields,
         )
         return config

@@ -114,6 +114,7 @@ def test_the_boundary_has_all_that_kennel_gives_to_roles(operator: Somebody, tmp
             [f"s3://{BUCKET}/m.tar.gz"],
             "/aws/sagemaker/Endpoints/kennel-r",
             image=inference_image(aws.settings),
+            captures=True,
         ),
         function_role(aws, "r", ENDPOINT, "/aws/lambda/kennel-r-classify"),
         notebook_role(aws, "r", DATA),

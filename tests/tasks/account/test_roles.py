@@ -66,6 +66,13 @@ def test_the_endpoint_role_reads_one_object(aws: Aws) -> None:
         aws, "run", ["s3://b/runs/run/output/j/output/model.tar.gz"], "/aws/sagemaker/Endpoints/e", image=IMAGE
     )
     assert resources_of(spec, "s3:GetObject") == ["arn:aws:s3:::b/runs/run/output/j/output/model.tar.gz"]
+    assert resources_of(spec, "s3:PutObject") == []
+
+
+def test_the_endpoint_role_writes_kept_requests_to_their_prefix_only(aws: Aws) -> None:
+    spec = endpoint_role(aws, "run", "s3://b/runs/run/m.tar.gz", "/aws/x", image=IMAGE, key_arn="k", captures=True)
+    assert resources_of(spec, "s3:PutObject") == ["arn:aws:s3:::b/runs/run/captured/*"]
+    assert resources_of(spec, "kms:GenerateDataKey") == ["k"]
 
 
 def test_sagemaker_may_use_a_role_only_for_what_it_is_made_for(aws: Aws) -> None:

@@ -17,8 +17,8 @@ Draw = Callable[[np.random.Generator], float]
 
 
 def _embeddings(generator: np.random.Generator) -> float:
-    draws = [generator.standard_t(4, size=(rows, 24)) for rows in (50, 35)]
-    return compare_embeddings(*draws, permutations=199).p_value
+    draws = [generator.standard_t(4, size=(rows, 24)) for rows in (30, 22)]
+    return compare_embeddings(*draws, permutations=99).p_value
 
 
 def _shares(generator: np.random.Generator) -> float:

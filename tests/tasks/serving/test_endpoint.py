@@ -15,7 +15,7 @@ from tasks.run.errors import OwnershipRefused, StageFailed
 from tasks.run.naming import tag_list
 from tasks.run.records import DatasetRef, FunctionRef
 from tasks.serving.asking import best_of, scores_of
-from tasks.serving.endpoint import EndpointPlan, ensure_endpoint, keep_creation_seconds
+from tasks.serving.endpoint import Capture, EndpointPlan, ensure_endpoint, keep_creation_seconds
 from tasks.serving.smoke import smoke_test
 from tests.scripted import Scripted, not_found
 from tests.tasks.run.test_waiting import ticking
@@ -91,6 +91,20 @@ def test_a_new_configuration_updates_the_endpoint_and_reports_the_instances_that
     assert endpoint.instance_count == 3
     assert "update_endpoint" in scripted.calls
     assert "create_endpoint" not in scripted.calls
+
+
+def test_what_an_endpoint_keeps_of_requests_is_in_its_configuration_and_in_the_name_of_that(tmp_path: Path) -> None:
+    keeps = dataclasses.replace(PLAN, capture=Capture(25, "s3://b/runs/r/captured", "key", 30))
+    config = keeps.capturing["DataCaptureConfig"]
+    ref = ensure_endpoint(account(in_service(keeps.config_name)).run(tmp_path), keeps)
+
+    assert PLAN.capturing == {} and keeps.config_name != PLAN.config_name
+    assert (
+        dataclasses.replace(keeps, capture=Capture(25, "s3://b/runs/r/captured", "key", 7)).capturing == keeps.capturing
+    )
+    assert (config["InitialSamplingPercentage"], config["KmsKeyId"]) == (25, "key")
+    assert config["CaptureContentTypeHeader"] == {"JsonContentTypes": ["application/json"]}
+    assert ref.capture_days == 30
 
 
 def test_the_seconds_of_an_endpoint_are_kept_while_it_lives_and_no_longer(tmp_path: Path) -> None:
