@@ -44,7 +44,7 @@ def demo_retrain(*, as_json: bool) -> int:
     settings = Settings.load()
     if settings.account_id is not None and settings.endpoint_url is None:
         why = "the demo is for the embedded AWS only; on real AWS it would cost money"
-        raise SettingsRefused("kennel demo-retrain", "KENNEL_ACCOUNT_ID is set", why, "unset it, or kennel retrain")
+        raise SettingsRefused("kennel demo-retrain", "KENNEL_ACCOUNT_ID is set", why, "unset KENNEL_ACCOUNT_ID")
     handle_interrupts()
     options = Options() if environment.running_servers() else Options(time_scale=TIME_SCALE)
     where = environment.start_servers(lambda: environment.import_flow("flows.retrain"), options)
