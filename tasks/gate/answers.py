@@ -20,7 +20,7 @@ from tasks.gate.evaluation_set import EvaluationSet, PhotoRow, held_out
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import StageFailed, WaitTimedOut
 from tasks.run.handle import Run
-from tasks.run.model_archive import MAX_META_BYTES, extract_members
+from tasks.run.model_archive import SERVED_MEMBERS, extract_members
 from tasks.run.sealed import unseal
 from tasks.run.waiting import say
 
@@ -30,10 +30,6 @@ if TYPE_CHECKING:
 
 WHERE = "gate"
 ROOT = Path(__file__).resolve().parents[2]
-CODE = ("code/inference.py", "code/preprocess.py", "code/graphs.py")
-SERVED = {"meta.json": MAX_META_BYTES, "graph.xml": 2**26, "graph.bin": 2**32, **dict.fromkeys(CODE, 2**20)}
-"""What is unpacked of a model's archive to serve it, and the bytes that each file may have."""
-
 SECONDS_PER_PHOTO, SECONDS_TO_START = 2.0, 180.0
 
 
@@ -71,7 +67,7 @@ def _unpacked(run: Run, uri: str, folder: Path) -> tuple[Path, tuple[str, ...], 
     archive = folder.with_suffix(".tar.gz")
     fetch_object(run.aws, uri, archive)
     folder.mkdir()
-    extract_members(archive, SERVED, uri, folder)
+    extract_members(archive, SERVED_MEMBERS, uri, folder)
     classes = unseal((folder / "meta.json").read_bytes())["classes"]
     return folder, tuple(str(name) for name in classes), archive.stat().st_size
 

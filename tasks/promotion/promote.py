@@ -93,7 +93,8 @@ def find_release(run: Run, named: str, why: str) -> Release:
     with aws_boundary(f"version {named}"):
         found = _find(run, named)
     if found is None:
-        raise SettingsRefused(WHERE, f"version {named}", "the registry has none like it", "kennel models lists them")
+        none, lists = "the registry has none like it", "kennel models, which lists them"
+        raise SettingsRefused(WHERE, f"version {named}", none, lists)
     version = found.as_version()
     return Release(
         package=version.arn,
