@@ -101,12 +101,11 @@ def _answer(models: Sequence[Path], shards: Path, output: Path, photos: int) -> 
     deadline = SECONDS_TO_START + photos * SECONDS_PER_PHOTO
     say(f"gate: both models answer the {photos:,} photos of the evaluation set")
     with tempfile.TemporaryFile("w+") as errors:
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True)
-        try:
-            _follow(process, photos, deadline)
-        finally:
-            process.kill()
-            process.wait()
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
+            try:
+                _follow(process, photos, deadline)
+            finally:
+                process.kill()
         if process.returncode != 0:
             errors.seek(0)
             why = errors.read().strip()[-400:] or f"it ended with status {process.returncode}"
@@ -145,6 +144,10 @@ def _read(
 
     with np.load(path, allow_pickle=False) as found:
         names = [str(name) for name in found["names"]]
+        if missing := shards.keys() - set(names):
+            what = f"{len(missing)} of the {len(shards)} photos of the evaluation set are not in their shards"
+            anew = "kennel run with the same data, which stages a damaged dataset anew"
+            raise StageFailed(WHERE, what, f"one is {min(missing)}", anew)
         rows = [number for number, name in enumerate(names) if name in shards]
         labels = [shards[names[number]][0] for number in rows]
         every = tuple(dict.fromkeys([*classes[0], *classes[1], *labels]))
@@ -163,9 +166,13 @@ def _read(
 def _predictions(
     scores: NDArray[np.float32], columns: Sequence[int], truth: NDArray[np.int64], classes: int
 ) -> Predictions:
-    """Return the predictions, (N,), with a model's scores, (N, its classes), in the columns of all classes."""
+    """Return the predictions, (N,), with a model's scores, (N, its classes), in the columns of all classes.
+
+    A photo without any score was refused by the model, and is taken for another class than its own.
+    """
     import numpy as np
 
     spread = np.zeros((len(truth), classes), np.float32)
     spread[:, list(columns)] = scores
-    return Predictions(np.arange(len(truth)), truth, spread.argmax(1), spread)
+    predicted = np.where(spread.any(1), spread.argmax(1), (truth + 1) % classes)
+    return Predictions(np.arange(len(truth)), truth, predicted, spread)
