@@ -14,6 +14,7 @@ from typing import Any
 from tasks.account.lookup import none_if_missing
 from tasks.run import naming
 from tasks.run.aws import Aws
+from tasks.run.lost_answers import repeated_if_lost
 from tasks.run.record_store import Count, Record
 
 KIND = "model-package"
@@ -174,6 +175,5 @@ def settle(aws: Aws, arn: str, approval: str, reason: str) -> None:
     """
     line = " ".join(reason.split())
     shown = line if len(line) <= LONGEST_REASON else f"{line[: LONGEST_REASON - 1]}…"
-    aws.client("sagemaker").update_model_package(
-        ModelPackageArn=arn, ModelApprovalStatus=approval, ApprovalDescription=shown
-    )
+    wanted = {"ModelPackageArn": arn, "ModelApprovalStatus": approval, "ApprovalDescription": shown}
+    repeated_if_lost(lambda: aws.client("sagemaker").update_model_package(**wanted))

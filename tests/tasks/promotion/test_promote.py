@@ -1,12 +1,22 @@
 """A version goes onto a live endpoint and back, and a promotion whose command was killed is settled by the next one."""
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
 from tasks.promotion.change import roll_back
+from tasks.promotion.guards import (
+    LEAST_MICROSECONDS,
+    Guard,
+    Limits,
+    ensure_guards,
+    guard_prefix,
+    guards_of,
+    remove_guards,
+    ringing,
+)
 from tasks.promotion.promote import (
     Promotion,
     find_release,
@@ -30,6 +40,7 @@ from tasks.teardown.teardown import tear_down
 from tests.conftest import RunningLocalAws
 from tests.kennel.interface import differences
 from tests.localaws.sagemaker.endpoints.endpoint_models import ECHO
+from tests.polling import wait_until
 from tests.tasks.registry.trained_runs import account, trained_run
 
 AT_ONCE = Rollout(1, 0, ())
@@ -49,8 +60,7 @@ def deployed(aws: Aws) -> Iterator[Run]:
     plan = describe_endpoint(run, DeployOptions(), Network(), run.need(TrainedModel))
     run.keep(ensure_endpoint(run, replace(plan, role_arn=ensure_endpoint_role(run, plan))))
     yield run
-    for name in sorted(each.name for each in aws.settings.runs.iterdir()):
-        tear_down(aws, name, yes=True, say=lambda _: None)
+    tear_down(aws, run.id, yes=True, say=lambda _: None)
 
 
 @pytest.fixture
@@ -188,25 +198,16 @@ def test_a_killed_promotion_whose_former_model_serves_was_taken_back_with_the_re
 
 
 def test_a_killed_rollback_whose_former_model_serves_was_rolled_back(service: Run, wanted: Release) -> None:
+    """Also if it was killed when all but its end was kept, which is the second round."""
     release(service, wanted, AT_ONCE)
     promoted = releases_of(service)
     roll_back(service, "too slow")
-    service.keep(replace(service.need(Promotion), outcome="begun"))
-    service.keep(promoted)
-    ended = settle_earlier(service)
-    assert ended is not None and ended.outcome == "rolled back"
-    assert promoted_release(service) is None and package(service, wanted).approval == "Rejected"
-
-
-def test_a_rollback_that_was_killed_when_all_but_its_end_was_kept_is_still_a_rollback(
-    service: Run, wanted: Release
-) -> None:
-    release(service, wanted, AT_ONCE)
-    roll_back(service, "too slow")
-    service.keep(replace(service.need(Promotion), outcome="begun"))
-    ended = settle_earlier(service)
-    assert ended is not None and ended.outcome == "rolled back"
-    assert len(releases_of(service).all) == 1 and package(service, wanted).approval == "Rejected"
+    for kept in (promoted, releases_of(service)):
+        service.keep(replace(service.need(Promotion), outcome="begun"))
+        service.keep(kept)
+        ended = settle_earlier(service)
+        assert ended is not None and ended.outcome == "rolled back"
+        assert promoted_release(service) is None and package(service, wanted).approval == "Rejected"
 
 
 def test_a_killed_promotion_of_the_release_before_is_no_rollback(service: Run, wanted: Release) -> None:
@@ -220,14 +221,40 @@ def test_a_killed_promotion_of_the_release_before_is_no_rollback(service: Run, w
     assert package(service, later).approval == "Approved"
 
 
-@pytest.mark.parametrize("kill", [killed_before_the_update, killed_after_the_update])
-def test_a_killed_promotion_whose_package_was_deleted_is_settled(
-    service: Run, wanted: Release, kill: Callable[..., None]
-) -> None:
-    kill(service, wanted)
+def test_a_killed_promotion_whose_package_was_deleted_is_settled(service: Run, wanted: Release) -> None:
+    killed_before_the_update(service, wanted)
     service.aws.client("sagemaker").delete_model_package(ModelPackageName=wanted.package)
     ended = settle_earlier(service)
-    assert ended is not None and ended.outcome == ("taken back" if kill is killed_before_the_update else "promoted")
+    assert ended is not None and ended.outcome == "taken back"
+
+
+def test_the_latency_that_is_allowed_follows_from_what_was_measured_and_the_errors_from_the_limits(
+    service: Run,
+) -> None:
+    runtime, name = service.aws.client("sagemaker-runtime"), service.need(EndpointRef).name
+    for _ in range(5):
+        runtime.invoke_endpoint(EndpointName=name, Body=b"photo")
+    errors, latency = wait_until(lambda: guards_of(service, Limits(0.05, 1e6)), holds=lambda found: len(found) == 2)
+    assert (errors.metric, errors.statistic, errors.threshold) == ("Invocation5XXErrors", "Average", 0.05)
+    assert (latency.metric, latency.statistic) == ("ModelLatency", "p99")
+    (least,) = [each for each in guards_of(service, Limits(0.05, 1.0)) if each.metric == "ModelLatency"]
+    assert latency.threshold > least.threshold >= LEAST_MICROSECONDS
+    assert errors.text == "share of answers with an error of the server's up to 5.0%"
+
+
+def test_alarms_are_made_changed_told_when_they_ring_and_removed(service: Run) -> None:
+    client, name = service.aws.client("cloudwatch"), f"{guard_prefix(service.id)}latency"
+    guard = Guard(name, "ModelLatency", "p99", 30_000.0)
+    for threshold in (30_000.0, 40_000.0):
+        ensure_guards(service, (replace(guard, threshold=threshold),))
+    (alarm,) = client.describe_alarms(AlarmNames=[name])["MetricAlarms"]
+    assert (alarm["Threshold"], alarm["ExtendedStatistic"], alarm["TreatMissingData"]) == (40_000, "p99", "breaching")
+    client.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="by hand")
+    assert ringing(service, (guard,)) == f"{name}: by hand"
+    assert [row.name for row in service.ledger.live() if row.kind == "alarm"] == [name]
+    remove_guards(service)
+    assert client.describe_alarms(AlarmNames=[name])["MetricAlarms"] == []
+    assert [row.name for row in service.ledger.live() if row.kind == "alarm"] == []
 
 
 def test_the_steps_are_for_the_instances_that_the_endpoint_has_now(service: Run) -> None:
