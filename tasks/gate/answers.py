@@ -20,7 +20,7 @@ from tasks.gate.evaluation_set import EvaluationSet, PhotoRow, held_out
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import StageFailed, WaitTimedOut
 from tasks.run.handle import Run
-from tasks.run.model_archive import MAX_META_BYTES, extract_members
+from tasks.run.model_archive import SERVED_MEMBERS, extract_members
 from tasks.run.sealed import unseal
 from tasks.run.waiting import say
 
@@ -30,10 +30,6 @@ if TYPE_CHECKING:
 
 WHERE = "gate"
 ROOT = Path(__file__).resolve().parents[2]
-CODE = ("code/inference.py", "code/preprocess.py", "code/graphs.py")
-SERVED = {"meta.json": MAX_META_BYTES, "graph.xml": 2**26, "graph.bin": 2**32, **dict.fromkeys(CODE, 2**20)}
-"""What is unpacked of a model's archive to serve it, and the bytes that each file may have."""
-
 SECONDS_PER_PHOTO, SECONDS_TO_START = 2.0, 180.0
 
 
@@ -71,7 +67,7 @@ def _unpacked(run: Run, uri: str, folder: Path) -> tuple[Path, tuple[str, ...], 
     archive = folder.with_suffix(".tar.gz")
     fetch_object(run.aws, uri, archive)
     folder.mkdir()
-    extract_members(archive, SERVED, uri, folder)
+    extract_members(archive, SERVED_MEMBERS, uri, folder)
     classes = unseal((folder / "meta.json").read_bytes())["classes"]
     return folder, tuple(str(name) for name in classes), archive.stat().st_size
 
@@ -105,12 +101,11 @@ def _answer(models: Sequence[Path], shards: Path, output: Path, photos: int) -> 
     deadline = SECONDS_TO_START + photos * SECONDS_PER_PHOTO
     say(f"gate: both models answer the {photos:,} photos of the evaluation set")
     with tempfile.TemporaryFile("w+") as errors:
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True)
-        try:
-            _follow(process, photos, deadline)
-        finally:
-            process.kill()
-            process.wait()
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
+            try:
+                _follow(process, photos, deadline)
+            finally:
+                process.kill()
         if process.returncode != 0:
             errors.seek(0)
             why = errors.read().strip()[-400:] or f"it ended with status {process.returncode}"
@@ -149,6 +144,10 @@ def _read(
 
     with np.load(path, allow_pickle=False) as found:
         names = [str(name) for name in found["names"]]
+        if missing := shards.keys() - set(names):
+            what = f"{len(missing)} of the {len(shards)} photos of the evaluation set are not in their shards"
+            anew = "kennel run with the same data, which stages a damaged dataset anew"
+            raise StageFailed(WHERE, what, f"one is {min(missing)}", anew)
         rows = [number for number, name in enumerate(names) if name in shards]
         labels = [shards[names[number]][0] for number in rows]
         every = tuple(dict.fromkeys([*classes[0], *classes[1], *labels]))
@@ -167,9 +166,13 @@ def _read(
 def _predictions(
     scores: NDArray[np.float32], columns: Sequence[int], truth: NDArray[np.int64], classes: int
 ) -> Predictions:
-    """Return the predictions, (N,), with a model's scores, (N, its classes), in the columns of all classes."""
+    """Return the predictions, (N,), with a model's scores, (N, its classes), in the columns of all classes.
+
+    A photo without any score was refused by the model, and is taken for another class than its own.
+    """
     import numpy as np
 
     spread = np.zeros((len(truth), classes), np.float32)
     spread[:, list(columns)] = scores
-    return Predictions(np.arange(len(truth)), truth, spread.argmax(1), spread)
+    predicted = np.where(spread.any(1), spread.argmax(1), (truth + 1) % classes)
+    return Predictions(np.arange(len(truth)), truth, predicted, spread)

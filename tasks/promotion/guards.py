@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from tasks.account.lookup import refuse_foreign, shown_tags, tags_to_dict
@@ -16,6 +17,7 @@ from tasks.run.aws import Aws
 from tasks.run.clock import AwsClock
 from tasks.run.errors import aws_boundary
 from tasks.run.handle import Run
+from tasks.run.lost_answers import repeated_if_lost
 from tasks.run.waiting import say, wait_for
 from tasks.serving.endpoint import VARIANT, endpoint_name, guard_prefix
 
@@ -70,19 +72,15 @@ def _usual_p99(aws: Aws, run_id: str) -> float | None:
     """Return the p99 of ModelLatency in microseconds over the last hour of AWS's clock, None without a request."""
     clock = AwsClock.from_settings(aws.settings)
     now = clock.now()
+    metric = {"Namespace": NAMESPACE, "MetricName": "ModelLatency", "Dimensions": _dimensions(run_id)}
+    stat = {"Metric": metric, "Period": int(_BASELINE.total_seconds()), "Stat": "p99"}
     with aws_boundary(f"endpoint {endpoint_name(run_id)}: its latency"):
-        points = aws.client("cloudwatch").get_metric_statistics(
-            Namespace=NAMESPACE,
-            MetricName="ModelLatency",
-            Dimensions=_dimensions(run_id),
+        found = aws.client("cloudwatch").get_metric_data(
+            MetricDataQueries=[{"Id": "usual", "MetricStat": stat}],
             StartTime=now - _BASELINE,
             EndTime=now + timedelta(minutes=1),
-            Period=int(_BASELINE.total_seconds()),
-            Statistics=["Sum"],
-            ExtendedStatistics=["p99"],
-        )["Datapoints"]
-    values = [float(point["ExtendedStatistics"]["p99"]) for point in points if "ExtendedStatistics" in point]
-    return max(values) if values else None
+        )["MetricDataResults"]
+    return max((float(value) for each in found for value in each["Values"]), default=None)
 
 
 def ensure_guards(run: Run, guards: tuple[Guard, ...]) -> None:
@@ -97,7 +95,7 @@ def ensure_guards(run: Run, guards: tuple[Guard, ...]) -> None:
         with aws_boundary(f"alarm {guard.name}"):
             own_alarm(run, guard.name)
             with run.ledger.create(KIND, guard.name, None) as row:
-                client.put_metric_alarm(**_request(run, guard))
+                repeated_if_lost(partial(client.put_metric_alarm, **_request(run, guard)))
                 row.identifier = alarm_arn(run.aws, guard.name)
         say(f"alarm {guard.name}: {guard.text}")
 
@@ -146,7 +144,7 @@ def remove_guards(run: Run) -> None:
     rows = [row.name for row in run.ledger.live() if row.kind == KIND]
     with aws_boundary("alarms of the endpoint"):
         if rows:
-            run.aws.client("cloudwatch").delete_alarms(AlarmNames=rows)
+            repeated_if_lost(lambda: run.aws.client("cloudwatch").delete_alarms(AlarmNames=rows))
     for name in rows:
         run.ledger.mark_removed(KIND, name)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 
+from tasks.account.lookup import none_if_missing
 from tasks.promotion.rollout import Rollout, plan_of, present_endpoint
 from tasks.registry.groups import group_of
 from tasks.registry.packages import (
@@ -41,7 +42,7 @@ class Promotion(Record, file="promotion.json", called="promotion", made_by="prom
     """The latest change of a run's endpoint to another release; `steps` says how requests went to it.
 
     "begun" until its end is known, "rolled back" if it went back to an earlier release as was asked, "taken back" if
-    AWS went back because of an alarm or a failure; `why` has AWS's reason.
+    AWS went back because of an alarm or a failure; `why` has AWS's reason. `is_rollback` is what was asked for.
     """
 
     release: Release
@@ -50,6 +51,7 @@ class Promotion(Record, file="promotion.json", called="promotion", made_by="prom
     outcome: str
     why: str
     at: str
+    is_rollback: bool
 
 
 def now_text() -> str:
@@ -93,7 +95,8 @@ def find_release(run: Run, named: str, why: str) -> Release:
     with aws_boundary(f"version {named}"):
         found = _find(run, named)
     if found is None:
-        raise SettingsRefused(WHERE, f"version {named}", "the registry has none like it", "kennel models, which lists them")
+        none, lists = "the registry has none like it", "kennel models, which lists them"
+        raise SettingsRefused(WHERE, f"version {named}", none, lists)
     version = found.as_version()
     return Release(
         package=version.arn,
@@ -131,7 +134,7 @@ def release(run: Run, wanted: Release, rollout: Rollout, *, is_rollback: bool = 
     for kind, name in wanted.resources:
         run.ledger.adopt(kind, name)
     plan = replace(plan, role_arn=ensure_endpoint_role(run, plan))
-    begun = Promotion(wanted, plan.config_name, rollout.text, "begun", wanted.why, now_text())
+    begun = Promotion(wanted, plan.config_name, rollout.text, "begun", wanted.why, now_text(), is_rollback)
     run.keep(begun)
     say(f"promote: {wanted.label}: {rollout.text}")
     try:
@@ -140,7 +143,7 @@ def release(run: Run, wanted: Release, rollout: Rollout, *, is_rollback: bool = 
         run.keep(_taken_back(run, begun, f"{error.what}: {error.why}"))
         raise
     run.keep(endpoint)
-    return _concluded(run, begun, is_rollback=is_rollback)
+    return _concluded(run, begun)
 
 
 def settle_earlier(run: Run) -> Promotion | None:
@@ -164,7 +167,7 @@ def settle_earlier(run: Run) -> Promotion | None:
 
     serving, reason = wait_for(run.aws.target, f"endpoint {name}", probe, deadline_seconds=1800.0)
     if serving == earlier.config_name:
-        ended = _concluded(run, earlier, is_rollback=_is_rollback(run, earlier.release))
+        ended = _concluded(run, earlier)
     else:
         ended = _taken_back(run, earlier, f"its command ended before it; the endpoint serves {serving}: {reason}")
         run.keep(ended)
@@ -172,33 +175,27 @@ def settle_earlier(run: Run) -> Promotion | None:
     return ended
 
 
-def _is_rollback(run: Run, wanted: Release) -> bool:
-    before = releases_of(run).before
-    return before is not None and before.package == wanted.package
-
-
-def _concluded(run: Run, begun: Promotion, *, is_rollback: bool) -> Promotion:
-    former = releases_of(run)
-    if is_rollback:
-        run.keep(former.rolled_back())
-    elif former.serving.package != begun.release.package:
-        run.keep(former.promoted(begun.release))
-    if begun.release.package:
-        _settle(run, begun.release.package, APPROVED, begun.why)
-    if is_rollback and former.serving.package:
-        _settle(run, former.serving.package, REJECTED, f"rolled back: {begun.why}")
-    ended = replace(begun, outcome="rolled back" if is_rollback else "promoted")
+def _concluded(run: Run, begun: Promotion) -> Promotion:
+    """Tell the registry, then keep the releases, then the end: a command that is killed in between does it again."""
+    former, wanted = releases_of(run), begun.release
+    _settle(run, wanted.package, APPROVED, begun.why)
+    if former.serving.package != wanted.package:
+        if begun.is_rollback:
+            _settle(run, former.serving.package, REJECTED, f"rolled back: {begun.why}")
+        run.keep(former.rolled_back() if begun.is_rollback else former.promoted(wanted))
+    ended = replace(begun, outcome="rolled back" if begun.is_rollback else "promoted")
     run.keep(ended)
     return ended
 
 
 def _taken_back(run: Run, begun: Promotion, why: str) -> Promotion:
     """Return the promotion that AWS took back, after marking the package with the reason."""
-    if begun.release.package:
-        _settle(run, begun.release.package, REJECTED, f"taken back: {why}")
+    _settle(run, begun.release.package, REJECTED, f"taken back: {why}")
     return replace(begun, outcome="taken back", why=why)
 
 
-def _settle(run: Run, arn: str, approval: str, reason: str) -> None:
-    with aws_boundary(f"model package {arn}"):
-        settle(run.aws, arn, approval, reason)
+def _settle(run: Run, package: str, approval: str, reason: str) -> None:
+    """Approve or reject a package; the run's own model has none, and one that was deleted meanwhile needs nothing."""
+    if package:
+        with aws_boundary(f"model package {package}"):
+            none_if_missing(lambda: settle(run.aws, package, approval, reason))

@@ -14,6 +14,7 @@ from typing import Any
 from tasks.account.lookup import none_if_missing
 from tasks.run import naming
 from tasks.run.aws import Aws
+from tasks.run.lost_answers import repeated_if_lost
 from tasks.run.record_store import Count, Record
 
 KIND = "model-package"
@@ -165,12 +166,14 @@ def list_packages(aws: Aws, group: str) -> list[ListedPackage]:
 
 
 def settle(aws: Aws, arn: str, approval: str, reason: str) -> None:
-    """Approve or reject a package, with the reason, of which AWS keeps 1,024 characters.
+    """Approve or reject a package, with the reason on one line, of which AWS keeps 1,024 characters.
+
+    AWS takes no line break in it, and reasons of a model's failure have tracebacks.
 
     Raises:
         ClientError: SageMaker refused; there may be no such package.
     """
-    shown = reason if len(reason) <= LONGEST_REASON else f"{reason[: LONGEST_REASON - 1]}…"
-    aws.client("sagemaker").update_model_package(
-        ModelPackageArn=arn, ModelApprovalStatus=approval, ApprovalDescription=shown
-    )
+    line = " ".join(reason.split())
+    shown = line if len(line) <= LONGEST_REASON else f"{line[: LONGEST_REASON - 1]}…"
+    wanted = {"ModelPackageArn": arn, "ModelApprovalStatus": approval, "ApprovalDescription": shown}
+    repeated_if_lost(lambda: aws.client("sagemaker").update_model_package(**wanted))

@@ -262,7 +262,10 @@ def _remove(aws: Aws, item: Removal, ledgers: Mapping[str, Ledger], kinds: Mappi
     crash_point(f"remove-{item.kind}:before")
     repeated_if_lost(lambda: kinds[item.kind].remove(aws, item.name), times=_CALLS_OF_A_REMOVAL)
     crash_point(f"remove-{item.kind}:after")
-    say(f"  gone   {item.kind} {item.name}")
+    if item.kind in SHARED and kinds[item.kind].find(aws, item.name) is not None:
+        say(f"  keep   {item.kind} {item.name}: it holds what is not of these runs")
+    else:
+        say(f"  gone   {item.kind} {item.name}")
     if item.kind != "bucket":
         for ledger in ledgers.values():  # datasets and weights may be in the ledgers of several runs
             _close_rows(ledger, [(item.kind, item.name)])

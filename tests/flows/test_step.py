@@ -28,6 +28,8 @@ NAMES = {
         "start the notebook instance",
         "stop the notebook instance",
     },
+    "flows.promote": {"earlier promotion", "version", "promotion", "rollback"},
+    "flows.retrain": {"earlier promotion", "something to do", "locate", "limits of cost", "gate", "refuse"},
     "flows.stage_data": {"locate", "find_unchanged", "adopt", "judge_and_upload"},
     "flows.teardown": {"plan_removals", "keep_copies", "remove", "remove expired"},
     "flows.tune": {"fetch weights", "look at the account"},
@@ -41,6 +43,7 @@ NAMES = {
         "search by SageMaker",
         "study the search",
         "training job",
+        "register",
     },
 }
 

@@ -18,6 +18,9 @@ from tasks.model.code import build_lambda_zip, stage_training_code
 from tasks.notebook.instance import ensure_notebook, start_notebook, stop_notebook
 from tasks.notebook.records import NotebookPlan
 from tasks.notebook.role import notebook_role
+from tasks.promotion.guards import Guard, ensure_guards, remove_guards
+from tasks.registry.packages import APPROVED, settle
+from tasks.registry.register import register_model
 from tasks.run.aws import Aws
 from tasks.run.handle import Run
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, Hyperparameters
@@ -26,11 +29,12 @@ from tasks.sagemaker.job import create_job, find_job
 from tasks.sagemaker.job_plan import TrainingPlan
 from tasks.serving.autoscaling import AutoscalingPlan, ensure_autoscaling, suspend_scaling
 from tasks.serving.concurrency import ConcurrencyPlan, ensure_concurrency
-from tasks.serving.endpoint import EndpointPlan, ensure_endpoint
+from tasks.serving.endpoint import EndpointPlan, ensure_endpoint, guard_prefix
 from tasks.serving.function import FunctionPlan, ensure_function, function_log_group
 from tasks.serving.instances import set_instance_count
 from tests.localaws.sagemaker.endpoints.endpoint_models import ECHO, IMAGE, pack
 from tests.tasks.ec2.instances import default_access, default_network
+from tests.tasks.registry.trained_runs import trained_run
 
 DATA = f"datasets/{'a' * 64}"
 TWO_PARTS = bytes(9 * 2**20)
@@ -139,6 +143,18 @@ def instances(run: Run) -> None:
     end_instances(run)
 
 
+def registry(run: Run) -> None:
+    """Register a model in a group, approve it, and make an alarm that is changed and removed."""
+    name = f"lost {run.id}"
+    trained_run(run.aws, run.id, name)
+    version = register_model(run)
+    settle(run.aws, version.arn, APPROVED, "better")
+    guard = Guard(f"{guard_prefix(run.id)}errors", "Invocation5XXErrors", "Average", 0.01)
+    ensure_guards(run, (guard,))
+    ensure_guards(run, (replace(guard, threshold=0.02),))
+    remove_guards(run)
+
+
 def notebook(run: Run) -> None:
     """Make a notebook instance, change its idle time and its type, and start it again."""
     role = ensure_role(run, notebook_role(run.aws, run.id, None))
@@ -156,6 +172,7 @@ SCENES: Mapping[str, Callable[[Run], None]] = {
     "function": function,
     "instances": instances,
     "notebook": notebook,
+    "registry": registry,
 }
 _STATEMENT = {"Effect": "Allow", "Action": ["logs:PutLogEvents"], "Resource": ["*"]}
 

@@ -55,7 +55,7 @@ def play(scene: str, run_id: str, calls: Calls, folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("loss", ["once", "exhausted"])
-@pytest.mark.parametrize("scene", ["serving", "function", "instances", "notebook"])
+@pytest.mark.parametrize("scene", ["serving", "function", "instances", "notebook", "registry"])
 def test_a_lost_answer_to_every_changing_operation_changes_nothing(
     server: RunningLocalAws, tmp_path: Path, scene: str, loss: Loss
 ) -> None:
@@ -73,7 +73,7 @@ def test_a_status_that_nobody_knows_is_not_ready_yet(server: RunningLocalAws, tm
     assert replies.fed >= WAITED_FOR[scene]
 
 
-@pytest.mark.parametrize("scene", ["storage", "serving", "function", "instances", "notebook"])
+@pytest.mark.parametrize("scene", ["storage", "serving", "function", "instances", "notebook", "registry"])
 def test_an_answer_that_cannot_be_used_is_asked_for_again(server: RunningLocalAws, tmp_path: Path, scene: str) -> None:
     answers = MalformedAnswers()
     with counting_proxy(server.url, answers):

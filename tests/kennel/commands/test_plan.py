@@ -24,7 +24,7 @@ def test_without_an_aws_everything_is_to_be_created_and_nothing_is_written(alone
     assert shown.code == 0, shown.err
     lines = shown.out.splitlines()
     assert max(map(len, lines)) <= 80
-    assert "20 to create; nothing was created or changed" in lines
+    assert "22 to create; nothing was created or changed" in lines
     assert "The embedded AWS bills nothing. The prices below are what AWS would bill." in lines
     assert "worst case     no limit: the endpoint runs until `kennel down`" in lines
     assert not alone.home.exists() and not alone.runs.exists()

@@ -58,7 +58,7 @@ def put_alarm(server: ScaledServer, name: str, **parameters: Any) -> None:
             "AlarmName": name,
             "Namespace": "alarms",
             "MetricName": name,
-            "Statistic": "Sum",
+            **({} if "ExtendedStatistic" in parameters else {"Statistic": "Sum"}),
             "Period": 60,
             "EvaluationPeriods": 2,
             "Threshold": 10.0,
@@ -164,6 +164,37 @@ def test_an_update_keeps_the_state(server: ScaledServer) -> None:
     assert alarm["AlarmArn"] == "arn:aws:cloudwatch:us-east-1:123456789012:alarm:kept"
 
 
+def test_an_alarm_on_a_percentile_sees_the_slow_ones_that_the_median_hides(server: ScaledServer) -> None:
+    first, metric = int(server.now()) // 60 * 60 - 60, "latencies"
+    data = [
+        {"MetricName": metric, "Timestamp": moment(first + 60 * number), "Values": [100.0, 5000.0], "Counts": [96, 4]}
+        for number in range(8)
+    ]
+    server.client("cloudwatch").put_metric_data(Namespace="alarms", MetricData=data)
+    for name in ("p99", "p50"):
+        more = {"MetricName": metric, "ExtendedStatistic": name, "Threshold": 1000.0, "EvaluationPeriods": 1}
+        put_alarm(server, f"slow-{name}", **more)
+
+    slow, usual = until_state(server, "slow-p99", "ALARM"), until_state(server, "slow-p50", "OK")
+
+    told, calm = json.loads(slow["StateReasonData"]), json.loads(usual["StateReasonData"])
+    assert (slow["ExtendedStatistic"], told["statistic"], calm["statistic"]) == ("p99", "p99", "p50")
+    assert told["recentDatapoints"] == pytest.approx([5000.0], rel=0.01)
+    assert calm["recentDatapoints"] == pytest.approx([100.0], rel=0.01)
+
+
+def test_an_alarm_on_a_percentile_of_sets_has_no_data_as_on_aws(server: ScaledServer) -> None:
+    first = int(server.now()) // 60 * 60 - 60
+    values = {"SampleCount": 10.0, "Sum": 9000.0, "Minimum": 1.0, "Maximum": 5000.0}
+    data = [
+        {"MetricName": "sets", "Timestamp": moment(first + 60 * number), "StatisticValues": values}
+        for number in range(8)
+    ]
+    server.client("cloudwatch").put_metric_data(Namespace="alarms", MetricData=data)
+    put_alarm(server, "sets", ExtendedStatistic="p99", EvaluationPeriods=1, TreatMissingData="breaching")
+    assert "treated as [Breaching]" in until_state(server, "sets", "ALARM")["StateReason"]
+
+
 def test_an_action_that_is_no_scaling_policy_says_that_it_is_not_emulated(server: ScaledServer) -> None:
     topic = "arn:aws:sns:us-east-1:123456789012:somebody"
     put_alarm(server, "loud", TreatMissingData="breaching", AlarmActions=[topic])
@@ -184,6 +215,9 @@ def test_alarms_that_cannot_be_evaluated_are_refused_by_name(server: ScaledServe
         ({"Period": 45}, "Period must be 10, 20, 30 or a multiple of 60"),
         ({"DatapointsToAlarm": 5}, "DatapointsToAlarm must be between 1 and EvaluationPeriods"),
         ({"ComparisonOperator": "GreaterThanUpperThreshold"}, "comparisonOperator"),
+        ({"ExtendedStatistic": "p99", "Statistic": "Sum"}, "exactly one of Statistic and ExtendedStatistic"),
+        ({"ExtendedStatistic": "tm90"}, "ExtendedStatistic tm90 in a period of 60 s is not supported by localaws"),
+        ({"ExtendedStatistic": "p99", "Period": 10}, "ExtendedStatistic p99 in a period of 10 s is not supported"),
     ):
         with pytest.raises(ClientError, match=why):
             put_alarm(server, "refused", **parameters)

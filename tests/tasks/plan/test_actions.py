@@ -45,7 +45,7 @@ def test_what_the_run_has_is_adopted_and_what_is_somebody_elses_is_refused(aws: 
         "/aws/lambda/kennel-plan-1-classify": "refuse",
     }
     assert calls.mutating() == []
-    assert "12 to create, 2 to adopt, 1 to refuse; nothing was created or changed" in plan_lines(made)
+    assert "14 to create, 2 to adopt, 1 to refuse; nothing was created or changed" in plan_lines(made)
     notes = {step.resource.name: step.note for step in made.steps}
     assert notes["/aws/lambda/kennel-plan-1-classify"] == "it exists and does not carry the run's tags"
     assert notes[f"s3://{aws.bucket}/datasets/…/"] == "adopted, if the same is there already"
