@@ -57,24 +57,23 @@ class Rollout:
         if self.instances > 1 and self.alarms:
             routing |= {"Type": "CANARY", "CanarySize": {"Type": "INSTANCE_COUNT", "Value": 1}}
         alarms = {"Alarms": [{"AlarmName": name} for name in self.alarms]}
-        timeout = min(MOST_TIMEOUT_SECONDS, max(LEAST_TIMEOUT_SECONDS, START_SECONDS + 3 * self.bake_seconds))
         return {
             "BlueGreenUpdatePolicy": {
                 "TrafficRoutingConfiguration": routing,
                 "TerminationWaitInSeconds": self.bake_seconds,
-                "MaximumExecutionTimeoutInSeconds": timeout,
+                "MaximumExecutionTimeoutInSeconds": self.timeout_seconds,
             },
             **({"AutoRollbackConfiguration": alarms} if self.alarms else {}),
         }
 
     def deadline_seconds(self, clock: AwsClock) -> float:
         """Return how long the update may take on this machine's clock."""
-        return max(1800.0, clock.wall_seconds(self.config_timeout + 2 * self.bake_seconds))
+        return max(1800.0, clock.wall_seconds(self.timeout_seconds + 2 * self.bake_seconds))
 
     @property
-    def config_timeout(self) -> int:
+    def timeout_seconds(self) -> int:
         """How long AWS goes on with the update, in seconds of its clock."""
-        return int(self.config["BlueGreenUpdatePolicy"]["MaximumExecutionTimeoutInSeconds"])
+        return min(MOST_TIMEOUT_SECONDS, max(LEAST_TIMEOUT_SECONDS, START_SECONDS + 3 * self.bake_seconds))
 
 
 def rollout_of(run: Run, bake_seconds: int, alarms: Sequence[str]) -> Rollout:

@@ -52,8 +52,8 @@ def test_the_alarms_take_the_update_back_and_without_them_nothing_does() -> None
 def test_sagemakers_model_takes_the_configuration_within_its_limits(rollout: Rollout) -> None:
     shape = get_session().get_service_model("sagemaker").shape_for("DeploymentConfig")
     assert not ParamValidator().validate(rollout.config, shape).has_errors()
-    assert LEAST_TIMEOUT_SECONDS <= rollout.config_timeout <= MOST_TIMEOUT_SECONDS
-    assert rollout.config_timeout >= START_SECONDS + 2 * rollout.bake_seconds
+    assert LEAST_TIMEOUT_SECONDS <= rollout.timeout_seconds <= MOST_TIMEOUT_SECONDS
+    assert rollout.timeout_seconds >= START_SECONDS + 2 * rollout.bake_seconds
 
 
 def test_the_deadline_of_this_machine_is_longer_than_awss_own() -> None:
