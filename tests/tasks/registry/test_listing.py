@@ -28,6 +28,12 @@ def versions(aws: Aws) -> list[ModelVersion]:
     return [register_model(trained_run(aws, f"list-{secrets.token_hex(4)}", name)) for _ in range(5)]
 
 
+@pytest.fixture
+def version(aws: Aws) -> ModelVersion:
+    """One version of a group of its own."""
+    return register_model(trained_run(aws, f"list-{secrets.token_hex(4)}", f"cats {secrets.token_hex(4)}"))
+
+
 def serve(bench: Workbench, container: dict[str, str]) -> str:
     name = bench.name()
     bench.sagemaker.create_model(ModelName=name, PrimaryContainer=container, ExecutionRoleArn=bench.role_arn)
@@ -60,11 +66,9 @@ def test_each_version_is_champion_challenger_approved_or_rejected_with_the_reaso
     assert found[1].cells == ("1", versions[0].run_id, "0.7500 on 4", f"champion of {by_package}", "")
 
 
-def test_without_a_group_those_of_all_groups_are_listed_as_json_has_them(
-    aws: Aws, versions: list[ModelVersion]
-) -> None:
+def test_without_a_group_those_of_all_groups_are_listed_as_json_has_them(aws: Aws, version: ModelVersion) -> None:
     found = list_versions(aws)
-    assert {each.arn for each in found} >= {each.arn for each in versions}
+    assert {each.arn for each in found} >= {version.arn}
     assert differences("models", {"models": [as_json(each) for each in found]}) == []
 
 
@@ -72,10 +76,10 @@ def as_json(version: ListedVersion) -> dict[str, object]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(version).items()}
 
 
-def test_a_package_that_kennel_did_not_register_is_not_listed(aws: Aws, versions: list[ModelVersion]) -> None:
-    group = versions[0].group
+def test_a_package_that_kennel_did_not_register_is_not_listed(aws: Aws, version: ModelVersion) -> None:
+    group = version.group
     theirs = aws.client("sagemaker").create_model_package(
-        ModelPackageGroupName=group, InferenceSpecification=specification(versions[0].model_uri)
+        ModelPackageGroupName=group, InferenceSpecification=specification(version.model_uri)
     )
     assert theirs["ModelPackageArn"] not in {each.arn for each in list_versions(aws, group)}
 
@@ -84,13 +88,13 @@ def test_a_group_that_does_not_exist_has_no_versions(aws: Aws) -> None:
     assert list_versions(aws, "kennel-no-such-group") == []
 
 
-def test_a_reason_is_on_one_line_because_aws_takes_no_line_break(aws: Aws, versions: list[ModelVersion]) -> None:
-    settle(aws, versions[0].arn, REJECTED, "Traceback:\n  File\r\n\tline 2")
-    found = describe_package(aws, versions[0].arn)
+def test_a_reason_is_on_one_line_because_aws_takes_no_line_break(aws: Aws, version: ModelVersion) -> None:
+    settle(aws, version.arn, REJECTED, "Traceback:\n  File\r\n\tline 2")
+    found = describe_package(aws, version.arn)
     assert found is not None and found.reason == "Traceback: File line 2"
 
 
-def test_a_reason_is_cut_to_what_aws_keeps(aws: Aws, versions: list[ModelVersion]) -> None:
-    settle(aws, versions[0].arn, REJECTED, "x" * 5000)
-    found = describe_package(aws, versions[0].arn)
+def test_a_reason_is_cut_to_what_aws_keeps(aws: Aws, version: ModelVersion) -> None:
+    settle(aws, version.arn, REJECTED, "x" * 5000)
+    found = describe_package(aws, version.arn)
     assert found is not None and len(found.reason) == LONGEST_REASON and found.reason.endswith("x…")
