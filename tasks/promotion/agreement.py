@@ -10,14 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from tasks.account.lookup import none_if_missing
 from tasks.gate.gate import GateRecord
 from tasks.promotion.copies import Copies
 from tasks.promotion.promote import releases_of
-from tasks.promotion.shadow import ShadowPhase, shadowing
-from tasks.registry.packages import REJECTED, settle
+from tasks.promotion.shadow import ShadowPhase, reject, shadowing
 from tasks.run.clock import AwsClock
-from tasks.run.errors import StageFailed, WaitTimedOut, aws_boundary
+from tasks.run.errors import StageFailed, aws_boundary
 from tasks.run.handle import Run, RunFolder
 from tasks.run.options import PromotionOptions
 from tasks.run.record_store import Count, Record, Share
@@ -68,19 +66,17 @@ def require_agreement(run: Run, wanted: Release, options: PromotionOptions) -> A
 
     Raises:
         StageFailed: the release disagrees, or failed to start; the endpoint serves as before.
-        WaitTimedOut: too few requests came to judge it; or AWS did not finish a change in time.
+        WaitTimedOut: nothing was shown after twice the minutes, because too few requests came; or AWS did not finish a
+            change in time.
         SettingsRefused, OwnershipRefused, AwsFailed: as `shadowing`.
     """
-    try:
-        with shadowing(run, wanted) as phase:
-            copies = _observe(run, phase, options.shadow_minutes)
-        found = judge(run, wanted, copies, options.least_agreement)
-        run.keep(found)
-        say(f"promote: {found.text}")
-        _require(run, wanted, found)
-    except StageFailed as error:
-        _reject(run, wanted, f"{error.what}: {error.why}")
-        raise
+    with shadowing(run, wanted) as phase:
+        found = _observe(run, phase, options)
+    say(f"promote: {found.text}")
+    if found.outcome == "differ":
+        reject(run, wanted, found.text)
+        where, look = f"endpoint {endpoint_name(run.id)}", f"kennel models {run.id}, which lists the versions"
+        raise StageFailed(where, "the new model disagrees with the one that serves", found.text, look)
     return found
 
 
@@ -129,32 +125,38 @@ def _gate_of(run: Run, champion: Release, wanted: Release) -> GateRecord | None:
     return found if found is not None and (found.champion, found.challenger) == models else None
 
 
-def _observe(run: Run, phase: ShadowPhase, minutes: float) -> Copies:
-    """Read the answers of both models each minute and publish the share that agrees, until the phase is over."""
+def _observe(run: Run, phase: ShadowPhase, options: PromotionOptions) -> Agreement:
+    """Judge the answers each minute and publish the share that agrees, until the phase is over and it is decided."""
     clock, name = AwsClock.from_settings(run.settings), endpoint_name(run.id)
     copies = Copies(run.aws, phase.bucket, f"{phase.prefix}/{name}")
-    ends = clock.now() + timedelta(minutes=minutes)
+    ends = clock.now() + timedelta(minutes=options.shadow_minutes)
 
-    def probe() -> tuple[Copies | None, str]:
+    def probe() -> tuple[Agreement | None, str]:
         copies.read()
-        if copies.same:
-            _publish(run, clock, copies)
-        is_enough = clock.now() >= ends and copies.requests >= LEAST_PAIRS
-        return copies if is_enough else None, f"at {copies.requests} copied requests of {LEAST_PAIRS} at least"
+        found = judge(run, phase.release, copies, options.least_agreement)
+        run.keep(found)
+        if found.photos:
+            _publish(run, clock, found)
+        is_decided = found.requests >= LEAST_PAIRS and found.outcome != "not shown"
+        state = f"undecided after {found.requests} copied requests of {LEAST_PAIRS} at least: {found.text}"
+        return found if is_decided and clock.now() >= ends else None, state
 
     again = f"kennel promote {run.id} {phase.release.package} --shadow-minutes 30, while requests come; 0 leaves it out"
-    late = max(LATE_WALL_SECONDS, clock.wall_seconds(LATE_SECONDS))
     return wait_for(
         run.aws.target,
         f"agreement of {phase.release.label} on endpoint {name}",
         probe,
-        deadline_seconds=clock.wall_seconds(60 * minutes) + late,
+        deadline_seconds=clock.wall_seconds(2 * 60 * options.shadow_minutes) + _late_seconds(clock),
         poll_seconds=clock.wall_seconds(60.0),
         next_command=again,
     )
 
 
-def _publish(run: Run, clock: AwsClock, copies: Copies) -> None:
+def _late_seconds(clock: AwsClock) -> float:
+    return max(LATE_WALL_SECONDS, clock.wall_seconds(LATE_SECONDS))
+
+
+def _publish(run: Run, clock: AwsClock, found: Agreement) -> None:
     point = {
         "MetricName": METRIC,
         "Dimensions": [
@@ -162,23 +164,7 @@ def _publish(run: Run, clock: AwsClock, copies: Copies) -> None:
             {"Name": "VariantName", "Value": SHADOW},
         ],
         "Timestamp": clock.now(),
-        "Value": sum(copies.same) / len(copies.same),
+        "Value": found.agreed / found.photos,
     }
     with aws_boundary(f"metric {NAMESPACE}/{METRIC}"):
         run.aws.client("cloudwatch").put_metric_data(Namespace=NAMESPACE, MetricData=[point])
-
-
-def _require(run: Run, wanted: Release, found: Agreement) -> None:
-    where = f"endpoint {endpoint_name(run.id)}"
-    if found.outcome == "differ":
-        look = f"kennel models {run.id}, which lists the versions"
-        raise StageFailed(where, "the new model disagrees with the one that serves", found.text, look)
-    if found.outcome != "agree":
-        again = f"kennel promote {run.id} {wanted.package} --shadow-minutes 30, while requests come; 0 leaves it out"
-        raise WaitTimedOut(where, "too few photos came to judge the new model", found.text, again)
-
-
-def _reject(run: Run, wanted: Release, why: str) -> None:
-    if wanted.package:
-        with aws_boundary(f"model package {wanted.package}"):
-            none_if_missing(lambda: settle(run.aws, wanted.package, REJECTED, f"taken back: {why}"))

@@ -11,10 +11,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from tasks.account.encryption import encryption_of
+from tasks.account.lookup import none_if_missing
 from tasks.account.objects import bucket_and_key, delete_prefix
 from tasks.account.role_policies import captured_prefix
 from tasks.promotion.promote import now_text, releases_of
 from tasks.promotion.rollout import plan_of, present_endpoint, rollout_of
+from tasks.registry.packages import REJECTED, settle
+from tasks.run.ending import refuse_when_ending
+from tasks.run.errors import StageFailed, aws_boundary
 from tasks.run.handle import Run
 from tasks.run.record_store import Record
 from tasks.run.records import EndpointRef
@@ -63,7 +67,7 @@ def shadowing(run: Run, wanted: Release) -> Iterator[ShadowPhase]:
     """Have the wanted release get copies of the requests inside the block; in every ending they end with it.
 
     Raises:
-        StageFailed: the release failed to start; the endpoint serves as before.
+        StageFailed: the release failed to start, and is rejected; the endpoint serves as before.
         WaitTimedOut: AWS did not finish a change in time.
         SettingsRefused, OwnershipRefused, AwsFailed: as `shadow_plan` and `ensure_endpoint`.
     """
@@ -75,10 +79,30 @@ def shadowing(run: Run, wanted: Release) -> Iterator[ShadowPhase]:
     run.keep(phase)
     say(f"promote: {wanted.label} gets copies of the requests, and answers nobody")
     try:
-        ensure_endpoint(run, replace(plan, role_arn=ensure_endpoint_role(run, plan)))
+        _start(run, plan, wanted)
         yield phase
     finally:
         end_shadow(run, phase)
+
+
+def _start(run: Run, plan: EndpointPlan, wanted: Release) -> None:
+    try:
+        ensure_endpoint(run, replace(plan, role_arn=ensure_endpoint_role(run, plan)))
+    except StageFailed as error:
+        refuse_when_ending("rejection of", wanted.label)  # an interrupted command shows nothing about the model
+        reject(run, wanted, f"{error.what}: {error.why}")
+        raise
+
+
+def reject(run: Run, wanted: Release, why: str) -> None:
+    """Reject a release in the registry, with the reason; one whose package was deleted meanwhile needs nothing.
+
+    Raises:
+        AwsFailed: SageMaker refused.
+    """
+    if wanted.package:
+        with aws_boundary(f"model package {wanted.package}"):
+            none_if_missing(lambda: settle(run.aws, wanted.package, REJECTED, f"taken back: {why}"))
 
 
 def end_shadow(run: Run, phase: ShadowPhase) -> None:
