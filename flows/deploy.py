@@ -15,6 +15,7 @@ from flows.step import step
 from flows.train_sagemaker import look_at_network
 from tasks.account.container_images import require_images
 from tasks.model.code import build_lambda_zip
+from tasks.promotion import shadow
 from tasks.registry.register import approve_deployed
 from tasks.run.artifacts import publish_record
 from tasks.run.handle import Run
@@ -27,6 +28,7 @@ from tasks.teardown.rebuild import working_on
 
 STAGE = "deploy"
 
+settle_shadow = step("earlier copies")(shadow.settle_shadow)
 deploy_endpoint = step("endpoint")(deployment.deploy_endpoint)
 try_function = step("smoke test")(deployment.try_function)
 approve = step("approve")(approve_deployed)
@@ -61,6 +63,7 @@ async def deploy(run_id: RunId, deploy: DeployOptions = DeployOptions(), network
     require_images(run.settings)
     with working_on(run, STAGE):
         await look_at_network(run.aws, network)
+        await settle_shadow(run)
         endpoint = await deploy_endpoint(run, deploy, network)
         run.keep(endpoint)
         function = await deploy_function(run, endpoint, deploy, network)

@@ -27,7 +27,7 @@ STAGE = "promote"
 BY_HAND = "promoted by a person"
 Version = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
-settle_earlier = step("earlier promotion")(promotions.settle_earlier)
+settle_earlier = step("earlier promotion")(change.settle_earlier)
 find_release = step("version")(promotions.find_release)
 promote_watched = step("promotion")(change.promote_watched)
 go_back = step("rollback")(change.roll_back)

@@ -48,7 +48,7 @@ TASKS_ROOMS: dict[str, set[str]] = {
     "serving": {"run", "account", "scaling"},
     "load": {"run", "scaling", "serving"},
     "verdicts": {"run", "scaling", "serving", "load"},
-    "promotion": {"run", "account", "registry", "serving"},
+    "promotion": {"run", "account", "drift", "gate", "registry", "serving"},
     "retraining": {"run", "account", "data", "model", "gate", "registry", "promotion"},
     "teardown": {"run", "account", "ec2", "notebook", "promotion", "registry", "sagemaker", "serving"},
     "plan": {

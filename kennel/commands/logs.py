@@ -34,7 +34,7 @@ def logs(run_id: str | None, source: str, *, follow: bool) -> int:
     from tasks.run.aws import Aws
     from tasks.run.naming import name_prefix
     from tasks.run.settings import Settings
-    from tasks.serving.endpoint import endpoint_log_group
+    from tasks.serving.endpoint_plan import endpoint_log_group
     from tasks.serving.function import function_log_group
 
     aws, name = Aws(Settings.load()), run_dir.name

@@ -257,6 +257,7 @@ def _scaling(account: Account) -> list[Row]:
         ("ScalableTargets", "application-autoscaling", targets, ["*"]),
         ("Alarms", "cloudwatch", _ALARM_ACTIONS, alarms),
         ("Metrics", "cloudwatch", ["GetMetricData", "GetMetricStatistics"], ["*"]),
+        ("OwnMetrics", "cloudwatch", ["PutMetricData"], ["*"], {"StringEquals": {"cloudwatch:namespace": "kennel"}}),
         ("ServiceRole", "iam", ["CreateServiceLinkedRole"], [linked], only),
     ]
 

@@ -25,7 +25,8 @@ MOST_PHOTOS = 1000
 MOST_OBJECT_BYTES = 256 * 2**20
 MOST_BYTES = 2**30  # of all photos
 _HOUR = re.compile(r"(?P<folder>.*/(?P<hour>\d{4}/\d\d/\d\d/\d\d)/)[^/]+\.jsonl")
-_UNUSABLE = (ValueError, TypeError, LookupError)
+UNUSABLE = (ValueError, TypeError, LookupError)
+"""What `photo_of` raises of a line that tells of no photo."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def read_captured(
     for line in _lines(aws, bucket, prefix, since, until):
         try:
             photo, content = photo_of(line, classes)
-        except _UNUSABLE:
+        except UNUSABLE:
             unusable += 1
             continue
         if not since <= photo.answered < until:
@@ -80,8 +81,8 @@ def read_captured(
     return Captured(tuple(found.values()), requests, unusable)
 
 
-def photo_of(line: bytes, classes: Sequence[str]) -> tuple[CapturedPhoto, bytes]:
-    """Return the photo that a line of a captured object tells of, and its bytes.
+def photo_of(line: bytes, classes: Sequence[str] | None) -> tuple[CapturedPhoto, bytes]:
+    """Return the photo that a line of a captured object tells of, and its bytes; `classes` None: of any classes.
 
     Raises:
         ValueError, TypeError, LookupError: it tells of none, or not of an answer about these classes.
@@ -90,7 +91,7 @@ def photo_of(line: bytes, classes: Sequence[str]) -> tuple[CapturedPhoto, bytes]
     sent, answered = (record["captureData"][side] for side in ("endpointInput", "endpointOutput"))
     content, answer = _bytes_of(sent), parse_json(_bytes_of(answered))
     scores = dict(zip(answer["labels"], map(float, answer["scores"]), strict=True))
-    if scores.keys() != set(classes) or not all(0 <= score <= 1 for score in scores.values()):
+    if (classes is not None and scores.keys() != set(classes)) or not all(0 <= score <= 1 for score in scores.values()):
         raise ValueError("the answer is not about the model's classes")
     label = max(scores, key=scores.__getitem__)
     moment = datetime.strptime(record["eventMetadata"]["inferenceTime"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
@@ -114,10 +115,15 @@ def _lines(aws: Aws, bucket: str, prefix: str, since: datetime, until: datetime)
     stored = list_objects(aws, bucket, f"{prefix}/")
     wanted = [key for key, hour in _by_hour(stored) if since - timedelta(hours=1) < hour < until]
     for key in sorted(wanted, reverse=True):
-        yield from _lines_of(aws, bucket, stored[key])
+        yield from lines_of(aws, bucket, stored[key])
 
 
-def _lines_of(aws: Aws, bucket: str, stored: StoredObject) -> list[bytes]:
+def lines_of(aws: Aws, bucket: str, stored: StoredObject) -> list[bytes]:
+    """Return the lines of a captured object, none of one that is too large to read.
+
+    Raises:
+        AwsFailed: S3 refused, or did not answer.
+    """
     if stored.size_bytes > MOST_OBJECT_BYTES:
         say(f"WARNING: s3://{bucket}/{stored.key} has {stored.size_bytes} bytes and is not read")
         return []

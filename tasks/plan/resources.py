@@ -17,7 +17,7 @@ from tasks.run import naming
 from tasks.run.options import RANDOM_WEIGHTS
 from tasks.sagemaker.tuning_plan import tuning_prefix
 from tasks.serving.autoscaling import resource_id
-from tasks.serving.endpoint import VARIANT, endpoint_log_group, endpoint_name
+from tasks.serving.endpoint_plan import VARIANT, endpoint_log_group, endpoint_name
 from tasks.serving.function import ALIAS, function_log_group, function_name
 
 UNKNOWN = "…"

@@ -19,7 +19,7 @@ from tasks.run.errors import aws_boundary
 from tasks.run.handle import Run
 from tasks.run.lost_answers import repeated_if_lost
 from tasks.run.waiting import say, wait_for
-from tasks.serving.endpoint import VARIANT, endpoint_name, guard_prefix
+from tasks.serving.endpoint_plan import VARIANT, endpoint_name, guard_prefix
 
 KIND = "alarm"
 NAMESPACE = "AWS/SageMaker"

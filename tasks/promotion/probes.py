@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,10 @@ from tasks.run.waiting import say
 from tasks.serving.answering import ask_once
 from tasks.serving.staged_images import TestImage, read_test_images
 
-PHOTOS = 16
+PHOTOS = 128
+MOST_READ = 1024
+"""So many are read, of which those that are sent are drawn: a shard has its photos in the order of the classes."""
+SEED = 0
 PAUSE_SECONDS = 5.0
 """Of AWS's clock, between two photos: twelve in a period of an alarm."""
 LEAST_PAUSE_SECONDS = 0.05
@@ -28,7 +32,7 @@ def probing(run: Run) -> Iterator[None]:
         SettingsRefused: the run has no endpoint or no staged dataset.
         MalformedAnswer, AwsFailed: the photos cannot be read.
     """
-    endpoint, photos = run.need(EndpointRef), read_test_images(run.aws, run.need(DatasetRef), count=PHOTOS)
+    endpoint, photos = run.need(EndpointRef), _drawn(run)
     pause = max(LEAST_PAUSE_SECONDS, AwsClock.from_settings(run.settings).wall_seconds(PAUSE_SECONDS))
     ended = threading.Event()
     arguments = (run, endpoint, photos, pause, ended)
@@ -39,6 +43,11 @@ def probing(run: Run) -> Iterator[None]:
     finally:
         ended.set()
         thread.join(timeout=60.0)
+
+
+def _drawn(run: Run) -> list[TestImage]:
+    read = read_test_images(run.aws, run.need(DatasetRef), count=MOST_READ)
+    return random.Random(SEED).sample(read, min(PHOTOS, len(read)))
 
 
 def _send(run: Run, endpoint: EndpointRef, photos: list[TestImage], pause: float, ended: threading.Event) -> None:

@@ -22,7 +22,7 @@ from tasks.registry.packages import (
     list_packages,
     settle,
 )
-from tasks.run.errors import SettingsRefused, StageFailed, aws_boundary
+from tasks.run.errors import AwsFailed, SettingsRefused, StageFailed, aws_boundary
 from tasks.run.handle import Run, RunFolder
 from tasks.run.record_store import Record
 from tasks.run.records import DatasetRef, EndpointRef, TrainedModel
@@ -142,8 +142,22 @@ def release(run: Run, wanted: Release, rollout: Rollout, *, is_rollback: bool = 
     except StageFailed as error:
         run.keep(_taken_back(run, begun, f"{error.what}: {error.why}"))
         raise
+    except AwsFailed:
+        if not is_changing(run):  # AWS refused the change, which says nothing about the model
+            run.forget(Promotion)
+        raise
     run.keep(endpoint)
     return _concluded(run, begun)
+
+
+def is_changing(run: Run) -> bool:
+    """Tell whether AWS changes the run's endpoint at this moment.
+
+    Raises:
+        AwsFailed: SageMaker refused.
+    """
+    found = present_endpoint(run.aws, run.need(EndpointRef).name)
+    return found is not None and ENDPOINT.is_pending(str(found["EndpointStatus"]))
 
 
 def settle_earlier(run: Run) -> Promotion | None:

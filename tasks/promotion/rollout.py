@@ -15,7 +15,7 @@ from tasks.run.handle import Run
 from tasks.run.options import DeployOptions, Network
 from tasks.run.records import EndpointRef, TrainedModel
 from tasks.serving.deployment import describe_endpoint
-from tasks.serving.endpoint import EndpointPlan
+from tasks.serving.endpoint_plan import EndpointPlan
 from tasks.serving.releases import Release
 
 LEAST_TIMEOUT_SECONDS = 600

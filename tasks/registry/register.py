@@ -36,7 +36,7 @@ from tasks.run.errors import OwnershipRefused, aws_boundary
 from tasks.run.handle import Run
 from tasks.run.records import DatasetRef, TrainedModel
 from tasks.run.waiting import say
-from tasks.serving.endpoint import SERVING_VARIABLES
+from tasks.serving.endpoint_plan import SERVING_VARIABLES
 from tasks.serving.packaging import serving_archive, serving_uri
 
 _LONGEST_VALUE = 256

@@ -198,6 +198,25 @@ class DeployOptions(Options):
 class PromotionOptions(Options):
     """How a new model goes live, and what takes it back."""
 
+    shadow_minutes: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=60,
+            description="How long the new model first gets copies of the requests and answers nobody, on AWS's clock; "
+            "0 leaves that out.",
+        ),
+    ] = 5.0
+    least_agreement: Annotated[
+        float,
+        Field(
+            ge=0.0,
+            le=1.0,
+            description="The share of the copied photos on which both models have to answer the same class. A better "
+            "model differs on many photos: where the gate compared both, its own agreement times this is enough, but "
+            "no more than 20 points below it.",
+        ),
+    ] = 0.5
     bake_minutes: Annotated[
         float, Field(ge=1, le=60, description="How long each step is watched before the next one, on AWS's clock.")
     ] = 5.0

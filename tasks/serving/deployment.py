@@ -17,15 +17,8 @@ from tasks.run.options import DeployOptions, Network
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, TrainedModel
 from tasks.run.waiting import say
 from tasks.serving.answering import wait_until_each_answers
-from tasks.serving.endpoint import (
-    Capture,
-    EndpointPlan,
-    endpoint_arn,
-    endpoint_log_group,
-    ensure_endpoint,
-    guard_prefix,
-    keep_creation_seconds,
-)
+from tasks.serving.endpoint import ensure_endpoint, keep_creation_seconds
+from tasks.serving.endpoint_plan import Capture, EndpointPlan, endpoint_arn, endpoint_log_group, guard_prefix
 from tasks.serving.function import FunctionPlan, ensure_function, function_log_group
 from tasks.serving.packaging import serving_archive, serving_uri
 from tasks.serving.releases import Release, Releases, promoted_release
@@ -90,7 +83,8 @@ def ensure_endpoint_role(run: Run, plan: EndpointPlan) -> str:
 def _archives(run: Run, plan: EndpointPlan) -> tuple[str, ...]:
     kept, own = run.find(Releases), serving_uri(run, run.need(TrainedModel))
     released = () if kept is None else tuple(each.model_uri for each in kept.all[-KEPT_RELEASES:])
-    return tuple(dict.fromkeys((plan.model_uri, own, *released)))
+    copied = () if plan.shadow is None else (plan.shadow.model_uri,)
+    return tuple(dict.fromkeys((plan.model_uri, own, *released, *copied)))
 
 
 def describe_endpoint(

@@ -29,7 +29,8 @@ from tasks.sagemaker.job import create_job, find_job
 from tasks.sagemaker.job_plan import TrainingPlan
 from tasks.serving.autoscaling import AutoscalingPlan, ensure_autoscaling, suspend_scaling
 from tasks.serving.concurrency import ConcurrencyPlan, ensure_concurrency
-from tasks.serving.endpoint import EndpointPlan, ensure_endpoint, guard_prefix
+from tasks.serving.endpoint import ensure_endpoint
+from tasks.serving.endpoint_plan import EndpointPlan, guard_prefix
 from tasks.serving.function import FunctionPlan, ensure_function, function_log_group
 from tasks.serving.instances import set_instance_count
 from tests.localaws.sagemaker.endpoints.endpoint_models import ECHO, IMAGE, pack

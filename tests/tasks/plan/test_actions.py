@@ -14,7 +14,7 @@ from tasks.run.aws import Aws
 from tasks.run.handle import Run
 from tasks.run.options import DeployOptions, TrainingOptions
 from tasks.run.settings import EMBEDDED_AWS, Settings
-from tasks.serving.endpoint import endpoint_log_group
+from tasks.serving.endpoint_plan import endpoint_log_group
 from tests.counting_proxy import Calls
 
 

@@ -26,7 +26,8 @@ from tasks.serving.autoscaling import (
     resume_scaling,
     suspend_scaling,
 )
-from tasks.serving.endpoint import EndpointPlan, ensure_endpoint
+from tasks.serving.endpoint import ensure_endpoint
+from tasks.serving.endpoint_plan import EndpointPlan
 from tasks.serving.instances import set_instance_count, wait_for_instances
 from tasks.teardown.all_kinds import KINDS
 from tests.counting_proxy import Calls, Fault

@@ -15,7 +15,8 @@ from tasks.run.errors import OwnershipRefused, StageFailed
 from tasks.run.naming import tag_list
 from tasks.run.records import DatasetRef, FunctionRef
 from tasks.serving.asking import best_of, scores_of
-from tasks.serving.endpoint import Capture, EndpointPlan, ensure_endpoint, keep_creation_seconds
+from tasks.serving.endpoint import ensure_endpoint, keep_creation_seconds
+from tasks.serving.endpoint_plan import Capture, EndpointPlan
 from tasks.serving.smoke import smoke_test
 from tests.scripted import Scripted, not_found
 from tests.tasks.run.test_waiting import ticking

@@ -11,7 +11,7 @@ from tasks.registry.register import register_model
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, TeardownIncomplete
 from tasks.run.handle import Run
-from tasks.serving.endpoint import guard_prefix
+from tasks.serving.endpoint_plan import guard_prefix
 from tasks.teardown.all_kinds import KINDS
 from tasks.teardown.teardown import tear_down
 from tests.conftest import RunningLocalAws
