@@ -25,7 +25,8 @@ from tasks.run.handle import Run
 from tasks.run.options import DeployOptions, Network
 from tasks.run.records import EndpointRef, TrainedModel
 from tasks.serving.deployment import describe_endpoint, ensure_endpoint_role
-from tasks.serving.endpoint import ensure_endpoint, guard_prefix
+from tasks.serving.endpoint import ensure_endpoint
+from tasks.serving.endpoint_plan import guard_prefix
 from tasks.serving.releases import Release, Releases, promoted_release
 from tasks.teardown.teardown import tear_down
 from tests.conftest import RunningLocalAws
