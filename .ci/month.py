@@ -3,9 +3,10 @@
 python .ci/month.py, in an empty folder, with the servers of `kennel up --time-scale 120` in the environment.
 
 The times are those that Prefect computes for 30 days with a change of the clocks; each is a flow run of its own. What
-happens: the data grows, and a better model is promoted by a canary; the data loses photos, the worker of that day is
-killed in its training, the next day finishes it, and the model is refused; three days are slept through; a model that
-fails on every third photo is promoted by a person, and its alarm takes it back. At the end the month is judged.
+happens: the data grows, and a better model gets copies of the requests and is promoted by a canary; the data loses
+photos, the worker of that day is killed in its training, the next day finishes it, and the model is refused; three days
+are slept through; a model that fails on every third photo is promoted by a person, without copies, and its alarm takes
+it back. At the end the month is judged.
 """
 
 import asyncio
@@ -45,7 +46,8 @@ from tasks.run.settings import Settings
 RUN, DATA = "month", Path("photos")
 CRON, BERLIN, DAYS = "30 2 * * *", ZoneInfo("Europe/Berlin"), 30
 INSTANCES, REQUESTS_PER_SECOND = 3, 8
-PROMOTION = PromotionOptions(bake_minutes=3, slower=5)
+PROMOTION = PromotionOptions(shadow_minutes=2, bake_minutes=3, slower=5)
+UNCOMPARED = PROMOTION.model_copy(update={"shadow_minutes": 0})
 GROWS, SHRINKS, WORKER_DIES, SLEPT, BAD = 5, 12, 12, (18, 19, 20), 26
 FEW, MANY = 2, 24
 IN_TRAINING_SECONDS = 4
@@ -112,7 +114,7 @@ class Month:
     def _promote_a_bad_one(self) -> str:
         self.bad = _register_bad()
         try:
-            asyncio.run(promote(RUN, self.bad, PROMOTION, "told to, whatever the gate says"))
+            asyncio.run(promote(RUN, self.bad, UNCOMPARED, "told to, whatever the gate says"))
         except StageFailed as error:
             self.outcomes["taken back"] += 1
             return f"taken back: {error.why[:100]}"
