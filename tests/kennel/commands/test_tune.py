@@ -225,7 +225,8 @@ def test_a_search_by_sagemakers_tuner_is_adopted_after_a_kill_and_removed_with_i
     assert len(trials_of(sagemaker, name)) == 4
     planned = terminal.kennel("plan", *command[1:], "--no-loadtest", "--json").answer["resources"]
     actions = {each["kind"]: each["action"] for each in planned if "train" in each["stage"]}
-    assert actions == {"s3-prefix": "adopt", "role": "adopt", "training-job": "adopt", "tuning-job": "adopt"}
+    kinds = ("s3-prefix", "role", "training-job", "tuning-job", "model-package-group", "model-package")
+    assert actions == dict.fromkeys(kinds, "adopt")
     removed = terminal.kennel("down", run_id, "--yes")
     assert removed.code == 0, removed.err
     assert tuning_jobs_of(sagemaker) == []
