@@ -6,6 +6,8 @@ The addresses are apprise's (https://github.com/caronc/apprise): `mailto://user:
 
 from __future__ import annotations
 
+import logging
+
 from tasks.run.settings import Settings
 from tasks.run.waiting import say
 
@@ -17,6 +19,7 @@ def notify(title: str, text: str, settings: Settings) -> int:
         return 0
     from apprise import Apprise, NotifyFormat
 
+    logging.getLogger("apprise").disabled = True  # its lines name addresses
     sent = 0
     for number, address in enumerate(addresses, start=1):
         service = Apprise()
