@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from tasks.run.notices import notify
 from tasks.run.settings import Settings
@@ -38,12 +39,14 @@ class Mailbox(smtpd.SMTPServer):
     """Keeps the messages that it gets."""
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), None, map={}, decode_data=True)
+        self.sockets: dict[int, Any] = {}
+        super().__init__(("127.0.0.1", 0), None, map=self.sockets, decode_data=True)
         self.messages: list[tuple[str, list[str], str]] = []
+        assert self.socket is not None
         self.port: int = self.socket.getsockname()[1]
 
-    def process_message(self, _peer: Any, sender: str, recipients: list[str], data: str, **_: Any) -> None:
-        self.messages.append((sender, recipients, data))
+    def process_message(self, _peer: Any, sender: str, recipients: list[str], data: bytes | str, **_: Any) -> None:
+        self.messages.append((sender, recipients, str(data)))
 
 
 @contextmanager
@@ -52,7 +55,7 @@ def mailbox() -> Iterator[Mailbox]:
 
     def serve() -> None:
         while not ended.is_set():
-            asyncore.loop(timeout=0.05, count=1, map=server._map)
+            asyncore.loop(timeout=0.05, count=1, map=server.sockets)
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
@@ -65,7 +68,7 @@ def mailbox() -> Iterator[Mailbox]:
 
 
 def settings(*addresses: str) -> Settings:
-    return Settings(notify=" ".join(addresses) or None)
+    return Settings(notify=SecretStr(" ".join(addresses)) if addresses else None)
 
 
 def test_a_notice_reaches_a_mailbox_and_a_webhook() -> None:
