@@ -40,19 +40,18 @@ class PrefectServer:
 
         Its instances have to be terminated, and its process has to be gone without waiting for its work.
         """
-        deployment = self._ask(f"deployments/name/{flow}/{flow}")["id"]
         with held(self.calls, "RunInstances") as launch:
-            run = self._ask(f"deployments/{deployment}/create_flow_run", {"parameters": parameters})["id"]
+            run = self.begin(flow, flow, parameters)
             wait_until(launch.met.is_set, "the launch", seconds=120)
             process = wait_until(lambda: process_of(run), "the flow run's process")
             assert self._ask(f"flow_runs/{run}")["name"] == f"{parameters['run_id']} {flow}"
             if how == "cancel":
-                self._ask(f"flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
+                self.cancel(run)
             elif isinstance(how, str):
                 process.send_signal(signal.Signals[how])
             else:
                 how()
-            state = wait_until(lambda: self._final_state(run), "a final state", seconds=120, every=0.5)
+            state = wait_until(lambda: self.final_state(run), "a final state", seconds=120, every=0.5)
             wait_until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, "its end")
             wait_until(self._have_instances_ended, "the end of the instances")
         return state
@@ -63,7 +62,17 @@ class PrefectServer:
         assert found, "no instance was launched: the test would prove nothing"
         return {item["State"]["Name"] for item in found} <= {"shutting-down", "terminated"}
 
-    def _final_state(self, run: str) -> str | None:
+    def begin(self, flow: str, deployment: str, parameters: dict[str, object] | None = None) -> str:
+        """Begin a flow run of a deployment, and return its id."""
+        found = self._ask(f"deployments/name/{flow}/{deployment}")["id"]
+        return str(self._ask(f"deployments/{found}/create_flow_run", {"parameters": parameters or {}})["id"])
+
+    def cancel(self, run: str) -> None:
+        """Have the worker end a flow run."""
+        self._ask(f"flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
+
+    def final_state(self, run: str) -> str | None:
+        """Return the type of a flow run's last state, None while it is not over."""
         state = str(self._ask(f"flow_runs/{run}")["state"]["type"])
         return state if state in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"} else None
 

@@ -40,13 +40,16 @@ class Mailbox(smtpd.SMTPServer):
 
     def __init__(self) -> None:
         self.sockets: dict[int, Any] = {}
-        super().__init__(("127.0.0.1", 0), None, map=self.sockets, decode_data=True)
+        super().__init__(("127.0.0.1", 0), ("127.0.0.1", 0), map=self.sockets, decode_data=True)
         self.messages: list[tuple[str, list[str], str]] = []
         assert self.socket is not None
         self.port: int = self.socket.getsockname()[1]
 
-    def process_message(self, _peer: Any, sender: str, recipients: list[str], data: bytes | str, **_: Any) -> None:
-        self.messages.append((sender, recipients, str(data)))
+    def process_message(
+        self, peer: tuple[str, int], mailfrom: str, rcpttos: list[str], data: bytes | str, **kwargs: Any
+    ) -> str | None:
+        self.messages.append((mailfrom, rcpttos, str(data)))
+        return None
 
 
 @contextmanager
