@@ -97,7 +97,7 @@ def serving(run: Run) -> None:
     put_object(run.aws, run.aws.bucket, uri.split("/", 3)[3], pack({"code/inference.py": ECHO}), content_type="x/y")
     group = f"/aws/sagemaker/Endpoints/kennel-{run.id}-endpoint"
     ensure_log_group(run, group)
-    role = ensure_role(run, endpoint_role(run.aws, run.id, uri, group, image=IMAGE))
+    role = ensure_role(run, endpoint_role(run.aws, run.id, [uri], group, image=IMAGE))
     plan = EndpointPlan(run.id, IMAGE, uri, role, choose_hosting_instance("us-east-1"), 1, deadline_seconds=120.0)
     ensure_endpoint(run, plan)
     endpoint = ensure_endpoint(run, replace(plan, instance_count=2))

@@ -70,7 +70,7 @@ def test_the_endpoint_role_reads_one_object(aws: Aws) -> None:
 
 
 def test_the_endpoint_role_writes_kept_requests_to_their_prefix_only(aws: Aws) -> None:
-    spec = endpoint_role(aws, "run", "s3://b/runs/run/m.tar.gz", "/aws/x", image=IMAGE, key_arn="k", captures=True)
+    spec = endpoint_role(aws, "run", ["s3://b/runs/run/m.tar.gz"], "/aws/x", image=IMAGE, key_arn="k", captures=True)
     assert resources_of(spec, "s3:PutObject") == ["arn:aws:s3:::b/runs/run/captured/*"]
     assert resources_of(spec, "kms:GenerateDataKey") == ["k"]
 
