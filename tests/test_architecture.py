@@ -58,7 +58,7 @@ TASKS_ROOMS: dict[str, set[str]] = {
     "audit": {"run", "account"},
     "doctor": {"run", "account", "ec2"},
     "evaluation": {"run", "account", "model"},
-    "gate": {"run", "account", "evaluation"},
+    "gate": {"run", "account", "model", "evaluation"},
     "registry": {"run", "account", "evaluation", "model", "serving"},
     "drift": {"run", "account", "model", "evaluation"},
     "report": {

@@ -3,8 +3,8 @@
 python -m training.held_out --model FOLDER --model FOLDER --shards FOLDER --output FILE.npz
 
 The models are unpacked archives; kennel's own code serves them. The output has `names` (N,), the shard and the member
-of each photo, and for each model its `scores` (N, classes) and `seconds` (N,). A photo that a model refuses has the
-score 0 for every class.
+of each photo, and for each model its `classes`, its `scores` (N, classes) and `seconds` (N,). A photo that a model
+refuses has the score 0 for every class.
 """
 
 import argparse
@@ -31,6 +31,7 @@ def main() -> None:
     models = [model_fn(str(folder)) for folder in given.model]
     names, scores, seconds = answer(models, given.shards)
     columns: dict[str, Any] = {f"scores_{number}": np.array(found, np.float32) for number, found in enumerate(scores)}
+    columns |= {f"classes_{number}": np.array(model.labels) for number, model in enumerate(models)}
     columns |= {f"seconds_{number}": np.array(found) for number, found in enumerate(seconds)}
     np.savez(given.output, names=np.array(names), **columns)
 

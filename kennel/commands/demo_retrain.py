@@ -76,10 +76,10 @@ async def _days(folder: Path) -> list[tuple[str, str, str, str]]:
 
 
 def _changes(sample: Path, data: Path) -> list[tuple[str, str, Callable[[], Any]]]:
-    grow = (str(PHOTOS["many"]), "photos of each class")
+    many = PHOTOS["many"]
     return [
         ("2", "as before", lambda: None),
-        ("3", " ".join(grow), lambda: write_part(sample, data, PHOTOS["many"])),
+        ("3", f"{many} photos of each class", lambda: write_part(sample, data, many)),
         ("4", "only 1 photo of each class is left", lambda: write_part(sample, data, 1)),
     ]
 

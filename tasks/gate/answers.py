@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 
 from tasks.account.objects import fetch_object
 from tasks.evaluation.predictions import Predictions
-from tasks.gate.evaluation_set import EvaluationSet, PhotoRow, held_out
+from tasks.gate.evaluation_set import EvaluationSet, PhotoRow
+from tasks.model.code import REPOSITORY
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import StageFailed, WaitTimedOut
 from tasks.run.handle import Run
 from tasks.run.model_archive import SERVED_MEMBERS, extract_members
-from tasks.run.sealed import unseal
 from tasks.run.waiting import say
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WHERE = "gate"
-ROOT = Path(__file__).resolve().parents[2]
 SECONDS_PER_PHOTO, SECONDS_TO_START = 2.0, 180.0
 
 
@@ -42,10 +41,13 @@ class Answered:
     size_bytes: int
 
 
-def answer_both(run: Run, photos: EvaluationSet, archives: Sequence[str]) -> tuple[list[Answered], tuple[str, ...]]:
+def answer_both(
+    run: Run, photos: EvaluationSet, rows: Mapping[str, PhotoRow], archives: Sequence[str]
+) -> tuple[list[Answered], tuple[str, ...]]:
     """Return what the models of two archives in S3 say of the photos, and the classes that their columns are of.
 
-    These are the classes of the models and of the photos; a model gives one that it does not have the score 0.
+    `rows` are those of `held_out`. The classes are those of the models and of the photos; a model gives one that it
+    does not have the score 0.
 
     Raises:
         StageFailed: an archive is damaged, or a model cannot be loaded.
@@ -53,23 +55,21 @@ def answer_both(run: Run, photos: EvaluationSet, archives: Sequence[str]) -> tup
         MalformedAnswer, AwsFailed: S3 refused, or does not have what was staged.
         DiskFailed: a file cannot be written.
     """
-    rows = held_out(run.aws, photos.parts)
     with disk_boundary(WHERE, run.folder), tempfile.TemporaryDirectory(dir=run.folder, prefix=".gate-") as scratch:
         folder = Path(scratch)
         models = [_unpacked(run, uri, folder / f"model-{number}") for number, uri in enumerate(archives)]
         shards = _fetch_shards(run, photos, rows, folder / "shards")
-        _answer([path for path, _, _ in models], folder / "shards", folder / "answers.npz", photos.photos)
-        return _read(folder / "answers.npz", shards, [classes for _, classes, _ in models], [s for _, _, s in models])
+        _answer([path for path, _ in models], folder / "shards", folder / "answers.npz", photos.photos)
+        return _read(folder / "answers.npz", shards, [size for _, size in models])
 
 
-def _unpacked(run: Run, uri: str, folder: Path) -> tuple[Path, tuple[str, ...], int]:
-    """Return the folder of what is served of an archive, its classes, and the archive's bytes."""
+def _unpacked(run: Run, uri: str, folder: Path) -> tuple[Path, int]:
+    """Return the folder of what is served of an archive, and the archive's bytes."""
     archive = folder.with_suffix(".tar.gz")
     fetch_object(run.aws, uri, archive)
     folder.mkdir()
     extract_members(archive, SERVED_MEMBERS, uri, folder)
-    classes = unseal((folder / "meta.json").read_bytes())["classes"]
-    return folder, tuple(str(name) for name in classes), archive.stat().st_size
+    return folder, archive.stat().st_size
 
 
 def _fetch_shards(
@@ -86,18 +86,9 @@ def _fetch_shards(
 
 def _answer(models: Sequence[Path], shards: Path, output: Path, photos: int) -> None:
     named = [part for path in models for part in ("--model", str(path))]
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "training.held_out",
-        *named,
-        "--shards",
-        str(shards),
-        "--output",
-        str(output),
-    ]
-    environment = {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "PATH": "/usr/bin:/bin"}
+    command = [sys.executable, "-P", "-m", "training.held_out", *named]
+    command += ["--shards", str(shards), "--output", str(output)]
+    environment = {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1", "PATH": "/usr/bin:/bin"}
     deadline = SECONDS_TO_START + photos * SECONDS_PER_PHOTO
     say(f"gate: both models answer the {photos:,} photos of the evaluation set")
     with tempfile.TemporaryFile("w+") as errors:
@@ -109,7 +100,12 @@ def _answer(models: Sequence[Path], shards: Path, output: Path, photos: int) -> 
         if process.returncode != 0:
             errors.seek(0)
             why = errors.read().strip()[-400:] or f"it ended with status {process.returncode}"
-            raise StageFailed(WHERE, "the models could not answer the photos", why, "kennel models; train it anew")
+            raise StageFailed(
+                WHERE,
+                "the models could not answer the photos",
+                why,
+                "kennel models, which lists the versions; train it anew",
+            )
 
 
 def _follow(process: subprocess.Popen[str], photos: int, deadline_seconds: float) -> None:
@@ -138,7 +134,7 @@ def _follow(process: subprocess.Popen[str], photos: int, deadline_seconds: float
 
 
 def _read(
-    path: Path, shards: Mapping[str, tuple[str, str]], classes: Sequence[tuple[str, ...]], sizes: Sequence[int]
+    path: Path, shards: Mapping[str, tuple[str, str]], sizes: Sequence[int]
 ) -> tuple[list[Answered], tuple[str, ...]]:
     import numpy as np
 
@@ -148,6 +144,7 @@ def _read(
             what = f"{len(missing)} of the {len(shards)} photos of the evaluation set are not in their shards"
             anew = "kennel run with the same data, which stages a damaged dataset anew"
             raise StageFailed(WHERE, what, f"one is {min(missing)}", anew)
+        classes = [[str(name) for name in found[f"classes_{model}"]] for model in range(len(sizes))]
         rows = [number for number, name in enumerate(names) if name in shards]
         labels = [shards[names[number]][0] for number in rows]
         every = tuple(dict.fromkeys([*classes[0], *classes[1], *labels]))

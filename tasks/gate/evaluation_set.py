@@ -98,10 +98,12 @@ def freeze(service: Run, challenger: DatasetRef | None = None) -> EvaluationSet:
     parts = (Part.of(own),) if kept is None else kept.parts
     if challenger is not None and challenger.digest not in {part.digest for part in parts}:
         parts = (*parts, Part.of(challenger))
-        refuse_trained(held_out(service.aws, parts), read_rows(service.aws, Part.of(own)), f"run {service.id}")
     if kept is not None and parts == kept.parts:
         return kept
-    made = described(parts, held_out(service.aws, parts))
+    photos = held_out(service.aws, parts)
+    if challenger is not None:
+        refuse_trained(photos, read_rows(service.aws, Part.of(own)), f"run {service.id}")
+    made = described(parts, photos)
     for kind, name in made.resources:
         service.ledger.adopt(kind, name)
     service.keep(made)

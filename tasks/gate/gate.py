@@ -86,8 +86,9 @@ def judge_models(
     if kept is not None and (kept.champion, kept.challenger, kept.evaluation_set, kept.asked) == same:
         say(f"gate: {kept.text} (adopted)")
         return kept
-    refuse_trained(held_out(service.aws, photos.parts), read_rows(service.aws, Part.of(data)), f"run {challenger.id}")
-    (champion, rival), classes = answer_both(challenger, photos, [champion_uri, challenger_uri])
+    rows = held_out(service.aws, photos.parts)
+    refuse_trained(rows, read_rows(service.aws, Part.of(data)), f"run {challenger.id}")
+    (champion, rival), classes = answer_both(challenger, photos, rows, [champion_uri, challenger_uri])
     decision = judge(champion.predictions, rival.predictions, classes, rules, tuple(_costs(champion, rival, rules)))
     record = _record(decision, photos, (champion, rival), asked, (champion_uri, challenger_uri))
     challenger.keep(record)

@@ -166,8 +166,9 @@ def alarm_tags(aws: Aws, name: str) -> Mapping[str, str]:
         ClientError: CloudWatch refused.
     """
     client, arn = aws.client("cloudwatch"), alarm_arn(aws, name)
-    read = lambda: tags_to_dict(client.list_tags_for_resource(ResourceARN=arn)["Tags"])  # noqa: E731
-    return shown_tags(aws, f"alarm {name}", read)
+    return shown_tags(
+        aws, f"alarm {name}", lambda: tags_to_dict(client.list_tags_for_resource(ResourceARN=arn)["Tags"])
+    )
 
 
 def alarm_arn(aws: Aws, name: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Literal
 
 from tasks.account.lookup import none_if_missing
 from tasks.promotion.rollout import Rollout, plan_of, present_endpoint
@@ -34,7 +33,6 @@ from tasks.serving.packaging import serving_uri
 from tasks.serving.releases import Release, Releases
 
 WHERE = "promote"
-Outcome = Literal["begun", "promoted", "rolled back", "taken back"]
 
 
 @dataclass(frozen=True)

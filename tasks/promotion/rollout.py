@@ -33,22 +33,14 @@ class Rollout:
     alarms: tuple[str, ...]
 
     @property
-    def first_share(self) -> float:
-        """The share of the requests that the first step touches."""
-        return 1 / self.instances
-
-    @property
     def text(self) -> str:
         """The steps in words."""
         if not self.alarms:
             return "all requests at once, without a watch"
         if self.instances == 1:
             return f"all requests at once (one instance has no smaller share), watched for {self.bake_seconds} s"
-        return f"1 of {self.instances} instances ({self.first_share:.0%} of the requests), then all, {self._each}"
-
-    @property
-    def _each(self) -> str:
-        return f"each watched for {self.bake_seconds} s of AWS's clock"
+        first = f"1 of {self.instances} instances ({1 / self.instances:.0%} of the requests), then all"
+        return f"{first}, each watched for {self.bake_seconds} s of AWS's clock"
 
     @property
     def config(self) -> dict[str, Any]:
@@ -103,8 +95,10 @@ def present_endpoint(aws: Aws, name: str) -> dict[str, Any] | None:
     return found
 
 
-def plan_of(run: Run, release: Release, rollout: Rollout) -> EndpointPlan:
+def plan_of(run: Run, release: Release, rollout: Rollout | None = None) -> EndpointPlan:
     """Return the plan of the endpoint with a release, on the instances and in the network that it has now.
+
+    Without a rollout it has no DeploymentConfig.
 
     Raises:
         SettingsRefused: the run has no endpoint, or the release has no image for its instances.
@@ -118,6 +112,8 @@ def plan_of(run: Run, release: Release, rollout: Rollout) -> EndpointPlan:
         capture_days=endpoint.capture_days or DeployOptions().capture_days,
     )
     plan = describe_endpoint(run, deploy, _network_of(run.aws, endpoint), run.need(TrainedModel), release)
+    if rollout is None:
+        return plan
     clock = AwsClock.from_settings(run.settings)
     return replace(plan, deadline_seconds=rollout.deadline_seconds(clock), deployment=rollout.config)
 

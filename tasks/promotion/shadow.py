@@ -15,7 +15,7 @@ from tasks.account.lookup import none_if_missing
 from tasks.account.objects import bucket_and_key, delete_prefix
 from tasks.account.role_policies import captured_prefix
 from tasks.promotion.promote import now_text, releases_of
-from tasks.promotion.rollout import plan_of, present_endpoint, rollout_of
+from tasks.promotion.rollout import plan_of, present_endpoint
 from tasks.registry.packages import REJECTED, settle
 from tasks.run.ending import refuse_when_ending
 from tasks.run.errors import StageFailed, aws_boundary
@@ -47,19 +47,16 @@ class ShadowPhase(Record, file="shadow.json", called="shadow of an endpoint", ma
 def shadow_plan(run: Run, wanted: Release) -> EndpointPlan:
     """Return the plan of the endpoint as it serves now, with the wanted release as its shadow and everything captured.
 
+    It has no DeploymentConfig, with which AWS allows no other names of variants.
+
     Raises:
         SettingsRefused: the run has no endpoint, or the release cannot serve on its instances.
         AwsFailed: AWS refused.
     """
-    serving, rival = (_at_once(run, each) for each in (releases_of(run).serving, wanted))
+    serving, rival = (plan_of(run, each) for each in (releases_of(run).serving, wanted))
     bucket = bucket_and_key(serving.model_uri)[0]
     uri = f"s3://{bucket}/{captured_prefix(run.id)}/{rival.model_name}"
     return replace(serving, shadow=rival, capture=Capture(100, uri, encryption_of(run.aws, bucket).key_arn, days=1))
-
-
-def _at_once(run: Run, release: Release) -> EndpointPlan:
-    """Return the plan of a release without a DeploymentConfig, with which AWS allows no other names of variants."""
-    return replace(plan_of(run, release, rollout_of(run, 0, ())), deployment=None)
 
 
 @contextmanager
@@ -115,7 +112,7 @@ def end_shadow(run: Run, phase: ShadowPhase) -> None:
     """
     endpoint = run.find(EndpointRef)
     if endpoint is not None and present_endpoint(run.aws, endpoint.name) is not None:
-        plan = _at_once(run, releases_of(run).serving)
+        plan = plan_of(run, releases_of(run).serving)
         ensure_endpoint(run, plan)
         ensure_endpoint_role(run, plan)
     count = delete_prefix(run.aws, phase.bucket, f"{phase.prefix}/")

@@ -57,8 +57,8 @@ def register_model(run: Run) -> ModelVersion:
     with aws_boundary(f"model package {name}"):
         found = _own(run, name)
         if found is None:
-            _create(run, name, _request(run, dataset, model, archive, image))
-            found = _own(run, name)
+            arn = _create(run, name, _request(run, dataset, model, archive, image))
+            found = describe_package(run.aws, arn)
         else:
             run.ledger.adopt(KIND, name, found.arn)
     if found is None:
@@ -112,7 +112,8 @@ def _own(run: Run, name: str) -> ListedPackage | None:
     return found
 
 
-def _create(run: Run, name: str, request: dict[str, Any]) -> None:
+def _create(run: Run, name: str, request: dict[str, Any]) -> str:
+    """Create the package and return its ARN; a list of AWS's may not have it yet."""
     group, _, description = name.partition("/")
 
     def look() -> str | None:
@@ -126,6 +127,7 @@ def _create(run: Run, name: str, request: dict[str, Any]) -> None:
             ClientToken=hashlib.sha256(name.encode()).hexdigest()[:32],
             **request,
         )["ModelPackageArn"]
+    return str(row.identifier)
 
 
 def _request(run: Run, dataset: DatasetRef, model: TrainedModel, archive: str, image: str) -> dict[str, Any]:

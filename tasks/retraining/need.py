@@ -27,10 +27,14 @@ When = Literal["changed", "always"]
 
 @dataclass(frozen=True)
 class Need:
-    """Why to train, in words, or `why_not`; and the run of the challenger that would be trained."""
+    """Why to train, in words, or `why_not`; and the run of the challenger that would be trained.
+
+    `is_only_data`: the one reason is the data, which may turn out to hold the same images once it is staged.
+    """
 
     reasons: tuple[str, ...]
     why_not: str
+    is_only_data: bool
     challenger: str
     data_digest: str
     code: str
@@ -61,22 +65,20 @@ def find_need(
     data = "" if known is None else known.digest
     code, options = tree_digest(TRAINING_SOURCE), TrainingChoice.of(training).options
     seen = _seen(service, last)
-    reasons = [] if when == "changed" else ["it was asked for always"]
-    reasons += [f"the data at {located.label} is new"] if data not in seen.data else []
-    reasons += ["the training code is new"] if code not in seen.code else []
-    reasons += ["the training options are new"] if options not in seen.training else []
+    others = [] if when == "changed" else ["it was asked for always"]
+    others += ["the training code is new"] if code not in seen.code else []
+    others += ["the training options are new"] if options not in seen.training else []
+    reasons = [*([f"the data at {located.label} is new"] if data not in seen.data else []), *others]
     why_not = "data, code and options are those of earlier models"
     if reasons and last is not None and _hours_since(last.at) < at_least_hours:
         reasons, why_not = [], f"the last training was at {last.at}, less than {at_least_hours:g} hours ago"
     challenger = _challenger(service.id, located, training, cache.identity, code)
-    return Need(tuple(reasons), why_not, challenger, data, code, options)
+    return Need(tuple(reasons), why_not, not others, challenger, data, code, options)
 
 
 def still_new(service: Run, need: Need, data_digest: str) -> bool:
     """Tell whether there is a reason to train after the data was staged, whose digest may have been seen before."""
-    seen = _seen(service, service.find(Retraining))
-    only_data = len(need.reasons) == 1 and "data" in need.reasons[0]
-    return not only_data or data_digest not in seen.data
+    return not need.is_only_data or data_digest not in _seen(service, service.find(Retraining)).data
 
 
 def _seen(service: Run, last: Retraining | None) -> Seen:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from tasks.run.record_store import Record
-
-Outcome = Literal["nothing to do", "refused", "promoted", "taken back", "kept"]
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tasks.account.objects import put_object
-from tasks.gate.answers import _predictions, answer_both
-from tasks.gate.evaluation_set import EvaluationSet, freeze
+from tasks.gate.answers import Answered, _predictions, answer_both
+from tasks.gate.evaluation_set import EvaluationSet, freeze, held_out
 from tasks.gate.gate import GateRecord, judge_models
 from tasks.run.errors import DataRefused, StageFailed
 from tasks.run.handle import Run
@@ -50,10 +50,14 @@ def rival(challenger: Run, folder: Path) -> str:
     return stored_model(challenger, folder)
 
 
+def answered(run: Run, photos: EvaluationSet, archives: list[str]) -> tuple[list[Answered], tuple[str, ...]]:
+    return answer_both(run, photos, held_out(run.aws, photos.parts), archives)
+
+
 def test_both_models_answer_the_same_photos_with_a_column_for_each_class(
     service: Run, challenger: Run, champion: str, rival: str
 ) -> None:
-    (first, second), classes = answer_both(challenger, freeze(service), [champion, rival])
+    (first, second), classes = answered(challenger, freeze(service), [champion, rival])
     assert classes == ("red", "green", "blue")
     assert sorted(first.predictions.labels.tolist()) == [0] * 6 + [1] * 6
     assert np.array_equal(first.predictions.labels, second.predictions.labels)
@@ -69,7 +73,7 @@ def test_photos_of_a_class_that_a_model_lacks_count_as_wrong(
     smaller = Run(place.aws, "smaller")
     smaller.keep(service.need(DatasetRef))
     uri = stored_model(smaller, folder, WITHOUT_RED)
-    (_, found), classes = answer_both(smaller, freeze(service), [champion, uri])
+    (_, found), classes = answered(smaller, freeze(service), [champion, uri])
     right = found.predictions.predicted == found.predictions.labels
     is_red = found.predictions.labels == classes.index("red")
     assert not right[is_red].any() and right[~is_red].all()
@@ -91,7 +95,7 @@ def test_a_damaged_archive_fails_the_gate_and_leaves_no_folder(
     bucket = challenger.need(DatasetRef).bucket
     put_object(challenger.aws, bucket, "runs/challenger/damaged", content, content_type="application/gzip")
     with pytest.raises(StageFailed, match="damaged has no readable model"):
-        answer_both(challenger, freeze(service), [champion, f"s3://{bucket}/runs/challenger/damaged"])
+        answered(challenger, freeze(service), [champion, f"s3://{bucket}/runs/challenger/damaged"])
     assert list(challenger.folder.glob(".gate-*")) == []
 
 
@@ -105,7 +109,7 @@ def test_a_model_whose_files_were_changed_fails_the_gate_with_the_reason(
     (whole / "code" / "graphs.py").write_text("# changed\n")
     repack(place, whole, uri)
     with pytest.raises(StageFailed, match="the models could not answer the photos") as caught:
-        answer_both(changed, freeze(service), [champion, uri])
+        answered(changed, freeze(service), [champion, uri])
     assert "code/graphs.py is not the file that training saved" in caught.value.why
 
 
@@ -128,7 +132,7 @@ def test_a_shard_that_lacks_a_photo_of_the_set_fails_the_gate(
     content = (tmp_path / "empty.tar").read_bytes()
     put_object(torn.aws, dataset.bucket, f"{dataset.prefix}/{shard}", content, content_type="application/x-tar")
     with pytest.raises(StageFailed, match=r"[1-4] of the 4 photos of the evaluation set are not in their shards"):
-        answer_both(torn, photos, [champion, champion])
+        answered(torn, photos, [champion, champion])
 
 
 def test_the_decision_is_kept_with_its_numbers_and_adopted_not_made_twice(
