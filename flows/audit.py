@@ -12,13 +12,12 @@ from prefect import flow
 from pydantic import Field
 
 from flows.harmless import harmless_errors
+from flows.reported import reported
 from flows.run_name import named, named_run
 from flows.step import step
 from tasks.audit.baseline import read_baseline
 from tasks.audit.collect import collect
 from tasks.audit.report import AuditReport, audit_markdown, judge
-from tasks.page.page import write_page
-from tasks.report.summary import summarise
 from tasks.run.artifacts import publish_markdown
 from tasks.run.aws import Aws
 from tasks.run.handle import Run
@@ -38,9 +37,8 @@ def add_to_report(run: Run, report: AuditReport) -> None:
     Raises:
         RunBusy: another process works on the run.
     """
-    with run.lock():
+    with run.lock(), reported(run):
         run.keep(report)
-        write_page(summarise(run))
 
 
 @flow(name=STAGE, flow_run_name=named(STAGE, named_run))

@@ -13,6 +13,7 @@ from prefect import flow
 from pydantic import Field
 
 from flows.harmless import harmless_errors
+from flows.reported import reported
 from flows.run_name import named, named_run
 from flows.step import step
 from tasks.account.objects import bucket_and_key
@@ -61,7 +62,7 @@ async def drift(run_id: RunId, hours: Hours = 24, level: Level = 0.05) -> DriftR
         AwsFailed: S3 refused, or did not answer.
     """
     run = Run.load(run_id)
-    with working_on(run, STAGE):
+    with working_on(run, STAGE), reported(run):
         now = datetime.now(UTC)
         deleted = await delete_old(run, now)
         report = replace(await look(run, until=now, hours=hours, level=level), deleted=deleted)

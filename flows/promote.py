@@ -11,6 +11,7 @@ from prefect import flow
 from pydantic import StringConstraints
 
 from flows.harmless import harmless_errors
+from flows.reported import reported
 from flows.run_name import named, named_run
 from flows.step import step
 from tasks.promotion import change
@@ -53,7 +54,7 @@ async def promote(
         AwsFailed: AWS refused.
     """
     run = Run.load(run_id)
-    with working_on(run, STAGE):
+    with working_on(run, STAGE), reported(run):
         await settle_earlier(run)
         if version is None:
             done = await go_back(run, why)

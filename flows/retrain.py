@@ -15,6 +15,7 @@ from pydantic import Field
 
 from flows.harmless import harmless_errors
 from flows.promote import promote, settle_earlier
+from flows.reported import reported
 from flows.run_name import named, named_run
 from flows.stage_clock import StageClock
 from flows.stage_data import locate, stage_data
@@ -111,7 +112,7 @@ async def retrain(
         return _nothing(found, f"the data at {dataset.source} holds the same images as before")
     await clock.time("train_sagemaker", train_sagemaker(found.challenger, chosen, network))
     challenger = Run.load(found.challenger)
-    with working_on(service, STAGE):
+    with working_on(service, STAGE), reported(service), reported(challenger):
         decision = await clock.time("gate", judge(service, challenger, asked=promote_on, extend=add_photos))
         if not decision.may_be_promoted:
             await refuse(challenger, decision)

@@ -58,11 +58,12 @@ def retrain(
     from kennel.commands.flow_run import run_flow
     from kennel.commands.interrupted import handle_interrupts
     from kennel.commands.known_runs import run_dir_of
+    from kennel.commands.status import REPORT
     from tasks.run.settings import Settings
     from tasks.run.source_name import keep_in_memory
 
     handle_interrupts()
-    run_dir_of(environment.home_and_runs()[1], run_id)
+    folder = run_dir_of(environment.home_and_runs()[1], run_id)
     named = read_data_argument(data)
     if named is not None:
         check_data_argument(named, Settings.load())
@@ -87,5 +88,7 @@ def retrain(
         print_json({"run_id": run_id, **asdict(done)})
     else:
         rows = {"outcome": done.outcome, "why": done.why, "challenger": done.challenger or "none", "at": done.at}
+        if done.challenger:
+            rows["page"] = str(folder / REPORT)
         print_table(f"retraining of {run_id}", rows)
     return 0

@@ -20,6 +20,7 @@ from tasks.page import sections as of
 from tasks.page.headline import Headline, headline
 from tasks.page.rendering import markdown_html, rendered, style
 from tasks.report.markdown import markdown_sections
+from tasks.report.model_changes import DRIFT, RETRAINING
 from tasks.report.notes import made_or_note
 from tasks.report.running_cost import LiveResources, live_by_kind
 from tasks.report.summary import RunSummary
@@ -35,6 +36,8 @@ _WRITTEN_OUT = (
     "Deployment",
     "Load test",
     "Search for hyperparameters",
+    RETRAINING,
+    DRIFT,
     "Permissions",
     "Audit",
 )

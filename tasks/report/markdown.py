@@ -13,6 +13,7 @@ from tasks.account.prices import PRICES_SOURCE
 from tasks.audit.report import audit_markdown
 from tasks.data.report import findings_markdown
 from tasks.load.report import load_text
+from tasks.report.model_changes import DRIFT, RETRAINING, drift_section, retraining_markdown
 from tasks.report.notes import made_or_note
 from tasks.report.parity import Parity, ParityRow
 from tasks.report.permissions import permissions_markdown
@@ -69,6 +70,8 @@ def markdown_sections(summary: RunSummary) -> dict[str, list[str]]:
         "Deployment": lambda: _deployment_section(summary),
         "Load test": lambda: _load_section(summary),
         "Scaling": lambda: [] if summary.scaling is None else [scaling_markdown(summary.scaling)],
+        RETRAINING: lambda: retraining_markdown(summary.changes),
+        DRIFT: lambda: drift_section(summary.changes.drift),
         "Permissions": lambda: permissions_markdown(summary.permissions),
         "Audit": lambda: [] if summary.audit is None else [audit_markdown(summary.audit)],
     }

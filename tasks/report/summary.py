@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from tasks.account.permission_use import PermissionUse
 from tasks.audit.report import AuditReport
+from tasks.drift.report import DriftReport
+from tasks.gate.gate import GateRecord
 from tasks.load.report import LoadTestIdentity
+from tasks.promotion.agreement import Agreement
+from tasks.promotion.promote import Promotion
+from tasks.report.model_changes import ModelChanges
 from tasks.report.parity import Parity
 from tasks.report.search_study import SearchStudy
+from tasks.retraining.record import Retraining
 from tasks.run.errors import LedgerRefused
 from tasks.run.handle import RunFolder
+from tasks.run.naming import RUN_ID
 from tasks.run.record_store import Amount, AnyRecord, Record, load_record
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, InstanceModel, LoadReport, TrainedModel
 from tasks.run.trials import Search
+from tasks.serving.releases import Releases
 from tasks.serving.smoke import SmokeResult
 from tasks.verdicts.check import ScalingVerdicts
 
@@ -58,6 +67,7 @@ class RunSummary:
     permissions: PermissionUse | None = None
     audit: AuditReport | None = None
     study: SearchStudy | None = None
+    changes: ModelChanges = ModelChanges()
     notes: tuple[str, ...] = ()
 
     @property
@@ -100,9 +110,9 @@ def summarise(run: RunFolder) -> RunSummary:
     """Read a run's records."""
     notes: list[str] = []
 
-    def read(kind: type[AnyRecord], *, is_expected: bool = True) -> AnyRecord | None:
+    def read(kind: type[AnyRecord], *, is_expected: bool = True, folder: Path = run.folder) -> AnyRecord | None:
         try:
-            found = load_record(run.folder, kind)  # one by one: each has its own note
+            found = load_record(folder, kind)  # one by one: each has its own note
         except LedgerRefused as error:
             notes.append(f"{kind.file} cannot be read: {error.why}")
             return None
@@ -110,7 +120,12 @@ def summarise(run: RunFolder) -> RunSummary:
             notes.append(f"there is no {kind.called}: {kind.file} is missing, which the flow {kind.made_by} writes")
         return found
 
-    model, study = read(TrainedModel), read(SearchStudy, is_expected=False)
+    def maybe(kind: type[AnyRecord], folder: Path = run.folder) -> AnyRecord | None:
+        return read(kind, is_expected=False, folder=folder)
+
+    model, study, retraining = read(TrainedModel), maybe(SearchStudy), maybe(Retraining)
+    named = "" if retraining is None else retraining.challenger
+    judged = run.folder.with_name(named) if RUN_ID.fits(named) else run.folder
     return RunSummary(
         run_id=run.id,
         dataset=read(DatasetRef),
@@ -118,14 +133,22 @@ def summarise(run: RunFolder) -> RunSummary:
         endpoint=read(EndpointRef),
         function=read(FunctionRef),
         smoke=read(SmokeResult),
-        loadtest=read(LoadReport, is_expected=False),
+        loadtest=maybe(LoadReport),
         times=read(StageTimes),
         report=str(run.folder / REPORT),
-        ec2=read(InstanceModel, is_expected=False),
-        parity=read(Parity, is_expected=False),
-        scaling=read(ScalingVerdicts, is_expected=False),
-        permissions=read(PermissionUse, is_expected=False),
-        audit=read(AuditReport, is_expected=False),
+        ec2=maybe(InstanceModel),
+        parity=maybe(Parity),
+        scaling=maybe(ScalingVerdicts),
+        permissions=maybe(PermissionUse),
+        audit=maybe(AuditReport),
+        changes=ModelChanges(
+            releases=maybe(Releases),
+            retraining=retraining,
+            decision=maybe(GateRecord, judged),
+            agreement=maybe(Agreement),
+            promotion=maybe(Promotion),
+            drift=maybe(DriftReport),
+        ),
         study=study if study is not None and model is not None and study.is_of(model) else None,
         notes=tuple(notes),
     )

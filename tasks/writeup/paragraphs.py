@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tasks.writeup import served, trained
+from tasks.writeup import changed, served, trained
 from tasks.writeup.prose import Paragraph
 from tasks.writeup.sources import Sources
 
@@ -21,5 +21,5 @@ def paragraphs(runs: Sequence[Sources]) -> list[Paragraph]:
     run = runs[0]
     before = (trained.result, trained.notebook, trained.training)
     after = (trained.ec2, served.function, served.security, served.concurrency, served.autoscaling)
-    last = (served.load, served.cost)
+    last = (served.load, changed.retraining, served.cost)
     return [*(make(run) for make in before), trained.instances(runs), *(make(run) for make in (*after, *last))]

@@ -18,6 +18,7 @@ from tasks.account.permission_use import PermissionUse
 from tasks.audit.report import AuditReport
 from tasks.evidence.record import Evidence
 from tasks.notebook.records import NotebookRef
+from tasks.report.model_changes import MODEL_CHANGES
 from tasks.report.parity import Parity
 from tasks.report.summary import StageTimes
 from tasks.run.errors import LedgerRefused, StageFailed
@@ -37,6 +38,7 @@ UNITS = {
     "rps": "requests/s",
     "images": "photos",
     "right": "photos",
+    "photos": "photos",
     "requests": "requests",
     "answered": "requests",
     "failures": "requests",
@@ -55,6 +57,7 @@ KINDS: Mapping[str, type[Record]] = {
     for kind in (
         *(DatasetRef, TrainedModel, InstanceModel, EndpointRef, SmokeResult, NotebookRef, Evidence),
         *(AuditReport, Parity, PermissionUse, ScalingVerdicts, StageTimes),
+        *MODEL_CHANGES,
     )
 }
 """The records that are cited."""

@@ -34,6 +34,7 @@ from tasks.writeup.prose import paragraph, sentence
 from tasks.writeup.sources import KINDS, Sources
 from tasks.writeup.writeup import CITATIONS, check_writeup, compose, write_writeup
 from tests.hostile import CORPUS
+from tests.tasks.report import changes
 from tests.tasks.report.test_report import DATA, LOAD, MODEL, RECORDS
 from tests.tasks.scaling.deployments import plan as scaling_plan
 from tests.test_hostile_text import filled
@@ -117,6 +118,24 @@ def test_each_question_is_answered_from_the_records(run: RunFolder) -> None:
     assert f"Of {len(PLAN.choices)} predictions of the plan {len(PLAN.choices)} held, 0 failed" in text
     assert "(Locust's page: checked/function/loadtest/report.html)" in text
     assert "At list price, the training costs 0.0077 USD on SageMaker and 0.0077 USD on EC2." in text
+
+
+def test_a_retraining_is_told_with_the_gates_numbers_which_are_cited_from_the_challengers_run(run: RunFolder) -> None:
+    told = (changes.RETRAINING, changes.RELEASES, changes.PROMOTION, changes.AGREEMENT, changes.DRIFT)
+    for record in told:
+        run.keep(record)
+    challenger = RunFolder(run.folder.with_name(changes.RETRAINING.challenger))
+    challenger.keep(changes.DECISION)
+
+    text, cited = text_of(run), compose([run]).citations
+
+    assert "answered the same 252 photos, on which neither was trained. The new one has 87.14 % of them right" in text
+    assert "is +0.0352 to +0.1081. The gate's verdict is: better." in text
+    assert "with copies of 240 requests: on 38 of 41 photos it gave the same class" in text
+    assert "was changed to version 2 of kennel-dogs (1 of 3 instances first): promoted. It has served 2 models" in text
+    assert "What has changed: photos." in text
+    assert {each.run_id for each in cited if each.file == "gate.json"} == {challenger.id}
+    assert "The model was not trained anew in this run." not in text
 
 
 def test_how_the_code_differs_is_said_for_both_ways(run: RunFolder) -> None:
