@@ -422,7 +422,7 @@ app.command(
 
 @app.command
 def prepare() -> int:
-    """Compile bytecode and create a database, so that servers start quickly (part of `make setup`)."""
+    """Compile bytecode, create a database and convert weights, so that starts are quick (part of `make setup`)."""
     from kennel.commands.up_down import prepare
 
     return prepare()

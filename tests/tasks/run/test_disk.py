@@ -254,7 +254,7 @@ def test_exported_weights_on_a_full_disk_are_said_and_exported_with_room(tmp_pat
 from tasks.model.weights import find_weights
 from tasks.run.options import ModelOptions
 from tasks.run.settings import Settings
-export = lambda: find_weights(ModelOptions(), Settings(home=disk / "home"))
+export = lambda: find_weights(ModelOptions(backbone="efficientnet_lite1"), Settings(home=disk / "home"))
 met(export)
 print([each.name for each in (disk / "home" / "weights").iterdir()])
 mount("size=64m")
@@ -262,7 +262,7 @@ print(export().stat().st_size > 10**7)
 """,
     )
     what, why, _, left, exported = said.splitlines()
-    assert what == "weights: DISK/home/weights/efficientnet_lite0.safetensors cannot be written"
+    assert what == "weights: DISK/home/weights/efficientnet_lite1.safetensors cannot be written"
     assert "No space left on device" in why and "MB free" in why
     assert (left, exported) == ("[]", "True")
 
