@@ -102,11 +102,12 @@ class World:
 
 @contextmanager
 def join_ranks(env: MutableMapping[str, str], timeout_seconds: float) -> Iterator[World]:
-    """Join the ranks that torchrun started (`RANK`, `WORLD_SIZE`, ...); without torchrun this is the only rank.
+    """Join the ranks that torchrun started (`RANK`, `WORLD_SIZE`, ...), or the one process of each of the job's hosts.
 
-    `env` is this process's environment. With several ranks it gets the variables that name their interface, unless it
-    has them.
+    `env` is this process's environment. With several ranks it gets the variables that name them and their interface,
+    unless it has them.
     """
+    env.update(_ranks_of_hosts(env))
     size, local_rank = int(env.get("WORLD_SIZE", "1")), int(env.get("LOCAL_RANK", "0"))
     has_gpu = torch.cuda.is_available()
     device = torch.device("cuda", local_rank) if has_gpu else torch.device("cpu")
@@ -125,6 +126,17 @@ def join_ranks(env: MutableMapping[str, str], timeout_seconds: float) -> Iterato
         yield world
     finally:
         dist.destroy_process_group()
+
+
+def _ranks_of_hosts(env: Mapping[str, str]) -> dict[str, str]:
+    """Return what torchrun would set for one process a host, from what the SageMaker SDK tells of the hosts.
+
+    torchrun itself would cost each host an import of torch and a process, and starts several processes for GPUs only.
+    """
+    if "RANK" in env or int(env.get("SM_HOST_COUNT", "1")) == 1:
+        return {}
+    told = ("SM_CURRENT_HOST_RANK", "SM_HOST_COUNT", "SM_MASTER_ADDR", "SM_MASTER_PORT")
+    return dict(zip(("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"), (env[name] for name in told), strict=True))
 
 
 def interface_to_other_hosts(

@@ -142,13 +142,13 @@ def train(job: Job, checkpoints: Checkpoints) -> None:
 
 
 def command_of(job: Job) -> list[str]:
-    """Return the training command: train.py itself, or torchrun when the job has several processes."""
+    """Return the training command: train.py itself, or torchrun when a host has several processes."""
     folder, spec = job.folder, job.spec
     channels = [f"--{name}={folder / 'data' / name}" for name in sorted({wanted.folder for wanted in spec.inputs})]
     folders = [f"--model-dir={job.models}", f"--output-dir={folder / 'output'}"]
     folders += [f"--checkpoint-dir={folder / 'checkpoints'}"]
     script = ["training/train.py", *spec.arguments, *channels, *folders]
-    if len(spec.hosts) * spec.processes_per_host == 1:
+    if spec.processes_per_host == 1:
         return [sys.executable, *script]
     torchrun = [
         *("torch.distributed.run", f"--nnodes={len(spec.hosts)}", f"--node_rank={spec.rank}"),
@@ -166,6 +166,10 @@ def environment_of(job: Job) -> dict[str, str]:
         "PYTHONPATH": str(job.folder / "code"),
         "PYTHONUNBUFFERED": "1",
         "SM_CURRENT_HOST": f"instance-{job.spec.rank + 1}",
+        "SM_CURRENT_HOST_RANK": str(job.spec.rank),
+        "SM_HOST_COUNT": str(len(job.spec.hosts)),
+        "SM_MASTER_ADDR": job.spec.hosts[0],
+        "SM_MASTER_PORT": str(RENDEZVOUS_PORT),
     }
 
 

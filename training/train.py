@@ -1,8 +1,8 @@
-"""Train an image classifier on a staged dataset, in one process or by torchrun, locally, on SageMaker or on EC2.
+"""Train an image classifier on a staged dataset, in one process or on several hosts, locally, on SageMaker or on EC2.
 
     python -m training.train --backbone efficientnet_lite0 --train DIR --validation DIR --test DIR --manifest DIR \
         --weights DIR --model-dir DIR
-    torchrun --nnodes=2 --node_rank=... --master_addr=... training/train.py --backbone resnet50 --epochs 10
+    torchrun --nproc_per_node=4 training/train.py --backbone resnet50 --epochs 10  # several processes of one host
 
 The stages, in reading order (`train` below): read the manifest; build the backbone and load its weights; choose the
 fastest engine that agrees with torch fp32; embed the training and validation splits once, each rank its own shards; fit

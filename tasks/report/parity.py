@@ -157,7 +157,7 @@ def environment_rows(ec2: InstanceModel) -> tuple[ParityRow, ...]:
     rows = (
         (
             "entry point",
-            "ModelTrainer → CreateTrainingJob runs sm_train.sh, torchrun",
+            "ModelTrainer → CreateTrainingJob runs sm_train.sh, which runs the script",
             f"training.on_instance over SSH, {launcher}",
         ),
         ("data", "SM_CHANNEL_TRAIN, _VALIDATION, _TEST under /opt/ml/input/data", channels),

@@ -151,7 +151,7 @@ class Machines(Options):
 class Ec2Machines(Options):
     """The EC2 instances that train, and the time limit of the training."""
 
-    instances: Annotated[int, Field(ge=1, le=MOST_INSTANCES, description="EC2 instances; torchrun across them.")] = 1
+    instances: Annotated[int, Field(ge=1, le=MOST_INSTANCES, description="EC2 instances, which train together.")] = 1
     instance_type: Annotated[Ec2Type | None, Field(description="Instead of the ones chosen.")] = None
     spot: Annotated[bool, Field(description="Spot first, with checkpoints.")] = False
     max_runtime_seconds: Annotated[int, Field(ge=60, le=5 * 24 * 3600, description="Limit of the training.")] = 3600

@@ -83,7 +83,7 @@ class TrainingPlan(TrainingInputs):
     @property
     def environment(self) -> dict[str, str]:
         """The variables that the container gets besides SageMaker's own."""
-        variables = {"PYTHONPATH": CODE_FOLDER, SPEC_VARIABLE: self.spec_digest}
+        variables = {"PYTHONPATH": CODE_FOLDER, "PYTHONUNBUFFERED": "1", SPEC_VARIABLE: self.spec_digest}
         variables |= {} if self.weights is None else {"KENNEL_WEIGHTS_SHA256": self.weights.sha256}
         variables |= {"PET_LOCAL_ADDR": "127.0.0.1"} if self.instance_count == 1 else {}  # else torchrun resolves `aws`
         return variables | ({"KENNEL_GIT_COMMIT": self.git_commit} if self.git_commit else {})

@@ -84,7 +84,7 @@ def model_trainer(aws: Aws, plan: TrainingPlan, name: str) -> Any:
         plan,
         job_name=name,
         source_code=source,
-        distributed=Torchrun(process_count_per_node=None if plan.instance.has_gpu else 1),
+        distributed=Torchrun() if plan.instance.has_gpu else None,  # a process a host needs none: it joins by itself
         input_data_config=_input_data(plan),
         checkpoint_config=checkpoints if plan.spot else None,
         environment=plan.environment,
