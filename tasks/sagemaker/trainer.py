@@ -69,11 +69,17 @@ def _networking(vpc: VpcConfig) -> Any:
     return Networking(subnets=list(vpc.subnets), security_group_ids=list(vpc.security_groups))
 
 
+def _distributed(plan: TrainingPlan) -> Any:
+    """Return what starts the processes of a host: torchrun, one for each GPU; one process needs nothing, and joins."""
+    from sagemaker.train.distributed import Torchrun
+
+    return Torchrun() if plan.instance.has_gpu else None
+
+
 def model_trainer(aws: Aws, plan: TrainingPlan, name: str) -> Any:
     """Build the SDK's ModelTrainer for the plan; the SDK is imported here, because that takes seconds."""
     from sagemaker.core.shapes import CheckpointConfig
     from sagemaker.train import configs
-    from sagemaker.train.distributed import Torchrun
 
     source = configs.SourceCode(
         source_dir=str(plan.code_dir), entry_script=plan.script.file, requirements=plan.hyperparameters.requirements
@@ -84,7 +90,7 @@ def model_trainer(aws: Aws, plan: TrainingPlan, name: str) -> Any:
         plan,
         job_name=name,
         source_code=source,
-        distributed=Torchrun() if plan.instance.has_gpu else None,  # a process a host needs none: it joins by itself
+        distributed=_distributed(plan),
         input_data_config=_input_data(plan),
         checkpoint_config=checkpoints if plan.spot else None,
         environment=plan.environment,

@@ -21,7 +21,6 @@ from tests.kennel.photos import make_photos
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = ("--backbone", "efficientnet_lite0", "--epochs", "1", "--views", "1", "--no-loadtest")
-TORCHRUN = "#!{python}\nfrom torch.distributed.run import main\nmain()\n"
 
 
 @dataclass(frozen=True)
@@ -64,8 +63,6 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     python("-m", "pip", "--python", str(programs / "python"), *install, str(wheel))
     packages = environment / "lib" / "python3.11" / "site-packages"
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    (programs / "torchrun").write_text(TORCHRUN.format(python=programs / "python"))  # an installed torch brings it
-    (programs / "torchrun").chmod(0o755)
     (environment / "share").symlink_to(Path(sys.prefix) / "share")  # Prefect's database, which `kennel prepare` makes
     installed = Installed(programs, folder)
     yield installed

@@ -158,11 +158,11 @@ def test_a_search_on_two_hosts_trains_the_model_of_one_host_with_the_winners_hyp
     dataset: Dataset, weights: Path, tmp_path: Path
 ) -> None:
     searching = ("--trials", "5")
-    port = str(free_port())
     hosts = [of_host(dataset, tmp_path / f"host-{rank}", rank) for rank in range(2)]
-    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "GLOO_SOCKET_IFNAME": "lo"}
+    common = {"SM_HOST_COUNT": "2", "SM_MASTER_ADDR": "127.0.0.1", "SM_MASTER_PORT": str(free_port())}
+    common |= {"GLOO_SOCKET_IFNAME": "lo"}  # as SageMaker's basic driver tells of the hosts
     jobs = [
-        start(arguments(host, weights, tmp_path / "two", *searching), RANK=str(rank), **common)
+        start(arguments(host, weights, tmp_path / "two", *searching), SM_CURRENT_HOST_RANK=str(rank), **common)
         for rank, host in enumerate(hosts)
     ]
     assert main(arguments(dataset, weights, tmp_path / "one", *searching)) == 0

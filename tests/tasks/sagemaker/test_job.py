@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from tasks.run.errors import OwnershipRefused, StageFailed
 from tasks.sagemaker.job import MAX_ATTEMPTS, find_job, start_by_sdk
-from tasks.sagemaker.trainer import _compute
+from tasks.sagemaker.trainer import _compute, _distributed
 from tests.scripted import Scripted, not_found, refuses
 from tests.tasks.sagemaker.jobs import plan
 
@@ -74,6 +74,12 @@ def test_attempts_are_bounded() -> None:
 def test_the_volume_of_a_job_has_room_for_the_data_twice(gib: float, volume: int) -> None:
     data = dataclasses.replace(PLAN.dataset, size_bytes=int(gib * 2**30))
     assert _compute(dataclasses.replace(PLAN, dataset=data)).volume_size_in_gb == volume
+
+
+def test_only_hosts_with_gpus_start_their_processes_by_torchrun() -> None:
+    gpus = dataclasses.replace(PLAN.instance, has_gpu=True)
+    assert _distributed(PLAN) is None
+    assert _distributed(dataclasses.replace(PLAN, instance=gpus)).process_count_per_node is None  # one for each GPU
 
 
 def test_the_longest_run_id_still_gives_a_name_that_sagemaker_takes() -> None:
