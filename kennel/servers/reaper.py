@@ -86,7 +86,7 @@ def _automation(name: str, after: set[str], expected: set[str], seconds: float, 
         threshold=1,
         within=timedelta(seconds=seconds),
     )
-    action = ChangeFlowRunState(state=StateType.CRASHED, message=why)
+    action = ChangeFlowRunState(name=None, state=StateType.CRASHED, message=why, force=False)
     about = "Sets flow runs of kennel's schedules Crashed whose process is dead, so that the next one begins."
     return AutomationCore(name=name, description=about, trigger=trigger, actions=[action])
 
