@@ -4,8 +4,9 @@ python .ci/month.py, in an empty folder, with the servers of `kennel up --time-s
 
 The times are those that Prefect computes for 30 days with a change of the clocks; each is a flow run of its own. What
 happens: the data grows, and a better model gets copies of the requests and is promoted by a canary; the data loses
-photos, the worker of that day is killed in its training, the next day finishes it, and the model is refused; three days
-are slept through; a model that fails on every third photo is promoted by a person, without copies, and its alarm takes
+photos, the worker of that day and its process are killed in the training, the next day's command is killed in the gate,
+the day after finishes it, and the model is refused; Prefect's server settles the worker's run; three days are slept
+through; a model that fails on every third photo is promoted by a person, without copies, and its alarm takes
 it back. At the end the month is judged.
 """
 
@@ -21,6 +22,7 @@ import tarfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +30,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import boto3
+import psutil
 from botocore.config import Config
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.deployments import run_deployment
 from prefect.server.schemas.schedules import CronSchedule
 
 from flows.pipeline import pipeline
@@ -48,9 +54,9 @@ CRON, BERLIN, DAYS = "30 2 * * *", ZoneInfo("Europe/Berlin"), 30
 INSTANCES, REQUESTS_PER_SECOND = 3, 8
 PROMOTION = PromotionOptions(shadow_minutes=2, bake_minutes=3, slower=5)
 UNCOMPARED = PROMOTION.model_copy(update={"shadow_minutes": 0})
-GROWS, SHRINKS, WORKER_DIES, SLEPT, BAD = 5, 12, 12, (18, 19, 20), 26
+GROWS, SHRINKS, WORKER_DIES, GATE_DIES, SLEPT, BAD = 5, 12, 12, 13, (18, 19, 20), 26
 FEW, MANY = 2, 24
-IN_TRAINING_SECONDS = 4
+START_SECONDS, SETTLED_SECONDS = 120, 120
 _FAILS = """
 import itertools
 import inference
@@ -93,6 +99,7 @@ class Month:
     sample: Path
     outcomes: Counter[str] = field(default_factory=Counter)
     bad: str = ""
+    killed: FlowRun | None = None
 
     def live(self, day: int) -> str:
         """Live a day; a day that is slept through is made up for on the first day after."""
@@ -103,7 +110,10 @@ class Month:
         if day in SLEPT:
             return "the machine sleeps"
         if day == WORKER_DIES:
-            return _killed_in_its_training()
+            self.killed = _kill_in_its_training()
+            return "the worker and its process were killed in the training"
+        if day == GATE_DIES:
+            return _killed_in_the_gate()
         if day == BAD:
             return self._promote_a_bad_one()
         runs = 1 + len(SLEPT) * (day == SLEPT[-1] + 1)
@@ -121,19 +131,57 @@ class Month:
         return "a bad model was promoted"
 
 
-def _killed_in_its_training() -> str:
-    """Begin the day's retraining in a process of its own, and kill it, and what it started, in its training job."""
+def _kill_in_its_training() -> FlowRun:
+    """Have a worker begin the day's retraining, kill both in the training job, and return the flow run."""
+    subprocess.run([sys.executable, "-m", "kennel", "schedule", "set", RUN, "--cron", CRON], check=True)
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "kennel"]
+    worker = subprocess.Popen(command, env={**os.environ, "PREFECT_WORKER_QUERY_SECONDS": "1"}, start_new_session=True)
+    try:
+        begun = run_deployment(f"retrain/{RUN}", timeout=0)
+        _wait_for(_is_training, "the training job", START_SECONDS)
+    finally:
+        os.killpg(worker.pid, signal.SIGKILL)
+        worker.wait()
+    for process in psutil.process_iter(["environ"]):
+        if (process.info["environ"] or {}).get("PREFECT__FLOW_RUN_ID") == str(begun.id):
+            process.kill()
+    return begun
+
+
+def _is_training() -> bool:
+    jobs = Run.load(RUN).aws.client("sagemaker").list_training_jobs(StatusEquals="InProgress")
+    return bool(jobs["TrainingJobSummaries"])
+
+
+def _killed_in_the_gate() -> str:
+    """Begin the day's retraining in a process of its own, and kill it when the models begin to answer the photos."""
     command = [sys.executable, "-m", "kennel", "retrain", RUN]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     for line in process.stderr or ():
-        if "uploading" in line:
-            break
-    time.sleep(IN_TRAINING_SECONDS)
-    if process.poll() is not None:
-        return "the worker ended before it was killed"
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    return "the worker was killed in its training"
+        if "gate: both models answer" in line:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            return "the command was killed in the gate"
+    return f"it ended before it was killed: {process.wait()}"
+
+
+def _wait_for(look: Callable[[], bool], what: str, seconds: float) -> bool:
+    """Tell whether something came in time."""
+    deadline = time.monotonic() + seconds
+    while not look():
+        if time.monotonic() > deadline:
+            print(f"{what} did not come in {seconds} s", flush=True)
+            return False
+        time.sleep(0.2)
+    return True
+
+
+def _is_settled(killed: FlowRun | None) -> bool:
+    """Tell whether the server set the run Crashed, and gave its slot to the next one."""
+    with get_client(sync_client=True) as client:
+        state = client.read_flow_run(killed.id).state if killed else None
+        limit = client.read_deployment_by_name(f"retrain/{RUN}").global_concurrency_limit
+    return bool(state and state.is_crashed() and limit and limit.active_slots == 0)
 
 
 def _register_bad() -> str:
@@ -222,7 +270,10 @@ def _judge(month: Month, load: Load) -> int:
         "the bad model was taken back and rejected": month.outcomes["taken back"] == 1
         and bad is not None
         and bad.approval == REJECTED,
-        "all other days had nothing to do": month.outcomes["nothing to do"] == DAYS - len(SLEPT) - 4 + len(SLEPT),
+        "all other days had nothing to do": month.outcomes["nothing to do"] == DAYS - len(SLEPT) - 5 + len(SLEPT),
+        "the killed worker's run is Crashed and its slot free": _wait_for(
+            lambda: _is_settled(month.killed), "the end of the killed worker's run", SETTLED_SECONDS
+        ),
         "no request was lost but those that the bad model failed": sum(load.failed.values()) == by_bad,
         "the bad model failed few": by_bad <= total / INSTANCES / 3 + 1,
     }

@@ -44,6 +44,9 @@ _NO_TELEMETRY = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1
 _PATIENCE = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"
 """How long a client waits for the server that it starts itself; Prefect's 20 s are too few on a busy machine."""
 
+_LEASES = "prefect.server.concurrency.lease_storage.filesystem"
+"""Leases in memory end with the server: a run that goes on is cancelled then, and one that is dead keeps its slot."""
+
 _PASSWORD = re.compile(r"kennel:[\w-]{32}")
 
 
@@ -275,6 +278,7 @@ def _server_settings(home: Path, url: str) -> dict[str, str]:
         "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{_database(home)}",
         "PREFECT_SERVER_API_AUTH_STRING": _password(home),
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": _LEASES,
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": url,
         "PREFECT_UI_API_URL": "/api",
     }

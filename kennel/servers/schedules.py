@@ -2,7 +2,8 @@
 
 A deployment runs one retraining at a time, and one that is due meanwhile is cancelled. Prefect has no setting against
 catching up: at least three runs are made ahead, and a worker that slept starts those that are late one after the other.
-All but the first find nothing to do. The flow is named by its module, so a worker may be started in any folder.
+All but the first find nothing to do. A run whose process was killed is settled by the server (`reaper`). The flow is
+named by its module, so a worker may be started in any folder.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from kennel.servers import work_pool
+from kennel.servers import reaper, work_pool
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -56,6 +57,7 @@ def put(run_id: str, cron: str, timezone: str, parameters: Mapping[str, Any]) ->
 
     schedule = DeploymentScheduleCreate(schedule=CronSchedule(cron=cron, timezone=timezone), active=True)
     with get_client(sync_client=True) as client:
+        reaper.put(client)
         client.create_deployment(
             flow_id=client.create_flow(retrain),
             name=run_id,
@@ -69,7 +71,8 @@ def put(run_id: str, cron: str, timezone: str, parameters: Mapping[str, Any]) ->
             parameter_openapi_schema=parameter_schema(retrain).model_dump_for_openapi(),
             enforce_parameter_schema=True,
             paused=False,
-            tags=[TAG],
+            job_variables={"env": reaper.ENVIRONMENT},
+            tags=[TAG, reaper.TAG],
         )
         return _shown(client, client.read_deployment_by_name(f"{FLOW}/{run_id}"))
 

@@ -5,6 +5,7 @@ The archives are those that an endpoint serves, so what is judged is what would 
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-WHERE = "gate"
+WHERE, SCRATCH = "gate", ".gate-"
 SECONDS_PER_PHOTO, SECONDS_TO_START = 2.0, 180.0
 
 
@@ -55,7 +56,10 @@ def answer_both(
         MalformedAnswer, AwsFailed: S3 refused, or does not have what was staged.
         DiskFailed: a file cannot be written.
     """
-    with disk_boundary(WHERE, run.folder), tempfile.TemporaryDirectory(dir=run.folder, prefix=".gate-") as scratch:
+    with disk_boundary(WHERE, run.folder):
+        for left in run.folder.glob(f"{SCRATCH}*"):  # of a command that was killed: only one judges a run at a time
+            shutil.rmtree(left, ignore_errors=True)
+    with disk_boundary(WHERE, run.folder), tempfile.TemporaryDirectory(dir=run.folder, prefix=SCRATCH) as scratch:
         folder = Path(scratch)
         models = [_unpacked(run, uri, folder / f"model-{number}") for number, uri in enumerate(archives)]
         shards = _fetch_shards(run, photos, rows, folder / "shards")

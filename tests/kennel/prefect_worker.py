@@ -71,9 +71,13 @@ class PrefectServer:
         """Have the worker end a flow run."""
         self._ask(f"flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
 
+    def state(self, run: str) -> str:
+        """Return the type of a flow run's state."""
+        return str(self._ask(f"flow_runs/{run}")["state"]["type"])
+
     def final_state(self, run: str) -> str | None:
         """Return the type of a flow run's last state, None while it is not over."""
-        state = str(self._ask(f"flow_runs/{run}")["state"]["type"])
+        state = self.state(run)
         return state if state in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"} else None
 
     def _ask(self, path: str, content: object = None) -> dict[str, Any]:

@@ -1,18 +1,25 @@
 """Two real models answer the same photos in one process, and the decision that follows is kept and not made twice."""
 
+import multiprocessing
+import os
+import signal
 import tarfile
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from tasks.account.objects import put_object
 from tasks.gate.answers import Answered, _predictions, answer_both
 from tasks.gate.evaluation_set import EvaluationSet, freeze, held_out
 from tasks.gate.gate import GateRecord, judge_models
+from tasks.run.aws import Aws
 from tasks.run.errors import DataRefused, StageFailed
 from tasks.run.handle import Run
 from tasks.run.records import DatasetRef
+from tasks.run.settings import Settings
+from tests.polling import wait_until
 from tests.tasks.data.workplace import Workplace
 from tests.tasks.gate.colour_models import COLOURS
 from tests.tasks.gate.staged import colours, photo, staged_run, stored_model
@@ -147,6 +154,38 @@ def test_the_decision_is_kept_with_its_numbers_and_adopted_not_made_twice(
     begun = challenger.path(GateRecord).stat().st_mtime_ns
     assert judge_models(service, challenger, champion, rival, asked="better", extend=False) == made
     assert challenger.path(GateRecord).stat().st_mtime_ns == begun
+
+
+def test_what_was_killed_in_the_gate_is_judged_by_the_next_command_which_leaves_no_folder(
+    place: Workplace, service: Run, champion: str, tmp_path: Path
+) -> None:
+    killed = staged_run(place, "killed", tmp_path, colours(900))
+    uri = stored_model(killed, tmp_path)
+    child = multiprocessing.get_context("fork").Process(target=_judge, args=(place.settings, champion, uri))
+    child.start()
+    wait_until(lambda: answering(killed), "the process that answers")
+    os.kill(child.pid or 0, signal.SIGKILL)
+    child.join(30)
+    assert killed.find(GateRecord) is None and len(list(killed.folder.glob(".gate-*"))) == 1
+
+    _judge(place.settings, champion, uri)
+    assert killed.need(GateRecord).verdict == "better"
+    assert list(killed.folder.glob(".gate-*")) == []
+    wait_until(lambda: not answering(killed), "the end of the process that was left")
+
+
+def _judge(settings: Settings, champion: str, uri: str) -> None:
+    aws = Aws(settings)
+    judge_models(Run(aws, "champion"), Run(aws, "killed"), champion, uri, asked="better", extend=False)
+
+
+def answering(run: Run) -> list[int]:
+    """Return the processes in which models answer for a run."""
+    return [
+        each.pid
+        for each in psutil.process_iter(["cmdline"])
+        if "training.held_out" in (command := each.info["cmdline"] or []) and str(run.folder) in " ".join(command)
+    ]
 
 
 def test_a_decision_about_another_champion_or_on_other_terms_is_not_adopted(
