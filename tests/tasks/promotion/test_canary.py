@@ -11,6 +11,7 @@ import pytest
 from scipy.stats import binom
 
 from tasks.promotion.canary import Canary, settle_canary
+from tasks.promotion.canary_watch import canary_guards
 from tasks.promotion.guards import Limits
 from tasks.run.aws import Aws
 from tasks.run.errors import StageFailed
@@ -18,7 +19,7 @@ from tasks.run.handle import Run
 from tasks.run.options import DeployOptions
 from tasks.run.records import FunctionRef
 from tasks.run.settings import Settings
-from tasks.serving.function import point_alias
+from tasks.serving.function import Shift, point_alias
 from tests.localaws.scaled_server import ScaledServer, scaled_server
 from tests.polling import wait_until
 from tests.tasks.promotion.canary_scene import OPTIONS, ROOMY, SCALE, WEIGHT, Asked, FunctionScene, asking, code
@@ -87,6 +88,9 @@ def test_a_version_that_stays_slow_is_taken_back_by_the_p99(scene: FunctionScene
         scene.deploy(code("time.sleep(0.4)"), limits=Limits(slower=1.5))
     assert "function-duration: Threshold Crossed: 2 out of the last 2 datapoints" in caught.value.why
     assert scene.alias() == (former, {})
+    shift = Shift(replace(scene.run.need(FunctionRef), version=scene.run.need(Canary).version), former)
+    *_, latency = canary_guards(scene.run, shift, Limits(slower=1.5))
+    assert latency.metric == "Duration" and latency.threshold < 400  # what was taken back does not raise what is usual
 
 
 def test_without_a_share_a_new_version_gets_all_calls_at_once_and_what_is_unchanged_is_not_shifted(
