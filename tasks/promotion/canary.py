@@ -94,20 +94,26 @@ def shift_by_weight(run: Run, shift: Shift, options: DeployOptions, limits: Limi
     say(f"function {name}: version {version} gets {options.canary:.0%} of the calls, version {shift.former} the others")
     run.keep(watch.record(BEGUN, "", is_counted=False))
     with watch.photos.sending():
-        try:
-            with aws_boundary(f"function {name}"):
-                point_alias(run.aws, name, shift.former, others={version: options.canary})
-                watch.until_judged()
-                watch.photos.is_counting = False
-                point_alias(run.aws, name, version)
-        except BaseException as error:
-            _take_back(run, shift, watch, error)
-            raise
-        finally:
-            remove_guards(run, canary_prefix(run.id))
+        _shift(run, shift, watch, options.canary)
     ended = watch.record(LIVE, "no alarm rang")
     run.keep(ended)
     say(f"function {name}: version {version} gets all calls: {ended.text}")
+
+
+def _shift(run: Run, shift: Shift, watch: _Watch, weight: float) -> None:
+    """Give the new version the weight, and all calls when it was judged; whatever ends that takes it back."""
+    name, version = shift.function.name, shift.function.version
+    try:
+        with aws_boundary(f"function {name}"):
+            point_alias(run.aws, name, shift.former, others={version: weight})
+            watch.until_judged()
+            watch.photos.is_counting = False
+            point_alias(run.aws, name, version)
+    except BaseException as error:
+        _take_back(run, shift, watch, error)
+        raise
+    finally:
+        remove_guards(run, canary_prefix(run.id))
 
 
 def _take_back(run: Run, shift: Shift, watch: _Watch, error: BaseException) -> None:
