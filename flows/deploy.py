@@ -15,7 +15,7 @@ from flows.step import step
 from flows.train_sagemaker import look_at_network
 from tasks.account.container_images import require_images
 from tasks.model.code import build_lambda_zip
-from tasks.promotion import shadow
+from tasks.promotion import canary, shadow
 from tasks.registry.register import approve_deployed
 from tasks.run.artifacts import publish_record
 from tasks.run.handle import Run
@@ -23,12 +23,14 @@ from tasks.run.naming import RunId
 from tasks.run.options import DeployOptions, Network
 from tasks.run.records import EndpointRef, FunctionRef
 from tasks.serving import deployment
+from tasks.serving.function import Shift
 from tasks.serving.smoke import SmokeResult
 from tasks.teardown.rebuild import working_on
 
 STAGE = "deploy"
 
 settle_shadow = step("earlier copies")(shadow.settle_shadow)
+settle_canary = step("earlier canary")(canary.settle_canary)
 deploy_endpoint = step("endpoint")(deployment.deploy_endpoint)
 try_function = step("smoke test")(deployment.try_function)
 approve = step("approve")(approve_deployed)
@@ -50,12 +52,13 @@ async def deploy(run_id: RunId, deploy: DeployOptions = DeployOptions(), network
 
     Args:
         run_id: The run whose model is deployed.
-        deploy: The endpoint, and the hosts from which the function in front of it may fetch photos.
+        deploy: The endpoint, the hosts from which the function may fetch photos, and how a new version goes live.
         network: The VPC that endpoint and function are in, if it is yours.
 
     Raises:
         SettingsRefused: the run has no trained model, AWS has no images in this region, or the network is not fit.
-        StageFailed: endpoint or function failed, AWS rolled back, or the smoke test's answer has the wrong form.
+        StageFailed: endpoint or function failed, AWS rolled back, an alarm took the function's new version back, or
+            the smoke test's answer has the wrong form.
         WaitTimedOut: endpoint or function did not settle within their deadlines.
         AwsFailed: AWS refused.
     """
@@ -64,6 +67,7 @@ async def deploy(run_id: RunId, deploy: DeployOptions = DeployOptions(), network
     with working_on(run, STAGE):
         await look_at_network(run.aws, network)
         await settle_shadow(run)
+        await settle_canary(run)
         endpoint = await deploy_endpoint(run, deploy, network)
         run.keep(endpoint)
         function = await deploy_function(run, endpoint, deploy, network)
@@ -78,13 +82,17 @@ async def deploy(run_id: RunId, deploy: DeployOptions = DeployOptions(), network
 
 @step("function")
 def deploy_function(run: Run, endpoint: EndpointRef, deploy: DeployOptions, network: Network) -> FunctionRef:
-    """Package the function's code, and create or adopt its role, version and alias.
+    """Package the function's code, and create or adopt its role, version and alias; a new version goes live by weight.
 
     Raises:
-        StageFailed: the function failed.
+        StageFailed: the function failed, or an alarm took its new version back.
         WaitTimedOut: the function did not settle in time.
         AwsFailed: IAM or Lambda refused.
     """
     path = run.folder / "classify.zip"
     digest = build_lambda_zip(path)
-    return deployment.deploy_function(run, endpoint, deploy, network, zip_path=path, zip_sha256=digest)
+
+    def go_live(run: Run, shift: Shift) -> None:
+        canary.shift_by_weight(run, shift, deploy)
+
+    return deployment.deploy_function(run, endpoint, deploy, network, zip_path=path, zip_sha256=digest, go_live=go_live)

@@ -21,6 +21,7 @@ from tasks.load.options import LoadOptions, Mode, Through
 from tasks.load.photos import fetch_test_images
 from tasks.load.report import STAGE, LoadTestIdentity, report_markdown
 from tasks.page.page import write_page
+from tasks.promotion import canary
 from tasks.report.summary import StageTimes, summarise
 from tasks.run.artifacts import publish_markdown
 from tasks.run.errors import KennelError, LedgerRefused, SettingsRefused, Unreachable
@@ -31,6 +32,8 @@ from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, LoadReport
 from tasks.teardown.rebuild import working_on
 from tasks.verdicts.check import ScalingVerdicts
 from tasks.verdicts.report import raise_unless_passed, scaling_markdown
+
+settle_canary = step("earlier canary")(canary.settle_canary)
 
 IMAGES = 16
 """The number of different photos that are sent in turn, so that a cache of one answer cannot serve them all."""
@@ -61,6 +64,7 @@ async def loadtest(run_id: RunId, load: LoadOptions = LoadOptions()) -> LoadRepo
     generator = GeneratorOptions(processes=load.processes, seed=load.seed, time_scale=run.settings.time_scale)
     test = checked_test(run.settings.target(), load, generator) if load.mode == "checked" else None
     with working_on(run, STAGE):
+        await settle_canary(run)
         target = _target(run, load.through, load.mode)
         images = await choose_images(run)
         if test is not None:

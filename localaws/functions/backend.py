@@ -33,6 +33,9 @@ from localaws.permissions.roles import Role
 
 _NO_PRINCIPAL = "The provided principal was invalid. Please check the principal and try again."
 
+_SAME_ROLE = "Specified versions must be associated with the same execution role"
+"""AWS's words; source: https://github.com/serverless-heaven/serverless-aws-alias/issues/64"""
+
 _LambdaBackend: Any = moto_models.LambdaBackend  # its annotations are not all true
 
 
@@ -191,17 +194,18 @@ class ExecutingLambda(_LambdaBackend):  # type: ignore[misc]
         self, name: str, function_name: str, function_version: str, description: str, routing_config: Any
     ) -> Any:
         """Create an alias; weights may lead to one further version."""
-        self._check_routing(function_name, function_version, routing_config)
+        self._check_routing(function_name, function_version, _additional(routing_config))
         return super().create_alias(name, function_name, function_version, description, routing_config)
 
     def update_alias(
         self, name: str, function_name: str, function_version: str, description: str, routing_config: Any
     ) -> Any:
         """Move an alias or change its weights; its revision id changes."""
-        version = function_version or self.get_alias(name, function_name).function_version
-        self._check_routing(function_name, version, routing_config)
+        present = self.get_alias(name, function_name)
+        version = function_version or present.function_version
+        others = _additional(present.routing_config if routing_config is None else routing_config)
+        self._check_routing(function_name, version, others)
         function: ExecutingFunction = self.get_function(function_name)
-        others = (routing_config or {}).get("AdditionalVersionWeights") or {}
         self.provisioning.check_move(function.function_name, name, [version, *others])
         alias = super().update_alias(name, function_name, function_version, description, routing_config)
         alias.revision_id = str(uuid.uuid4())
@@ -214,20 +218,19 @@ class ExecutingLambda(_LambdaBackend):  # type: ignore[misc]
         super().delete_alias(name, function_name)
         self.provisioning.delete(function.function_name, name)
 
-    def _check_routing(self, function_name: str, version: str, routing_config: dict[str, Any] | None) -> None:
-        weights = (routing_config or {}).get("AdditionalVersionWeights") or {}
+    def _check_routing(self, function_name: str, version: str, weights: Mapping[str, float]) -> None:
+        """Refuse what AWS refuses of an alias with these weights, beyond the bounds that the operation's model has."""
         if len(weights) > 1:
             raise validation.invalid("Number of items in AdditionalVersionWeights cannot be greater than 1.")
-        for other, weight in weights.items():
-            if LATEST in (other, version):
+        for other in weights:
+            if version == LATEST:
                 raise validation.invalid("$LATEST is not supported for an alias pointing to more than 1 version")
             if other == version:
                 raise validation.invalid(
                     f"Invalid function version {other}. Function version {other} is already included."
                 )
-            if not 0.0 <= weight <= 1.0:
-                raise validation.invalid(f"Value {weight} at 'additionalVersionWeights' must be between 0.0 and 1.0.")
-            self.get_function(function_name, other)
+            if self.get_function(function_name, other).role != self.get_function(function_name, version).role:
+                raise validation.invalid(_SAME_ROLE)
 
     # Concurrency and asynchronous events
 
@@ -306,8 +309,12 @@ def require_revision(wanted: str | None, present: str) -> None:
         )
 
 
+def _additional(routing_config: Mapping[str, Any] | None) -> dict[str, float]:
+    return (routing_config or {}).get("AdditionalVersionWeights") or {}
+
+
 def _weights(alias: Any) -> dict[str, float]:
-    additional = (alias.routing_config or {}).get("AdditionalVersionWeights") or {}
+    additional = _additional(alias.routing_config)
     return {**additional, alias.function_version: 1.0 - sum(additional.values())}
 
 

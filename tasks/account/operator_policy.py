@@ -32,6 +32,8 @@ _ALARM_ACTIONS = [
     *("TagResource", "ListTagsForResource"),
 ]
 
+_OWN_METRICS = {"StringEquals": {"cloudwatch:namespace": "kennel"}}
+
 LONGEST_POLICY = 6144
 """The most characters, without white space, that IAM allows a managed policy."""
 
@@ -234,6 +236,9 @@ def _serving(account: Account) -> list[Row]:
         ("ServingVolumes", "kms", ["CreateGrant"], account.keys(), {"Bool": {"kms:GrantIsForAWSResource": "true"}}),
         ("ServingLogs", "logs", logs, groups),
         ("ListLogGroups", "logs", ["DescribeLogGroups"], [account.arn("logs", "log-group:*")]),
+        ("CanaryAlarms", "cloudwatch", _ALARM_ACTIONS, [account.arn("cloudwatch", f"alarm:{account.prefix}*")]),
+        ("CanaryMetrics", "cloudwatch", ["GetMetricData"], ["*"]),
+        ("CanaryAnswers", "cloudwatch", ["PutMetricData"], ["*"], _OWN_METRICS),
     ]
 
 
@@ -257,7 +262,7 @@ def _scaling(account: Account) -> list[Row]:
         ("ScalableTargets", "application-autoscaling", targets, ["*"]),
         ("Alarms", "cloudwatch", _ALARM_ACTIONS, alarms),
         ("Metrics", "cloudwatch", ["GetMetricData", "GetMetricStatistics"], ["*"]),
-        ("OwnMetrics", "cloudwatch", ["PutMetricData"], ["*"], {"StringEquals": {"cloudwatch:namespace": "kennel"}}),
+        ("OwnMetrics", "cloudwatch", ["PutMetricData"], ["*"], _OWN_METRICS),
         ("ServiceRole", "iam", ["CreateServiceLinkedRole"], [linked], only),
     ]
 

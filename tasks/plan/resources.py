@@ -134,7 +134,17 @@ def _deploy(wanted: Wanted, names: Names) -> Iterator[Planned]:
     yield Planned(stage, "log-group", function_log_group(run_id))
     yield Planned(stage, "role", role_name(run_id, "classify"))
     yield Planned(stage, "function", function_name(run_id))
-    yield Planned(stage, "function-alias", f"{function_name(run_id)}:{ALIAS}")
+    yield Planned(stage, "function-alias", f"{function_name(run_id)}:{ALIAS}", _shift(wanted))
+
+
+def _shift(wanted: Wanted) -> str:
+    """Return how a later version gets the calls."""
+    share, minutes = wanted.deploy.canary, wanted.deploy.canary_minutes
+    return (
+        f"a later version first gets {share:.0%} of the calls, for {minutes:g} min, watched by 3 alarms"
+        if share
+        else ""
+    )
 
 
 def _loadtest(wanted: Wanted) -> Iterator[Planned]:

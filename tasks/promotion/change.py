@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from tasks.promotion import promote
 from tasks.promotion.agreement import require_agreement
+from tasks.promotion.canary import settle_canary
 from tasks.promotion.guards import (
     Guard,
     Limits,
@@ -75,7 +76,7 @@ def _removed_when_over(run: Run) -> Iterator[None]:
 
 
 def settle_earlier(run: Run) -> Promotion | None:
-    """End what a command that was killed had begun: the copies for a new model, or a promotion; None without one.
+    """End what a command that was killed had begun: copies, a function's canary, or a promotion; None without the last.
 
     Raises:
         StageFailed: the endpoint failed while it was given its own configuration again.
@@ -83,6 +84,7 @@ def settle_earlier(run: Run) -> Promotion | None:
         AwsFailed: AWS refused.
     """
     settle_shadow(run)
+    settle_canary(run)
     settled = promote.settle_earlier(run)
     if settled is not None:
         remove_guards(run)

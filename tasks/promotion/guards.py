@@ -1,14 +1,14 @@
-"""The alarms that take an update of an endpoint back: its errors, and its latency against that of what served before.
+"""The alarms that take a change back: errors, and the latency against that of what served before.
 
-Missing data is an alarm too: an endpoint that nobody asks shows nothing, so the flow that promotes sends photos. An
-alarm costs money, so they are removed when the promotion is over.
+Missing data is an alarm too: what nobody asks shows nothing, so the flow that changes something sends photos. An alarm
+costs money, so they are removed when the change is over.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -27,23 +27,48 @@ PERIOD_SECONDS = 60
 SETTLE_SECONDS = 600.0
 LEAST_MICROSECONDS = 20_000.0
 _BASELINE = timedelta(hours=1)
+_MILLISECONDS = {"ModelLatency": 0.001, "Duration": 1.0}
+_SHARES = {
+    "Invocation5XXErrors": "share of answers with an error of the server's",
+    "Errors": "share of calls in which the function raised",
+    "FailedAnswers": "share of our photos without a right answer",
+}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What alarms watch: in words, and a metric's namespace and dimensions in CloudWatch."""
+
+    text: str
+    namespace: str
+    dimensions: Mapping[str, str]
+
+    @property
+    def dimension_list(self) -> list[dict[str, str]]:
+        """The dimensions as CloudWatch's calls take them."""
+        return [{"Name": name, "Value": value} for name, value in self.dimensions.items()]
 
 
 @dataclass(frozen=True)
 class Guard:
-    """An alarm on a metric of the endpoint's variant; `statistic` is "Average" or a percentile, such as "p99"."""
+    """An alarm on a metric; `statistic` is "Average" or a percentile, such as "p99".
+
+    It rings when so many `periods` in a row are above the threshold. `subject` None is the run's endpoint.
+    """
 
     name: str
     metric: str
     statistic: str
     threshold: float
+    subject: Subject | None = None
+    periods: int = 1
 
     @property
     def text(self) -> str:
         """What the alarm allows, in words."""
-        if self.metric == "ModelLatency":
-            return f"{self.statistic} of ModelLatency up to {self.threshold / 1000:.1f} ms"
-        return f"share of answers with an error of the server's up to {self.threshold:.1%}"
+        if self.metric in _MILLISECONDS:
+            return f"{self.statistic} of {self.metric} up to {self.threshold * _MILLISECONDS[self.metric]:.1f} ms"
+        return f"{_SHARES[self.metric]} up to {self.threshold:.1%}"
 
 
 @dataclass(frozen=True)
@@ -62,25 +87,46 @@ def guards_of(run: Run, limits: Limits) -> tuple[Guard, ...]:
     """
     name = guard_prefix(run.id)
     errors = Guard(f"{name}errors", "Invocation5XXErrors", "Average", limits.error_share)
-    usual = _usual_p99(run.aws, run.id)
+    usual = usual_p99(run.aws, endpoint_subject(run.id), "ModelLatency")
     if usual is None:
         return (errors,)
     return (errors, Guard(f"{name}latency", "ModelLatency", "p99", max(usual * limits.slower, LEAST_MICROSECONDS)))
 
 
-def _usual_p99(aws: Aws, run_id: str) -> float | None:
-    """Return the p99 of ModelLatency in microseconds over the last hour of AWS's clock, None without a request."""
-    clock = AwsClock.from_settings(aws.settings)
-    now = clock.now()
-    metric = {"Namespace": NAMESPACE, "MetricName": "ModelLatency", "Dimensions": _dimensions(run_id)}
-    stat = {"Metric": metric, "Period": int(_BASELINE.total_seconds()), "Stat": "p99"}
-    with aws_boundary(f"endpoint {endpoint_name(run_id)}: its latency"):
+def endpoint_subject(run_id: str) -> Subject:
+    """Return the run's endpoint as alarms watch it."""
+    name = endpoint_name(run_id)
+    return Subject(f"endpoint {name}", NAMESPACE, {"EndpointName": name, "VariantName": VARIANT})
+
+
+def usual_p99(aws: Aws, subject: Subject, metric: str) -> float | None:
+    """Return the p99 of a metric, in its unit, over the last hour of AWS's clock; None without a data point.
+
+    Raises:
+        AwsFailed: CloudWatch refused.
+    """
+    since = AwsClock.from_settings(aws.settings).now() - _BASELINE
+    values = metric_values(aws, subject, metric, "p99", since, period_seconds=int(_BASELINE.total_seconds()))
+    return max(values, default=None)
+
+
+def metric_values(
+    aws: Aws, subject: Subject, metric: str, statistic: str, since: datetime, *, period_seconds: int = PERIOD_SECONDS
+) -> list[float]:
+    """Return a statistic of a metric in each period that has data, from the one of a time of AWS's clock until now.
+
+    Raises:
+        AwsFailed: CloudWatch refused.
+    """
+    named = {"Namespace": subject.namespace, "MetricName": metric, "Dimensions": subject.dimension_list}
+    stat = {"Metric": named, "Period": period_seconds, "Stat": statistic}
+    with aws_boundary(f"{subject.text}: its {metric}"):
         found = aws.client("cloudwatch").get_metric_data(
             MetricDataQueries=[{"Id": "usual", "MetricStat": stat}],
-            StartTime=now - _BASELINE,
-            EndTime=now + timedelta(minutes=1),
+            StartTime=since,
+            EndTime=AwsClock.from_settings(aws.settings).now() + timedelta(minutes=1),
         )["MetricDataResults"]
-    return max((float(value) for each in found for value in each["Values"]), default=None)
+    return [float(value) for each in found for value in each["Values"]]
 
 
 def ensure_guards(run: Run, guards: tuple[Guard, ...]) -> None:
@@ -107,13 +153,10 @@ def wait_until_calm(run: Run, guards: tuple[Guard, ...]) -> None:
         WaitTimedOut: an alarm still rang, or had no data, after ten minutes of AWS's clock.
         AwsFailed: CloudWatch refused.
     """
-    client, names = run.aws.client("cloudwatch"), [guard.name for guard in guards]
 
     def probe() -> tuple[bool | None, str]:
-        found = client.describe_alarms(AlarmNames=names)["MetricAlarms"]
-        states = {str(each["AlarmName"]): str(each["StateValue"]) for each in found}
-        waiting = [f"{name} {states.get(name, 'not shown')}" for name in names if states.get(name) != "OK"]
-        return (None, ", ".join(waiting)) if waiting else (True, "calm")
+        waiting = not_calm(run, guards)
+        return (None, waiting) if waiting else (True, "calm")
 
     with aws_boundary("alarms of the endpoint"):
         clock = AwsClock.from_settings(run.settings)
@@ -123,26 +166,42 @@ def wait_until_calm(run: Run, guards: tuple[Guard, ...]) -> None:
         wait_for(run.aws.target, what, probe, deadline_seconds=deadline, next_command=again)
 
 
+def not_calm(run: Run, guards: tuple[Guard, ...]) -> str:
+    """Return the alarms that are not OK, with their states; "" if all are. One without data is not OK.
+
+    Raises:
+        AwsFailed: CloudWatch refused.
+    """
+    states = {str(each["AlarmName"]): str(each["StateValue"]) for each in _described(run, guards)}
+    return ", ".join(
+        f"{guard.name} {states.get(guard.name, 'not shown')}" for guard in guards if states.get(guard.name) != "OK"
+    )
+
+
 def ringing(run: Run, guards: tuple[Guard, ...]) -> str:
     """Return the alarms that ring, with CloudWatch's reasons; "" if none does.
 
     Raises:
         AwsFailed: CloudWatch refused.
     """
-    with aws_boundary("alarms of the endpoint"):
-        names = [guard.name for guard in guards]
-        found = run.aws.client("cloudwatch").describe_alarms(AlarmNames=names)["MetricAlarms"]
+    found = _described(run, guards)
     return "; ".join(f"{each['AlarmName']}: {each['StateReason']}" for each in found if each["StateValue"] == "ALARM")
 
 
-def remove_guards(run: Run) -> None:
-    """Delete the run's alarms.
+def _described(run: Run, guards: tuple[Guard, ...]) -> list[Mapping[str, Any]]:
+    with aws_boundary(f"alarms of run {run.id}"):
+        found = run.aws.client("cloudwatch").describe_alarms(AlarmNames=[guard.name for guard in guards])
+    return list(found["MetricAlarms"])
+
+
+def remove_guards(run: Run, prefix: str = "") -> None:
+    """Delete the run's alarms, or those whose names begin with a prefix.
 
     Raises:
         AwsFailed: CloudWatch refused.
     """
-    rows = [row.name for row in run.ledger.live() if row.kind == KIND]
-    with aws_boundary("alarms of the endpoint"):
+    rows = [row.name for row in run.ledger.live() if row.kind == KIND and row.name.startswith(prefix)]
+    with aws_boundary(f"alarms of run {run.id}"):
         if rows:
             repeated_if_lost(lambda: run.aws.client("cloudwatch").delete_alarms(AlarmNames=rows))
     for name in rows:
@@ -190,22 +249,18 @@ def own_alarm(run: Run, name: str) -> str | None:
 
 
 def _request(run: Run, guard: Guard) -> dict[str, Any]:
-    is_percentile = guard.statistic.startswith("p")
+    subject, is_percentile = guard.subject or endpoint_subject(run.id), guard.statistic.startswith("p")
     return {
         "AlarmName": guard.name,
-        "AlarmDescription": f"Takes a promotion on endpoint {endpoint_name(run.id)} back",
-        "Namespace": NAMESPACE,
+        "AlarmDescription": f"Takes a change of {subject.text} back",
+        "Namespace": subject.namespace,
         "MetricName": guard.metric,
-        "Dimensions": _dimensions(run.id),
+        "Dimensions": subject.dimension_list,
         "ExtendedStatistic" if is_percentile else "Statistic": guard.statistic,
         "Period": PERIOD_SECONDS,
-        "EvaluationPeriods": 1,
+        "EvaluationPeriods": guard.periods,
         "Threshold": guard.threshold,
         "ComparisonOperator": "GreaterThanThreshold",
         "TreatMissingData": "breaching",
         "Tags": run.aws.tag_list(run.id),
     }
-
-
-def _dimensions(run_id: str) -> list[dict[str, str]]:
-    return [{"Name": "EndpointName", "Value": endpoint_name(run_id)}, {"Name": "VariantName", "Value": VARIANT}]

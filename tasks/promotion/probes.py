@@ -1,10 +1,11 @@
-"""Sends photos of the test split to an endpoint while it is changed, so that its alarms have something to judge."""
+"""Sends photos of the test split to what is changed, so that its alarms have something to judge."""
 
 from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tasks.run.clock import AwsClock
@@ -26,17 +27,28 @@ LEAST_PAUSE_SECONDS = 0.05
 
 @contextmanager
 def probing(run: Run) -> Iterator[None]:
-    """Send a photo every five seconds of AWS's clock inside the block; what it is answered is the alarms' business.
+    """Send the endpoint a photo every five seconds of AWS's clock inside the block; the alarms judge the answers.
 
     Raises:
         SettingsRefused: the run has no endpoint or no staged dataset.
         MalformedAnswer, AwsFailed: the photos cannot be read.
     """
-    endpoint, photos = run.need(EndpointRef), _drawn(run)
-    pause = max(LEAST_PAUSE_SECONDS, AwsClock.from_settings(run.settings).wall_seconds(PAUSE_SECONDS))
-    ended = threading.Event()
-    arguments = (run, endpoint, photos, pause, ended)
-    thread = threading.Thread(target=_send, args=arguments, name="probes", daemon=True)
+    endpoint = run.need(EndpointRef)
+    with sending(run, lambda photo: ask_once(run.aws, endpoint, photo), PAUSE_SECONDS, "promote"):
+        yield
+
+
+@contextmanager
+def sending(run: Run, ask: Callable[[bytes], str | None], pause_seconds: float, flow: str) -> Iterator[None]:
+    """Call `ask` with a photo after each pause of AWS's clock inside the block; it returns how it failed, or None.
+
+    Raises:
+        SettingsRefused: the run has no staged dataset.
+        MalformedAnswer, AwsFailed: the photos cannot be read.
+    """
+    pause = max(LEAST_PAUSE_SECONDS, AwsClock.from_settings(run.settings).wall_seconds(pause_seconds))
+    photos, ended = _drawn(run), threading.Event()
+    thread = threading.Thread(target=_send, args=(ask, photos, pause, ended, flow), name="probes", daemon=True)
     thread.start()
     try:
         yield
@@ -50,13 +62,17 @@ def _drawn(run: Run) -> list[TestImage]:
     return random.Random(SEED).sample(read, min(PHOTOS, len(read)))
 
 
-def _send(run: Run, endpoint: EndpointRef, photos: list[TestImage], pause: float, ended: threading.Event) -> None:
+def _send(
+    ask: Callable[[bytes], str | None], photos: list[TestImage], pause: float, ended: threading.Event, flow: str
+) -> None:
     number = failed = 0
-    while not ended.wait(pause):
+    following = time.monotonic() + pause
+    while not ended.wait(max(0.0, following - time.monotonic())):
+        following = max(following + pause, time.monotonic())
         try:
-            refused = ask_once(run.aws, endpoint, photos[number % len(photos)].content)
+            refused = ask(photos[number % len(photos)].content)
         except KennelError as error:
             refused = f"{error.what}: {error.why}"
         number, failed = number + 1, failed + (refused is not None)
     if failed:
-        say(f"promote: {failed} of {number} photos of ours were answered with an error")
+        say(f"{flow}: {failed} of {number} photos of ours were answered with an error")

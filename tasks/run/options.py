@@ -169,7 +169,7 @@ class Ec2TrainingOptions(Ec2Machines, ModelOptions):
 
 
 class DeployOptions(Options):
-    """The endpoint's instances, what it keeps of requests, and the hosts that the function may fetch from."""
+    """The endpoint's instances and what it keeps of requests; what the function may fetch, and how it is replaced."""
 
     instances: Annotated[int, Field(ge=1, le=MOST_INSTANCES, description="Instances of the endpoint.")] = 1
     instance_type: Annotated[InstanceType | None, Field(description="Instead of the smallest that autoscales.")] = None
@@ -193,6 +193,19 @@ class DeployOptions(Options):
     capture_days: Annotated[
         int, Field(ge=1, le=365, description="The flow `drift` deletes kept photos that are older than so many days.")
     ] = 30
+    canary: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=0.5,
+            multiple_of=0.01,
+            description="The share of requests that a new version of the function gets while alarms watch it, in whole "
+            "percent; 0 gives it all at once.",
+        ),
+    ] = 0.1
+    canary_minutes: Annotated[
+        float, Field(ge=1, le=60, description="How long that lasts, on AWS's clock, before it gets all.")
+    ] = 5.0
 
 
 class PromotionOptions(Options):

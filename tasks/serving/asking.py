@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from tasks.run.aws import Aws
 from tasks.run.errors import StageFailed, aws_boundary
@@ -15,6 +18,36 @@ from tasks.run.streamed import read_streamed, read_whole
 SUM_TOLERANCE = 1e-3
 
 
+def event_of(photo: bytes) -> bytes:
+    """Return the event that asks the function for the class of a photo."""
+    return json.dumps({"image": base64.b64encode(photo).decode()}).encode()
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What a function answered through its alias, which version did, and how it failed, "" if it did not."""
+
+    text: str
+    version: str
+    failure: str
+    latency_ms: float
+
+
+def ask_alias(aws: Aws, function: FunctionRef, payload: bytes) -> Answered:
+    """Invoke the alias once; a function that raised has answered too.
+
+    Raises:
+        MalformedAnswer: the answer was cut.
+        AwsFailed: Lambda refused.
+    """
+    begun = time.perf_counter()
+    with aws_boundary(f"function {function.name}:{function.alias}"):
+        asked = {"FunctionName": function.name, "Qualifier": function.alias, "InvocationType": "RequestResponse"}
+        answer, reply = read_streamed(aws, "lambda", "invoke", "Payload", read_whole, **asked, Payload=payload)
+    version, failure = str(answer.get("ExecutedVersion", "")), str(answer.get("FunctionError", ""))
+    return Answered(reply.decode(errors="replace"), version, failure, (time.perf_counter() - begun) * 1000)
+
+
 def invoke(aws: Aws, function: FunctionRef, payload: bytes, where: str) -> tuple[str, float]:
     """Invoke the alias; return the function's answer and the milliseconds that it took. `where` is for errors.
 
@@ -23,14 +56,10 @@ def invoke(aws: Aws, function: FunctionRef, payload: bytes, where: str) -> tuple
         MalformedAnswer: the answer was cut.
         AwsFailed: Lambda refused.
     """
-    begun = time.perf_counter()
-    with aws_boundary(f"function {function.name}:{function.alias}"):
-        asked = {"FunctionName": function.name, "Qualifier": function.alias, "InvocationType": "RequestResponse"}
-        answer, reply = read_streamed(aws, "lambda", "invoke", "Payload", read_whole, **asked, Payload=payload)
-    text, latency_ms = reply.decode(errors="replace"), (time.perf_counter() - begun) * 1000
-    if answer.get("FunctionError"):
-        raise _failed(where, f"the function raised ({answer['FunctionError']})", text[:2000])
-    return text, latency_ms
+    answered = ask_alias(aws, function, payload)
+    if answered.failure:
+        raise _failed(where, f"the function raised ({answered.failure})", answered.text[:2000])
+    return answered.text, answered.latency_ms
 
 
 def scores_of(text: str, classes: Sequence[str], where: str) -> dict[str, float]:

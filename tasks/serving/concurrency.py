@@ -23,8 +23,10 @@ from tasks.run.statuses import FUNCTION_UPDATE, NOT_TOLD, PROVISIONED
 from tasks.run.waiting import wait_for
 from tasks.scaling.choice import ScalingPlan
 from tasks.scaling.rules import UNRESERVED_MINIMUM, Limits, unreserved_minimum
+from tasks.serving.function import point_alias
 
 KIND = "provisioned-concurrency"
+_SERVED = ("CodeSha256", "Handler", "Runtime", "Role", "Timeout", "Environment", "VpcConfig")
 _NOTHING_PROVISIONED = "ProvisionedConcurrencyConfigNotFoundException"
 
 
@@ -118,6 +120,7 @@ def ensure_concurrency(run: Run, plan: ConcurrencyPlan) -> tuple[FunctionRef, Co
 
     Raises:
         LimitReached: too few executions would stay unreserved in the account; nothing was changed.
+        SettingsRefused: another memory is planned, and the function's newest code is not what serves.
         StageFailed: Lambda could not provision, or an update of the function failed; the error has Lambda's reason.
         WaitTimedOut: the concurrency was not ready at the plan's deadline.
         AwsFailed: Lambda refused.
@@ -181,13 +184,25 @@ def _set_memory(aws: Aws, plan: ConcurrencyPlan) -> None:
     """Change the memory, publish a version with it and point the alias to that version."""
     client, name = aws.client("lambda"), plan.function.name
     _settled(aws, plan)
+    _require_served(client, plan)
     change = partial(client.update_function_configuration, FunctionName=name, MemorySize=plan.memory_mb)
     now = partial(client.get_function_configuration, FunctionName=name)
     carried_out(f"memory of {name}", change, lambda: true_or_none(now()["MemorySize"] == plan.memory_mb))
     _settled(aws, plan)
     version = repeated_if_lost(lambda: client.publish_version(FunctionName=name))["Version"]
-    target = {"FunctionName": name, "Name": plan.function.alias, "FunctionVersion": version}
-    repeated_if_lost(lambda: client.update_alias(**target))
+    point_alias(aws, name, version)
+
+
+def _require_served(client: Any, plan: ConcurrencyPlan) -> None:
+    """Refuse to publish code that is not what serves: a new version that was taken back is still the newest code."""
+    name = plan.function.name
+    newest = client.get_function_configuration(FunctionName=name)
+    live = client.get_function_configuration(FunctionName=name, Qualifier=plan.function.alias)
+    other = [each for each in _SERVED if newest.get(each) != live.get(each)]
+    if other:
+        why = f"that publishes the newest code, which differs in {', '.join(other)} from what serves"
+        deploys = f"kennel run, which deploys it; or --set function_memory={live['MemorySize']}, which keeps the memory"
+        raise SettingsRefused(f"concurrency of {name}", f"memory_mb={plan.memory_mb}", why, deploys)
 
 
 def _settled(aws: Aws, plan: ConcurrencyPlan) -> None:

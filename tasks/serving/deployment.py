@@ -19,7 +19,7 @@ from tasks.run.waiting import say
 from tasks.serving.answering import wait_until_each_answers
 from tasks.serving.endpoint import ensure_endpoint, keep_creation_seconds
 from tasks.serving.endpoint_plan import Capture, EndpointPlan, endpoint_arn, endpoint_log_group, guard_prefix
-from tasks.serving.function import FunctionPlan, ensure_function, function_log_group
+from tasks.serving.function import FunctionPlan, GoLive, at_once, ensure_function, function_log_group
 from tasks.serving.packaging import serving_archive, serving_uri
 from tasks.serving.releases import Release, Releases, promoted_release
 from tasks.serving.smoke import SmokeResult, smoke_test
@@ -135,11 +135,12 @@ def deploy_function(
     *,
     zip_path: Path,
     zip_sha256: str,
+    go_live: GoLive = at_once,
 ) -> FunctionRef:
     """Create the function's role, code, version and alias, or adopt them. `zip_path` holds the code.
 
     Raises:
-        StageFailed: an update of the function failed.
+        StageFailed: an update of the function failed, or its new version was taken back.
         WaitTimedOut: an update was not over in time.
         OwnershipRefused: a resource of that name does not have this run's tags.
         AwsFailed: AWS refused.
@@ -158,7 +159,7 @@ def deploy_function(
         allowed_hosts=deploy.allowed_hosts,
         vpc=vpc,
     )
-    function = ensure_function(run, plan)
+    function = ensure_function(run, plan, go_live)
     say(f"function {function.name}: the alias {function.alias} points to version {function.version}")
     return function
 

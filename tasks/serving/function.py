@@ -1,13 +1,14 @@
 """Creates, adopts or updates the Lambda function in front of the endpoint, with a version and the alias `live`.
 
-Callers use the alias. No version is published when the alias already has the planned code and configuration.
+Callers use the alias. No version is published when the alias already has the planned code and configuration. How the
+alias goes from one version to the next is the caller's choice (`GoLive`).
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,43 @@ class FunctionPlan:
         return configuration if self.memory_mb is None else {**configuration, "MemorySize": self.memory_mb}
 
 
+@dataclass(frozen=True)
+class Shift:
+    """A new version of a function, in `function`, which is to take the place of the `former` one behind the alias."""
+
+    function: FunctionRef
+    former: str
+
+
+GoLive = Callable[[Run, Shift], None]
+"""Moves the alias wholly to the new version, or raises and leaves it with the former one."""
+
+
+def at_once(run: Run, shift: Shift) -> None:
+    """Move the alias to the new version for all calls.
+
+    Raises:
+        ClientError, BotoCoreError: Lambda refused, or did not answer.
+    """
+    point_alias(run.aws, shift.function.name, shift.function.version)
+
+
+def point_alias(aws: Aws, name: str, version: str, *, others: Mapping[str, float] | None = None) -> None:
+    """Have the alias lead to a version, except for the shares of the calls that `others` name by version.
+
+    Raises:
+        ClientError, BotoCoreError: Lambda refused, or did not answer.
+    """
+    routing = {"AdditionalVersionWeights": dict(others or {})}
+    wanted = {"FunctionName": name, "Name": ALIAS, "FunctionVersion": version, "RoutingConfig": routing}
+    repeated_if_lost(lambda: aws.client("lambda").update_alias(**wanted))
+
+
+def other_versions(alias: Mapping[str, Any]) -> dict[str, float]:
+    """Return the shares that an alias gives to further versions, from GetAlias's answer."""
+    return dict((alias.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {})
+
+
 def function_name(run_id: str) -> str:
     """Return the name of a run's function."""
     return naming.resource_name(run_id, "classify", limit=FUNCTION_NAME_LIMIT)
@@ -94,11 +132,11 @@ def function_log_group(run_id: str) -> str:
     return f"/aws/lambda/{function_name(run_id)}"
 
 
-def ensure_function(run: Run, plan: FunctionPlan) -> FunctionRef:
+def ensure_function(run: Run, plan: FunctionPlan, go_live: GoLive = at_once) -> FunctionRef:
     """Create or update the function, its version and its alias as planned; what fits already is not changed.
 
     Raises:
-        StageFailed: an update failed; the error has Lambda's reason.
+        StageFailed: an update failed; the error has Lambda's reason. Or `go_live` took the new version back.
         WaitTimedOut: an update was not over within the plan's deadline.
         OwnershipRefused: a function of that name does not have this run's tags.
         AwsFailed: Lambda refused.
@@ -111,13 +149,17 @@ def ensure_function(run: Run, plan: FunctionPlan) -> FunctionRef:
             run.ledger.adopt("function", plan.name, found["FunctionArn"])
             _update(run.aws, plan, found)
         current = _settled(run.aws, plan, is_new=found is None)
-        version, alias_arn = _ensure_alias(run.aws, run.ledger, plan)
+        return _ensure_alias(run, plan, _reference(plan, str(current["FunctionArn"])), go_live)
+
+
+def _reference(plan: FunctionPlan, arn: str) -> FunctionRef:
+    """Return the function without a version yet."""
     return FunctionRef(
         name=plan.name,
-        arn=str(current["FunctionArn"]),
-        version=version,
+        arn=arn,
+        version="",
         alias=ALIAS,
-        alias_arn=alias_arn,
+        alias_arn=f"{arn}:{ALIAS}",
         role_name=plan.role_name,
         role_arn=plan.role_arn,
         code_sha256=plan.zip_sha256,
@@ -196,24 +238,30 @@ def _settled(aws: Aws, plan: FunctionPlan, *, is_new: bool = False) -> Mapping[s
     return wait_for(aws.target, what, probe, deadline_seconds=limit, poll_seconds=0.2, is_new=is_new)
 
 
-def _ensure_alias(aws: Aws, ledger: Ledger, plan: FunctionPlan) -> tuple[str, str]:
-    """Point the alias to a version with the planned code and configuration; return (version, alias ARN)."""
-    client, what = aws.client("lambda"), f"function {plan.name}"
+def _ensure_alias(run: Run, plan: FunctionPlan, function: FunctionRef, go_live: GoLive) -> FunctionRef:
+    """Have the alias lead to a version with the planned code and configuration, and return the function with both."""
+    client, what = run.aws.client("lambda"), f"function {plan.name}"
     alias = none_if_missing(lambda: client.get_alias(FunctionName=plan.name, Name=ALIAS))
     if alias is not None:
-        ledger.adopt("function-alias", f"{plan.name}:{ALIAS}", alias["AliasArn"])
-        live = none_if_missing(lambda: client.get_function(FunctionName=plan.name, Qualifier=alias["FunctionVersion"]))
-        if live is not None and _is_planned(live["Configuration"], plan):
-            return str(alias["FunctionVersion"]), str(alias["AliasArn"])
+        run.ledger.adopt("function-alias", f"{plan.name}:{ALIAS}", alias["AliasArn"])
+        if _leads_to_planned(client, plan, alias):
+            return replace(function, version=str(alias["FunctionVersion"]), alias_arn=str(alias["AliasArn"]))
     publish = partial(client.publish_version, FunctionName=plan.name, CodeSha256=plan.code_sha256)
-    published = retry_until_known(aws.target, what, lambda: repeated_if_lost(publish))
-    version = str(published["Version"])  # Lambda publishes what has not changed only once
-    wanted = {"FunctionName": plan.name, "Name": ALIAS, "FunctionVersion": version}
+    published = retry_until_known(run.aws.target, what, lambda: repeated_if_lost(publish))
+    new = replace(function, version=str(published["Version"]))  # Lambda publishes what has not changed only once
     if alias is not None:
-        return version, str(repeated_if_lost(lambda: client.update_alias(**wanted))["AliasArn"])
-    with ledger.create("function-alias", f"{plan.name}:{ALIAS}", lambda: _alias_to(client, wanted)) as row:
-        row.identifier = retry_until_known(aws.target, what, lambda: client.create_alias(**wanted))["AliasArn"]
-    return version, str(row.identifier)
+        go_live(run, Shift(new, former=str(alias["FunctionVersion"])))
+        return replace(new, alias_arn=str(alias["AliasArn"]))
+    wanted = {"FunctionName": plan.name, "Name": ALIAS, "FunctionVersion": new.version}
+    with run.ledger.create("function-alias", f"{plan.name}:{ALIAS}", lambda: _alias_to(client, wanted)) as row:
+        row.identifier = retry_until_known(run.aws.target, what, lambda: client.create_alias(**wanted))["AliasArn"]
+    return replace(new, alias_arn=str(row.identifier))
+
+
+def _leads_to_planned(client: Any, plan: FunctionPlan, alias: Mapping[str, Any]) -> bool:
+    version = str(alias["FunctionVersion"])
+    live = none_if_missing(lambda: client.get_function(FunctionName=plan.name, Qualifier=version))
+    return live is not None and _is_planned(live["Configuration"], plan) and not other_versions(alias)
 
 
 def _alias_to(client: Any, wanted: Mapping[str, str]) -> str | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -13,7 +11,7 @@ from tasks.run.records import DatasetRef, FunctionRef
 from tasks.run.sealed import parse_json
 from tasks.run.waiting import REAL_TIME, ROLE_PROPAGATION_SECONDS, Patience, Waiting
 from tasks.serving.answering import ANSWER_SECONDS
-from tasks.serving.asking import best_of, invoke, scores_of
+from tasks.serving.asking import best_of, event_of, invoke, scores_of
 from tasks.serving.staged_images import read_test_image
 
 WHERE = "deploy: smoke test"
@@ -56,7 +54,7 @@ def smoke_test(
         AwsFailed: S3 or Lambda refused.
     """
     image = read_test_image(aws, dataset)
-    payload = json.dumps({"image": base64.b64encode(image.content).decode()}).encode()
+    payload = event_of(image.content)
     patience = Patience("smoke test", aws.target, waiting)
     while True:
         text, latency_ms = invoke(aws, function, payload, WHERE)

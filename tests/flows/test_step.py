@@ -19,9 +19,9 @@ NAMES = {
     "flows.audit": {"look at the account", "report of the run"},
     "flows.pipeline": {"budget alarm", "evidence", "fetch weights", "limits of cost", "look at the account"},
     "flows.checked_loadtest": {"ladder", "scaling plan", "apply plan", "profile and verdicts"},
-    "flows.deploy": {"earlier copies", "network", "endpoint", "function", "smoke test", "approve"},
+    "flows.deploy": {"earlier copies", "earlier canary", "network", "endpoint", "function", "smoke test", "approve"},
     "flows.drift": {"delete old photos", "look for drift"},
-    "flows.loadtest": {"choose images", "send requests"},
+    "flows.loadtest": {"earlier canary", "choose images", "send requests"},
     "flows.notebook": {
         "notebook instances",
         "notebook instance",

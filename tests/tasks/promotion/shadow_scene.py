@@ -108,7 +108,7 @@ def _trained(aws: Aws, run_id: str, name: str, source: str) -> Run:
     run = Run(aws, run_id)
     bucket, key, data = ensure_bucket(run), f"runs/{run_id}/output/j/output/model.tar.gz", "datasets/photos"
     put_object(aws, bucket, key, pack({"code/inference.py": source}), content_type="application/gzip")
-    put_object(aws, bucket, f"{data}/test/shard-00000.tar", _shard(), content_type="application/x-tar")
+    put_object(aws, bucket, f"{data}/test/shard-00000.tar", shard(), content_type="application/x-tar")
     counts = {split: dict.fromkeys(CLASSES, 16) for split in ("train", "test")}
     run.keep(DatasetRef(bucket, data, "d" * 64, name, CLASSES, counts, 64, 0, "sample"))
     uri = f"s3://{bucket}/{key}"
@@ -116,7 +116,8 @@ def _trained(aws: Aws, run_id: str, name: str, source: str) -> Run:
     return run
 
 
-def _shard() -> bytes:
+def shard() -> bytes:
+    """Return a shard of the test split with the photos."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for number, photo in enumerate(PHOTOS):

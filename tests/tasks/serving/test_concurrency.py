@@ -112,6 +112,16 @@ def test_another_memory_is_a_new_version_that_the_alias_and_its_environments_mov
     assert (answer["ExecutedVersion"], json.loads(answer["Payload"].read())) == ("2", "512")
 
 
+def test_another_memory_is_refused_while_the_newest_code_is_not_what_serves(aws: Aws, function: FunctionRef) -> None:
+    """A version that an alarm took back stays the newest code; a change of memory would publish it."""
+    client = aws.client("lambda")
+    client.update_function_configuration(FunctionName=function.name, Timeout=9)
+    with pytest.raises(SettingsRefused, match=r"differs in Timeout from what serves") as caught:
+        ensure_concurrency(Run(aws, RUN), planned(function, memory_mb=512))
+    assert "--set function_memory=256" in str(caught.value)
+    assert client.get_alias(FunctionName=function.name, Name="live")["FunctionVersion"] == "1"
+
+
 @pytest.mark.parametrize(("first", "then"), [((10, 2), (1, 1)), ((1, 1), (10, 3)), ((None, 2), (3, 3))])
 def test_reserved_and_provisioned_fit_each_other_on_the_way(
     aws: Aws, function: FunctionRef, first: tuple[int | None, int], then: tuple[int | None, int]
