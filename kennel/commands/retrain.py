@@ -87,5 +87,5 @@ def retrain(
         print_json({"run_id": run_id, **asdict(done)})
     else:
         rows = {"outcome": done.outcome, "why": done.why, "challenger": done.challenger or "none", "at": done.at}
-        print_table(f"retraining of {run_id}", rows)
+        print_table(f"retraining of {run_id}", {**rows, "trained because": "; ".join(done.reasons) or "not trained"})
     return 0

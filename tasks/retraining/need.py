@@ -6,7 +6,7 @@ A schedule that slept makes up for its runs one after the other; all but the fir
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -29,7 +29,8 @@ When = Literal["changed", "always"]
 class Need:
     """Why to train, in words, or `why_not`; and the run of the challenger that would be trained.
 
-    `is_only_data`: the one reason is the data, which may turn out to hold the same images once it is staged.
+    `is_only_data`: the one reason is the data, which may turn out to hold the same images once it is staged. `because`
+    is a reason from outside, such as a drift.
     """
 
     reasons: tuple[str, ...]
@@ -39,6 +40,7 @@ class Need:
     data_digest: str
     code: str
     training: str
+    because: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,17 @@ class Seen:
 
 
 def find_need(
-    service: Run, located: LocatedSource, training: TrainingOptions, when: When, at_least_hours: float
+    service: Run,
+    located: LocatedSource,
+    training: TrainingOptions,
+    when: When,
+    at_least_hours: float,
+    because: str = "",
 ) -> Need:
     """Compare the source, the code and the options with those of the champion and of the latest challenger.
+
+    With `when` "always", `because` is the reason, such as a drift. It is none once a challenger of the same data, code
+    and options was judged: it would be the same model again.
 
     Raises:
         SettingsRefused: the run has no trained model.
@@ -65,7 +75,7 @@ def find_need(
     data = "" if known is None else known.digest
     code, options = tree_digest(TRAINING_SOURCE), TrainingChoice.of(training).options
     seen = _seen(service, last)
-    others = [] if when == "changed" else ["it was asked for always"]
+    others = [] if when == "changed" else [because or "it was asked for always"]
     others += ["the training code is new"] if code not in seen.code else []
     others += ["the training options are new"] if options not in seen.training else []
     reasons = [*([f"the data at {located.label} is new"] if data not in seen.data else []), *others]
@@ -73,12 +83,29 @@ def find_need(
     if reasons and last is not None and _hours_since(last.at) < at_least_hours:
         reasons, why_not = [], f"the last training was at {last.at}, less than {at_least_hours:g} hours ago"
     challenger = _challenger(service.id, located, training, cache.identity, code)
-    return Need(tuple(reasons), why_not, not others, challenger, data, code, options)
+    need = Need(tuple(reasons), why_not, not others, challenger, data, code, options, because)
+    if last is not None and _was_judged(last, need, data):
+        return replace(need, reasons=(), why_not=_judged_already(last))
+    return need
+
+
+def _was_judged(last: Retraining, need: Need, data_digest: str) -> bool:
+    """Tell whether a reason from outside led to this very model before, which was judged."""
+    wanted = (data_digest, need.code, need.training)
+    return bool(need.because) and (last.data_digest, last.code, last.training) == wanted
+
+
+def _judged_already(last: Retraining) -> str:
+    ended = f"run {last.challenger} was trained on the same data, code and options, and was {last.outcome}"
+    return f"{ended} at {last.at}; another model needs other data: label photos like the new ones, and add them"
 
 
 def still_new(service: Run, need: Need, data_digest: str) -> bool:
     """Tell whether there is a reason to train after the data was staged, whose digest may have been seen before."""
-    return not need.is_only_data or data_digest not in _seen(service, service.find(Retraining)).data
+    last = service.find(Retraining)
+    if last is not None and _was_judged(last, need, data_digest):
+        return False
+    return not need.is_only_data or data_digest not in _seen(service, last).data
 
 
 def _seen(service: Run, last: Retraining | None) -> Seen:

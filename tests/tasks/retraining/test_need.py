@@ -1,5 +1,6 @@
 """A retraining has something to do when data, code or options are new, and says which."""
 
+import json
 import secrets
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -132,6 +133,27 @@ def test_always_is_a_reason_of_its_own(service: Run, source: LocatedSource) -> N
     assert still_new(service, found, DIGEST)
 
 
+def test_a_reason_from_outside_is_one_until_its_model_was_judged_and_again_with_other_data(
+    aws: Aws, service: Run, source: LocatedSource
+) -> None:
+    def drifted() -> Need:
+        return look(service, source, when="always", because="drift: the photos changed")
+
+    first = drifted()
+    assert (first.reasons, drifted().challenger) == (("drift: the photos changed",), first.challenger)
+    kept = conclude(service, first, DIGEST, "refused", "worse")
+    again = drifted()
+    assert kept.reasons == first.reasons and again.reasons == ()
+    assert f"run {first.challenger} was trained on the same data" in again.why_not and "refused" in again.why_not
+    assert look(service, source, when="always").reasons == ("it was asked for always",), "a person may ask again"
+
+    touch(source)
+    touched = drifted()
+    assert not still_new(service, touched, DIGEST) and still_new(service, touched, "e" * 64)
+    judge(aws, source, "e" * 64)
+    assert drifted().reasons == (f"the data at {source.label} is new", "drift: the photos changed")
+
+
 @pytest.mark.parametrize(("hours", "is_held"), [(23, True), (25, False), (-5, False)])
 def test_a_training_waits_for_its_hours_and_a_clock_that_was_set_back_holds_none_up(
     service: Run, source: LocatedSource, hours: int, is_held: bool
@@ -181,5 +203,5 @@ def test_a_challenger_that_the_gate_refused_is_rejected_with_its_numbers(aws: Aw
 
 def test_what_a_retraining_came_to_has_the_members_that_scripts_rely_on(service: Run, source: LocatedSource) -> None:
     made = conclude(service, look(service, source), DIGEST, "promoted", "better")
-    assert differences("retrain", {"run_id": service.id, **vars(made)}) == []
+    assert differences("retrain", {"run_id": service.id, **json.loads(json.dumps(vars(made)))}) == []
     assert RunFolder(service.folder).find(Retraining) == made
