@@ -97,7 +97,7 @@ async def drift(
         report = replace(await look(run, model_of, since=since, until=now, level=level), deleted=deleted)
         run.keep(report)
         await publish_markdown(STAGE, run_id, drift_markdown(report))
-    say(f"drift: {report.verdict}")
+    say(f"drift: {' and '.join(report.changed) or 'nothing'} changed")
     if not report.changed:
         return DriftLook(report, None)
     await tell(run_id, STAGE, report.summary)

@@ -86,7 +86,7 @@ class DriftReport(Record, file="drift.json", called="drift report", made_by="dri
         return (
             f"{self.photos} distinct photos of {self.requests} kept requests, {_minute(self.since)} to "
             f"{_minute(self.until)} UTC, were compared with {self.reference_photos} photos of the test split"
-            f"{f' of {self.model_of}' if self.model_of else ''}."
+            f"{f' of run {self.model_of}' if self.model_of else ''}."
         )
 
 
@@ -98,10 +98,10 @@ def drift_text(report: DriftReport) -> str:
         report.compared,
         *unusable,
         *tests,
-        f"A change is said if p is at most {report.least_p_value:.3g}: the level {report.level:g} is shared by "
-        f"{len(report.tests)} tests.",
+        f"A test tells a change if its p is at most {report.least_p_value:.3g}, so that all {len(report.tests)} "
+        f"together find one where there is none with a chance of at most {report.level:g}.",
         *([_share_text(report)] if "classes" in report.changed else []),
-        f"{report.deleted} objects were older than they were to be kept, and were deleted.",
+        f"Objects of kept requests that were deleted because of their age: {report.deleted}.",
         report.verdict,
     ]
     return "\n".join(found)
