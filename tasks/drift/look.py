@@ -84,7 +84,7 @@ def look_for_drift(run: Run, model_of: RunFolder, *, since: datetime, until: dat
     )
 
 
-def capturing_endpoint(run: Run) -> EndpointRef:
+def capturing_endpoint(run: RunFolder) -> EndpointRef:
     """Return the run's endpoint, which keeps requests.
 
     Raises:

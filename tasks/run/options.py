@@ -191,7 +191,7 @@ class DeployOptions(Options):
         ),
     ] = 0.0
     capture_days: Annotated[
-        int, Field(ge=1, le=365, description="S3 and `kennel drift` delete kept photos that are older than so many days.")
+        int, Field(ge=1, le=365, description="S3 and `kennel drift` delete kept photos after so many days.")
     ] = 30
 
 

@@ -1,8 +1,10 @@
 """`kennel drift`: plain sentences, the exit code, a notice, and a retraining that is not repeated."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +15,14 @@ from tasks.drift.report import DriftReport
 from tasks.model.code import TRAINING_SOURCE, tree_digest
 from tasks.retraining.record import Retraining
 from tasks.run.options import TrainingOptions
-from tasks.run.records import DatasetRef
+from tasks.run.records import DatasetRef, EndpointRef
 from tasks.run.training_choice import TrainingChoice
 from tests.counting_proxy import Calls
+from tests.kennel.commands.test_schedule import prefect_of, server_variables
 from tests.kennel.interface import differences
+from tests.kennel.prefect_worker import worker
 from tests.kennel.shell import Finished, Terminal
+from tests.polling import wait_until
 from tests.tasks.data.workplace import Workplace
 from tests.tasks.drift.captured_scene import capture, deploy_model, line, photo
 from tests.tasks.run.test_notices import webhook
@@ -90,6 +95,44 @@ def test_darker_photos_are_drift_that_is_told_and_a_judged_model_is_not_trained_
     assert [(body["title"], body["message"]) for _, body in received] == [
         ("kennel: endpoint of run-1: drift", kept.summary)
     ]
+
+
+def test_a_worker_looks_on_a_schedule_of_its_own(
+    terminal: Terminal, place: Workplace, model: Predictor, calls: Calls, tmp_path: Path
+) -> None:
+    asked(place, model, brightness=1.0)
+    options = ("drift", "run-1", "--cron", "30 2 * * *", "--hours", "48", "--retrain", "--no-promote")
+    (made,) = scheduled(terminal, *options)
+    assert (made["run_id"], made["flow"], len(made["next_times"])) == ("run-1", "drift", 3)
+    wanted = {"hours": 48, "level": 0.05, "retrains": True, "promotes": False}
+    assert made["parameters"] == {"run_id": "run-1", **wanted}
+    assert scheduled(terminal, "pause", "run-1", "--drift")[0]["is_paused"]
+    assert terminal.kennel("schedule", "pause", "run-1").code == 2, "it has no schedule of retrainings"
+    assert scheduled(terminal, "resume", "run-1", "--drift") == [made] == scheduled(terminal, "show", "run-1")
+
+    terminal = replace(terminal, more={**terminal.more, "KENNEL_BUCKET": BUCKET})
+    server = prefect_of(terminal, calls)
+    with worker(terminal, server_variables(terminal), tmp_path / "log"):
+        run = server.begin("drift", "run-1")
+        assert wait_until(lambda: server.final_state(run), "the end of the look", seconds=150) == "COMPLETED"
+    assert scheduled(terminal, "show")[0]["latest"].startswith("Completed ")
+
+
+def scheduled(terminal: Terminal, *arguments: str) -> list[dict[str, Any]]:
+    done = terminal.kennel("schedule", *arguments, "--json")
+    assert done.code == 0, done.err
+    schedules: list[dict[str, Any]] = done.answer["schedules"]
+    return schedules
+
+
+def test_an_endpoint_that_keeps_nothing_has_no_schedule_of_looks(
+    terminal: Terminal, place: Workplace, model: Predictor
+) -> None:
+    endpoint = place.run.need(EndpointRef)
+    place.run.keep(replace(endpoint, capture_days=0))
+    done = terminal.kennel("schedule", "drift", "run-1")
+    place.run.keep(endpoint)
+    assert done.code == 2 and "keeps no requests" in done.err
 
 
 def test_a_run_that_does_not_exist_and_a_level_that_is_none_are_refused(terminal: Terminal) -> None:
