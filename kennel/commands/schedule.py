@@ -157,8 +157,8 @@ def _pause(run_id: str, *, of_drift: bool, is_paused: bool, as_json: bool) -> in
     _start()
     found = schedules.pause(run_id, is_paused=is_paused, flow_name=schedules.DRIFT if of_drift else schedules.FLOW)
     if found is None:
-        why, cure = ("no schedule of looks for drift", "drift") if of_drift else ("no schedule", "set")
-        raise SettingsRefused("schedule", f"run {run_id}", f"it has {why}", f"kennel schedule {cure} {run_id}")
+        cure = f"kennel schedule drift {run_id}" if of_drift else f"kennel schedule set {run_id}"
+        raise SettingsRefused("schedule", f"run {run_id}", "it has no such schedule", cure)
     _print([found], as_json=as_json)
     return 0
 
