@@ -45,6 +45,7 @@ from tasks.teardown.rebuild import working_on
 
 STAGE = "retrain"
 Asked = Literal["better", "not worse"]
+Reason = Annotated[str, Field(max_length=2000)]
 
 look = step("something to do")(needs.find_need)
 judge = step("gate")(judging.judge_challenger)
@@ -71,6 +72,7 @@ async def retrain(
     promotion: PromotionOptions = PromotionOptions(),
     network: Network = Network(),
     budget_usd: BudgetUsd | None = None,
+    because: Reason = "",
 ) -> Retraining:
     """Train a challenger for the run's endpoint if there is a reason, judge it, and promote it if it may be.
 
@@ -86,6 +88,7 @@ async def retrain(
         promotion: How it goes live, and what takes it back.
         network: The VPC that the training is in, if it is yours.
         budget_usd: The training does not begin if it may cost more.
+        because: What asked for it, such as a drift; it is told with the reasons, and is none by itself.
 
     Raises:
         SettingsRefused: the run has no endpoint, or its training was of an older release and is not named.
@@ -99,7 +102,7 @@ async def retrain(
         await settle_earlier(service)
     source = keep_in_memory(data or service.need(DatasetRef).source)
     chosen = training or chosen_training(service)
-    found = await look(service, await locate(source, service.settings), chosen, when, at_least_hours)
+    found = await look(service, await locate(source, service.settings), chosen, when, at_least_hours, because)
     if not found.reasons:
         return _nothing(found, found.why_not)
     say(f"retrain: {'; '.join(found.reasons)}: the challenger is run {found.challenger}")

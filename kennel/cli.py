@@ -55,8 +55,9 @@ Exit codes:
   10  the teardown is incomplete
   11  the load test was inconclusive: this machine was disturbed,
       or there were too few samples
-  12  the audit found something of the severity asked for, or the
-      doctor something that would make a run fail
+  12  the audit found something of the severity asked for, the
+      doctor something that would make a run fail, or `kennel
+      drift` a change
   13  the costs were not agreed to, or are above the budget
   14  this machine's disk is full or read-only, its folder
       refuses the user, or it has no more files or memory
@@ -233,6 +234,12 @@ app.command(
     help="Train a model for a run's endpoint anew when data, code or options changed, and promote it if it is better.",
 )
 app.command("kennel.commands.schedule:schedule", name="schedule")
+app.command(
+    "kennel.commands.drift:drift",
+    name="drift",
+    help="Compare the photos that an endpoint was asked about, and its answers, with those of the test split. The exit "
+    "code is 12 when they have changed.",
+)
 
 
 @app.command

@@ -28,7 +28,7 @@ def models(run_id: flags.RunName = None, /, *, json: flags.Json = False) -> int:
         SettingsRefused: there is no such run, or no AWS is named and the embedded AWS does not run.
         AwsFailed: SageMaker refused.
     """
-    _require_running("models")
+    require_running("models")
     from tasks.registry.groups import group_of
     from tasks.registry.listing import HEAD, list_versions
     from tasks.run.aws import Aws
@@ -99,7 +99,7 @@ def _change(run_id: str, version: str | None, promotion: PromotionOptions, reaso
 
     handle_interrupts()
     run_dir_of(environment.home_and_runs()[1], run_id)
-    _require_running("promote")
+    require_running("promote")
     where = environment.start_servers(lambda: environment.import_flow("flows.promote"))
     from flows.promote import promote as flow
 
@@ -115,7 +115,12 @@ def _print(run_id: str, done: Promotion, *, as_json: bool) -> None:
     print_table(f"endpoint of {run_id}", {**rows, "steps": done.steps, "why": done.why})
 
 
-def _require_running(what: str) -> None:
+def require_running(what: str) -> None:
+    """Return if the embedded AWS runs, or real AWS is meant.
+
+    Raises:
+        SettingsRefused: the embedded AWS does not run.
+    """
     if environment.connect_to_running() is None:
         why = "its registry and its endpoints ended with it"
         raise SettingsRefused(what, "localaws does not run", why, "kennel run, which trains and deploys a model")

@@ -88,6 +88,7 @@ def retrain(
         print_json({"run_id": run_id, **asdict(done)})
     else:
         rows = {"outcome": done.outcome, "why": done.why, "challenger": done.challenger or "none", "at": done.at}
+        rows["trained because"] = "; ".join(done.reasons) or "not trained"
         if done.challenger:
             rows["page"] = str(folder / REPORT)
         print_table(f"retraining of {run_id}", rows)

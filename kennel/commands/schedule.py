@@ -1,4 +1,4 @@
-"""`kennel schedule set | show | pause | resume`: when an endpoint's model is trained anew."""
+"""`kennel schedule set | drift | show | pause | resume`: when a model is trained anew, or drift is looked for."""
 
 from __future__ import annotations
 
@@ -11,15 +11,23 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from kennel import flags
+from kennel.commands.drift import Hours, Level, Promote, Retrain
 from kennel.commands.models import PROMOTION
 from kennel.servers import environment
-from kennel.servers.schedules import Schedule
+from kennel.servers.schedules import DRIFT, Schedule
 from kennel.terminal.console import begin, print_json, print_table, say
 from kennel.terminal.stages import SERVERS
 from tasks.run.errors import SettingsRefused
 
-schedule = App(name="schedule", help="Have an endpoint's model trained anew on a schedule, by a Prefect worker.")
+schedule = App(
+    name="schedule", help="Have a model trained anew, or drift looked for, on a schedule, by a Prefect worker."
+)
 WORKER = "prefect worker start --pool kennel"
+Cron = Annotated[str, Parameter(help="Minute, hour, day of the month, month, day of the week.")]
+Timezone = Annotated[str, Parameter(help="The time zone of these times, such as Europe/Berlin.")]
+OfDrift = Annotated[
+    bool, Parameter(name="--drift", negative="", help="The schedule of looks for drift, not of retrainings.")
+]
 
 
 @schedule.command(name="set")
@@ -27,8 +35,8 @@ def set_schedule(
     run_id: flags.KnownRun,
     /,
     *,
-    cron: Annotated[str, Parameter(help="Minute, hour, day of the month, month, day of the week.")] = "0 3 * * *",
-    timezone: Annotated[str, Parameter(help="The time zone of these times, such as Europe/Berlin.")] = "UTC",
+    cron: Cron = "0 3 * * *",
+    timezone: Timezone = "UTC",
     data: Annotated[
         str | None, Parameter(help="A URL, a .zip, a folder or `sample`; default the run's own source.")
     ] = None,
@@ -49,8 +57,6 @@ def set_schedule(
         SettingsRefused: there is no such run, the times are none, or the source has a secret in it.
     """
     begin("kennel schedule", (SERVERS,))
-    from pydantic import ValidationError
-
     from kennel.commands.known_runs import run_dir_of
     from kennel.servers import schedules
     from tasks.run.handle import RunFolder
@@ -60,13 +66,52 @@ def set_schedule(
     source = _storable(data or run.need(DatasetRef).source)
     parameters: dict[str, Any] = {"data": source, "at_least_hours": at_least_hours, "promote_on": promote_on}
     parameters |= {"promotes": promote, **({} if budget is None else {"budget_usd": budget})}
+    return _put(run_id, cron, timezone, parameters, schedules.FLOW, as_json=json)
+
+
+@schedule.command(name="drift")
+def set_drift(
+    run_id: flags.KnownRun,
+    /,
+    *,
+    cron: Cron = "0 4 * * *",
+    timezone: Timezone = "UTC",
+    hours: Hours = 24,
+    level: Level = 0.05,
+    retrain: Retrain = False,
+    promote: Promote = True,
+    budget: flags.Budget = None,
+    json: flags.Json = False,
+) -> int:
+    """Look for drift at a run's endpoint on a schedule, as `kennel drift`; what it finds is told to KENNEL_NOTIFY.
+
+    Raises:
+        SettingsRefused: there is no such run, its endpoint keeps no requests, or the times are none.
+    """
+    begin("kennel schedule", (SERVERS,))
+    from kennel.commands.known_runs import run_dir_of
+    from kennel.servers import schedules
+    from tasks.drift.look import capturing_endpoint
+    from tasks.run.handle import RunFolder
+
+    capturing_endpoint(RunFolder(run_dir_of(environment.home_and_runs()[1], run_id)))
+    parameters: dict[str, Any] = {"hours": hours, "level": level, "retrains": retrain, "promotes": promote}
+    parameters |= {} if budget is None else {"budget_usd": budget}
+    return _put(run_id, cron, timezone, parameters, schedules.DRIFT, as_json=json)
+
+
+def _put(run_id: str, cron: str, timezone: str, parameters: dict[str, Any], flow_name: str, *, as_json: bool) -> int:
+    from pydantic import ValidationError
+
+    from kennel.servers import schedules
+
     _start()
     try:
-        found = schedules.put(run_id, cron, timezone, parameters)
+        found = schedules.put(run_id, cron, timezone, parameters, flow_name=flow_name)
     except ValidationError as error:
         what, why = f"--cron {cron!r} --timezone {timezone!r}", error.errors()[0]["msg"]
         raise SettingsRefused("schedule", what, why, "kennel schedule set --help") from error
-    _print([found], as_json=json)
+    _print([found], as_json=as_json)
     say(f"a worker has to run for it: {WORKER}")
     return 0
 
@@ -86,33 +131,34 @@ def show(run_id: flags.RunName = None, /, *, json: flags.Json = False) -> int:
 
 
 @schedule.command(name="pause")
-def pause(run_id: flags.KnownRun, /, *, json: flags.Json = False) -> int:
-    """Pause an endpoint's schedule; what is being trained goes on.
+def pause(run_id: flags.KnownRun, /, *, drift: OfDrift = False, json: flags.Json = False) -> int:
+    """Pause an endpoint's schedule; what runs goes on.
 
     Raises:
         SettingsRefused: the endpoint has no schedule.
     """
-    return _pause(run_id, is_paused=True, as_json=json)
+    return _pause(run_id, of_drift=drift, is_paused=True, as_json=json)
 
 
 @schedule.command(name="resume")
-def resume(run_id: flags.KnownRun, /, *, json: flags.Json = False) -> int:
+def resume(run_id: flags.KnownRun, /, *, drift: OfDrift = False, json: flags.Json = False) -> int:
     """Let a paused schedule go on.
 
     Raises:
         SettingsRefused: the endpoint has no schedule.
     """
-    return _pause(run_id, is_paused=False, as_json=json)
+    return _pause(run_id, of_drift=drift, is_paused=False, as_json=json)
 
 
-def _pause(run_id: str, *, is_paused: bool, as_json: bool) -> int:
+def _pause(run_id: str, *, of_drift: bool, is_paused: bool, as_json: bool) -> int:
     begin("kennel schedule", (SERVERS,))
     from kennel.servers import schedules
 
     _start()
-    found = schedules.pause(run_id, is_paused=is_paused)
+    found = schedules.pause(run_id, is_paused=is_paused, flow_name=schedules.DRIFT if of_drift else schedules.FLOW)
     if found is None:
-        raise SettingsRefused("schedule", f"run {run_id}", "it has no schedule", f"kennel schedule set {run_id}")
+        cure = f"kennel schedule drift {run_id}" if of_drift else f"kennel schedule set {run_id}"
+        raise SettingsRefused("schedule", f"run {run_id}", "it has no such schedule", cure)
     _print([found], as_json=as_json)
     return 0
 
@@ -120,7 +166,7 @@ def _pause(run_id: str, *, is_paused: bool, as_json: bool) -> int:
 def _start() -> None:
     from kennel.servers import isolation, prefect, work_pool
 
-    where = environment.start_servers(lambda: environment.import_flow("flows.retrain"))
+    where = environment.start_servers(lambda: environment.import_flow("flows.drift"))
     with isolation.prefect_imported_in(prefect.folder(where.home)):
         work_pool.ensure()
 
@@ -150,4 +196,5 @@ def _print(found: list[Schedule], *, as_json: bool) -> None:
             "latest run": each.latest or "none",
             "parameters": ", ".join(f"{name}={value}" for name, value in each.parameters.items() if name != "run_id"),
         }
-        print_table(f"retraining of {each.run_id}", rows)
+        title = "look for drift at" if each.flow == DRIFT else "retraining of"
+        print_table(f"{title} {each.run_id}", rows)

@@ -14,6 +14,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from tasks.account.encryption import default_encryption, encryption_of
+from tasks.account.lifecycle import put_rule, rules_of
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, aws_boundary, error_code
@@ -32,15 +33,11 @@ PUBLIC_ACCESS_BLOCK = {
     "RestrictPublicBuckets": True,
 }
 OWNERSHIP = {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
-LIFECYCLE = {
-    "Rules": [
-        {
-            "ID": "abort-half-done-uploads",
-            "Status": "Enabled",
-            "Filter": {"Prefix": ""},
-            "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
-        }
-    ]
+ABORT = {
+    "ID": "abort-half-done-uploads",
+    "Status": "Enabled",
+    "Filter": {"Prefix": ""},
+    "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
 }
 
 
@@ -70,7 +67,7 @@ def ensure_bucket(run: Run) -> str:
     name = run.aws.bucket
     with aws_boundary(WHERE):
         if bucket_exists(run.aws, name):
-            is_ours = _is_ours(run, name)
+            is_ours = is_own_bucket(run, name)
             run.ledger.adopt("bucket", name, run.aws.arn("s3", name))
         else:
             is_ours = True
@@ -148,8 +145,12 @@ def _create(run: Run, name: str) -> None:
         row.identifier = arn
 
 
-def _is_ours(run: Run, name: str) -> bool:
-    """Tell from the default name, the run's ledger or the bucket's tag whether kennel created the bucket."""
+def is_own_bucket(run: Run, name: str) -> bool:
+    """Tell from the default name, the run's ledger or the bucket's tag whether kennel created the bucket.
+
+    Raises:
+        ClientError: S3 refused the call; the caller translates it.
+    """
     if name == naming.bucket_name(run.aws.account_id, run.aws.region):
         return True
     rows = [row for row in run.ledger.rows() if (row.kind, row.name) == ("bucket", name)]
@@ -219,9 +220,10 @@ def _upkeep_properties(aws: Aws, name: str, run_id: str) -> list[_Property]:
     return [
         _Property(
             "lifecycle",
-            lambda: _rule_ids(_read(lambda: s3.get_bucket_lifecycle_configuration(**owner)["Rules"])),
-            _rule_ids(LIFECYCLE["Rules"]),
-            lambda: s3.put_bucket_lifecycle_configuration(**owner, LifecycleConfiguration=LIFECYCLE),
+            lambda: [rule.get("ID") for rule in rules_of(aws, name)],
+            [ABORT["ID"]],
+            lambda: put_rule(aws, name, ABORT),
+            lambda found: ABORT["ID"] in found,
         ),
         _Property(
             "tags",
@@ -244,7 +246,6 @@ _UNSET = {
     "NoSuchPublicAccessBlockConfiguration",
     "OwnershipControlsNotFoundError",
     "NoSuchBucketPolicy",
-    "NoSuchLifecycleConfiguration",
     "NoSuchTagSet",
 }
 
@@ -257,7 +258,3 @@ def _read(call: Callable[[], Any]) -> Any:
         if error_code(error) in _UNSET:
             return None
         raise
-
-
-def _rule_ids(rules: Any) -> object:
-    return sorted(str(rule.get("ID")) for rule in rules or [])

@@ -106,12 +106,15 @@ def _features(account: Account) -> dict[str, list[Row]]:
     }
 
 
+_LIFECYCLE = ("GetLifecycleConfiguration", "PutLifecycleConfiguration")
+
+
 def _stage(account: Account) -> list[Row]:
     bucket = [
         *("CreateBucket", "ListBucket", "GetBucketTagging", "PutBucketTagging"),
         *("GetBucketPublicAccessBlock", "PutBucketPublicAccessBlock", "GetEncryptionConfiguration"),
         *("PutEncryptionConfiguration", "GetBucketOwnershipControls", "PutBucketOwnershipControls"),
-        *("GetBucketPolicy", "PutBucketPolicy", "GetLifecycleConfiguration", "PutLifecycleConfiguration"),
+        *("GetBucketPolicy", "PutBucketPolicy", *_LIFECYCLE),
     ]
     networks = ["Vpcs", "Subnets", "SecurityGroups", "RouteTables", "VpcEndpoints", "InstanceTypeOfferings"]
     objects = ["GetObject", "PutObject", "PutObjectTagging", "DeleteObject", "AbortMultipartUpload"]
@@ -235,6 +238,7 @@ def _serving(account: Account) -> list[Row]:
         ("Functions", "lambda", function, [account.arn("lambda", f"function:{account.prefix}*")]),
         ("ServingVolumes", "kms", ["CreateGrant"], account.keys(), {"Bool": {"kms:GrantIsForAWSResource": "true"}}),
         ("ServingLogs", "logs", logs, groups),
+        ("KeptRequests", "s3", ["GetBucketTagging", *_LIFECYCLE], account.s3()),
         ("ListLogGroups", "logs", ["DescribeLogGroups"], [account.arn("logs", "log-group:*")]),
         ("CanaryAlarms", "cloudwatch", _ALARM_ACTIONS, [account.arn("cloudwatch", f"alarm:{account.prefix}*")]),
         ("CanaryMetrics", "cloudwatch", ["GetMetricData"], ["*"]),
@@ -335,7 +339,7 @@ def _teardown(account: Account) -> list[Row]:
         ("RemoveKeys", "ec2", ["DeleteKeyPair"], [account.arn("ec2", f"key-pair/{account.prefix}*")]),
         ("RemoveGroups", "ec2", ["DeleteSecurityGroup"], [account.arn("ec2", "security-group/*")], tagged),
         ("FindBuckets", "s3", ["ListAllMyBuckets"], ["*"]),
-        ("RemoveBucket", "s3", ["DeleteBucket", "ListBucketMultipartUploads"], account.s3()),
+        ("RemoveBucket", "s3", ["DeleteBucket", "ListBucketMultipartUploads", *_LIFECYCLE], account.s3()),
     ]
 
 

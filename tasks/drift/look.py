@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from tasks.evaluation.photos import read_photos
 from tasks.evaluation.predictions import FILE, Predictions, kept_predictions
 from tasks.evaluation.record import FOLDER, SAGEMAKER
 from tasks.run.errors import SettingsRefused, StageFailed
-from tasks.run.handle import Run
+from tasks.run.handle import Run, RunFolder
 from tasks.run.record_store import write_atomically
 from tasks.run.records import DatasetRef, EndpointRef, TrainedModel
 from tasks.run.waiting import say
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 LEAST_PHOTOS = 30
 MOST_REFERENCE = 1000
 SEED = 0
+AGAIN = "look again in some minutes, because kept requests arrive late"
 _WHERE = "drift"
 
 
@@ -44,10 +45,11 @@ class _Reference:
     predictions: Predictions
 
 
-def look_for_drift(run: Run, *, until: datetime, hours: int, level: float) -> DriftReport:
-    """Test whether photos, predicted classes and confidences of the last `hours` differ from those of the test split.
+def look_for_drift(run: Run, model_of: RunFolder, *, since: datetime, until: datetime, level: float) -> DriftReport:
+    """Test whether photos, predicted classes and confidences of a window of time differ from those of the test split.
 
-    The tests share the level evenly (Bonferroni), so that any of them errs with a chance of at most `level`.
+    `model_of` is the run that trained what the run's endpoint served in this window. The tests share the level evenly
+    (Bonferroni), so that any of them errs with a chance of at most `level`.
 
     Raises:
         SettingsRefused: the endpoint keeps no requests, or the run lacks what they are compared with.
@@ -56,13 +58,13 @@ def look_for_drift(run: Run, *, until: datetime, hours: int, level: float) -> Dr
         WaitTimedOut: the photos were not embedded in time.
         DiskFailed: a photo cannot be written.
     """
-    endpoint, reference, since = capturing_endpoint(run), _reference(run), until - timedelta(hours=hours)
+    endpoint, reference = capturing_endpoint(run), _reference(model_of)
     bucket = bucket_and_key(endpoint.model_uri)[0]
     prefix, classes = f"{captured_prefix(run.id)}/{endpoint.name}/{endpoint.variant}", reference.dataset.classes
     with tempfile.TemporaryDirectory(prefix="kennel-drift-") as folder:
         asked, tested = (Path(folder) / name for name in ("asked", "tested"))
         captured = read_captured(run.aws, bucket, prefix, classes, asked, since=since, until=until)
-        _require_enough(captured, hours)
+        _require_enough(captured, since)
         count = _write_reference(run, reference, tested)
         say(f"drift: {len(captured.photos)} photos of {captured.requests} requests against {count} of the test split")
         before = _embedded(reference.archive, tested, count)
@@ -78,10 +80,11 @@ def look_for_drift(run: Run, *, until: datetime, hours: int, level: float) -> Dr
         level=level,
         tests=_judged({"photos": compare_embeddings(before, now), **_of_answers(reference, captured)}, level),
         classes=_shares(reference, captured),
+        model_of=model_of.id,
     )
 
 
-def capturing_endpoint(run: Run) -> EndpointRef:
+def capturing_endpoint(run: RunFolder) -> EndpointRef:
     """Return the run's endpoint, which keeps requests.
 
     Raises:
@@ -95,7 +98,7 @@ def capturing_endpoint(run: Run) -> EndpointRef:
     return endpoint
 
 
-def _reference(run: Run) -> _Reference:
+def _reference(run: RunFolder) -> _Reference:
     dataset, model = run.need(DatasetRef), run.need(TrainedModel)
     evaluation, why = evaluation_of(run, model)
     folder = run.folder / FOLDER / SAGEMAKER
@@ -106,11 +109,12 @@ def _reference(run: Run) -> _Reference:
     return _Reference(archive, dataset, kept_predictions(folder / FILE, dataset, evaluation.right))
 
 
-def _require_enough(captured: Captured, hours: int) -> None:
+def _require_enough(captured: Captured, since: datetime) -> None:
     if len(captured.photos) < LEAST_PHOTOS:
-        what = f"of the last {hours} h only {len(captured.photos)} distinct photos were kept; needed are {LEAST_PHOTOS}"
+        from_then = f"{since:%Y-%m-%d %H:%M} UTC"
+        what = f"since {from_then} only {len(captured.photos)} distinct photos were kept; needed are {LEAST_PHOTOS}"
         why = f"{captured.requests} requests were kept, {captured.unusable} lines were not usable"
-        cure = "look again in some minutes (captured data arrives late), or at more hours"
+        cure = f"{AGAIN}, or look at more hours"
         raise StageFailed(_WHERE, what, why, cure)
 
 

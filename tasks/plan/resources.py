@@ -14,7 +14,7 @@ from tasks.account.role_policies import role_name, run_prefix
 from tasks.ec2.access import group_name, key_pair_name
 from tasks.plan.wanted import Limits, Wanted
 from tasks.run import naming
-from tasks.run.options import RANDOM_WEIGHTS
+from tasks.run.options import RANDOM_WEIGHTS, DeployOptions
 from tasks.sagemaker.tuning_plan import tuning_prefix
 from tasks.serving.autoscaling import resource_id
 from tasks.serving.endpoint_plan import VARIANT, endpoint_log_group, endpoint_name
@@ -129,7 +129,7 @@ def _deploy(wanted: Wanted, names: Names) -> Iterator[Planned]:
     yield Planned(stage, "log-group", endpoint_log_group(run_id))
     yield Planned(stage, "role", role_name(run_id, "endpoint"))
     yield Planned(stage, "model", names.model)
-    yield Planned(stage, "endpoint-config", names.config)
+    yield Planned(stage, "endpoint-config", names.config, _kept(wanted.deploy))
     yield Planned(stage, "endpoint", endpoint_name(run_id))
     yield Planned(stage, "log-group", function_log_group(run_id))
     yield Planned(stage, "role", role_name(run_id, "classify"))
@@ -145,6 +145,11 @@ def _shift(wanted: Wanted) -> str:
         if share
         else ""
     )
+
+
+def _kept(deploy: DeployOptions) -> str:
+    kept = f"{deploy.capture:.0%} of the photos and answers are kept for {deploy.capture_days} days"
+    return kept if deploy.capture else ""
 
 
 def _loadtest(wanted: Wanted) -> Iterator[Planned]:

@@ -31,6 +31,7 @@ def conclude(service: Run, need: Need, data_digest: str, outcome: str, why: str)
     Raises:
         DiskFailed: the record cannot be written.
     """
-    record = Retraining(now_text(), outcome, why, need.challenger, data_digest, need.code, need.training)
+    made = (need.challenger, data_digest, need.code, need.training, need.reasons)
+    record = Retraining(now_text(), outcome, why, *made)
     service.keep(record)
     return record

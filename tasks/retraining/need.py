@@ -51,9 +51,17 @@ class Seen:
 
 
 def find_need(
-    service: Run, located: LocatedSource, training: TrainingOptions, when: When, at_least_hours: float
+    service: Run,
+    located: LocatedSource,
+    training: TrainingOptions,
+    when: When,
+    at_least_hours: float,
+    because: str = "",
 ) -> Need:
     """Compare the source, the code and the options with those of the champion and of the latest challenger.
+
+    `because` is what asked for a look, such as a drift. It is told with the reasons and is none by itself: the same data,
+    code and options make the same model.
 
     Raises:
         SettingsRefused: the run has no trained model.
@@ -70,6 +78,9 @@ def find_need(
     others += ["the training options are new"] if options not in seen.training else []
     reasons = [*([f"the data at {located.label} is new"] if data not in seen.data else []), *others]
     why_not = "data, code and options are those of earlier models"
+    if because:
+        reasons = [because, *reasons] if reasons else []
+        why_not += "; another model needs other data: label photos like the new ones, and add them"
     if reasons and last is not None and _hours_since(last.at) < at_least_hours:
         reasons, why_not = [], f"the last training was at {last.at}, less than {at_least_hours:g} hours ago"
     challenger = _challenger(service.id, located, training, cache.identity, code)

@@ -13,7 +13,8 @@ class Retraining(Record, file="retraining.json", called="retraining", made_by="r
 
     `outcome` is "nothing to do", "refused" by the gate, "promoted", "taken back" by an alarm, or "kept" for one that
     was good and was not to be promoted. `data_digest`, `code` and `training` are what the challenger was trained on
-    and with; the next retraining compares its own with them. `at` is UTC in ISO 8601.
+    and with; the next retraining compares its own with them. `reasons` are those for which it was trained. `at` is UTC
+    in ISO 8601.
     """
 
     at: str
@@ -23,3 +24,4 @@ class Retraining(Record, file="retraining.json", called="retraining", made_by="r
     data_digest: str
     code: str
     training: str
+    reasons: tuple[str, ...] = ()

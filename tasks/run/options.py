@@ -186,12 +186,12 @@ class DeployOptions(Options):
             ge=0,
             le=1,
             multiple_of=0.01,
-            description="The share of requests whose photo and answer the endpoint keeps in S3, for the flow `drift`: "
+            description="The share of requests whose photo and answer the endpoint keeps in S3, for `kennel drift`: "
             "0 to 1, in whole percent.",
         ),
     ] = 0.0
     capture_days: Annotated[
-        int, Field(ge=1, le=365, description="The flow `drift` deletes kept photos that are older than so many days.")
+        int, Field(ge=1, le=365, description="S3 and `kennel drift` delete kept photos after so many days.")
     ] = 30
     canary: Annotated[
         float,

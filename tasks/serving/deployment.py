@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from tasks.account.bucket import is_own_bucket
 from tasks.account.container_images import inference_image
 from tasks.account.encryption import encryption_of
+from tasks.account.lifecycle import captured_rule, put_rule
 from tasks.account.objects import bucket_and_key
 from tasks.account.prices import choose_hosting_instance
 from tasks.account.role_policies import captured_prefix, endpoint_role, function_role, role_name
 from tasks.account.roles import ensure_log_group, ensure_role
-from tasks.run.errors import SettingsRefused
+from tasks.run.errors import SettingsRefused, aws_boundary
 from tasks.run.handle import Run
 from tasks.run.options import DeployOptions, Network
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, TrainedModel
@@ -46,6 +48,7 @@ def deploy_endpoint(run: Run, deploy: DeployOptions, network: Network) -> Endpoi
     if plan.package is not None:
         say(f"endpoint: {plan.package} was promoted to it, and stays: kennel rollback {run.id} takes it back")
     serving_archive(run, run.need(TrainedModel))
+    expire_captured(run, plan)
     endpoint = ensure_endpoint(run, replace(plan, role_arn=ensure_endpoint_role(run, plan)))
     say(f"endpoint {endpoint.name}: in service with {endpoint.config_name} after {endpoint.seconds:.1f} s")
     photo = read_test_image(run.aws, run.need(DatasetRef)).content
@@ -125,6 +128,22 @@ def describe_endpoint(
 def _capture(deploy: DeployOptions, uri: str, key_arn: str | None) -> Capture | None:
     percentage = round(100 * deploy.capture)
     return Capture(percentage, uri, key_arn, deploy.capture_days) if percentage else None
+
+
+def expire_captured(run: Run, plan: EndpointPlan) -> None:
+    """Have S3 delete what the endpoint will keep of requests in time, in a bucket that kennel made.
+
+    Raises:
+        AwsFailed: S3 refused.
+    """
+    if plan.capture is None:
+        return
+    bucket = bucket_and_key(plan.model_uri)[0]
+    with aws_boundary(f"lifecycle of bucket {bucket}"):
+        if is_own_bucket(run, bucket):
+            put_rule(run.aws, bucket, captured_rule(run.id, plan.capture.days))
+        else:
+            say(f"endpoint: {bucket} is your own bucket, so only `kennel drift {run.id}` deletes kept photos in time")
 
 
 def deploy_function(

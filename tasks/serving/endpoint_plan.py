@@ -28,7 +28,7 @@ SERVING_VARIABLES = {"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_DIRE
 class Capture:
     """What SageMaker keeps of requests and answers: so many percent of them, below an S3 URI, sealed with a KMS key.
 
-    `days` is how long the flow `drift` leaves them there.
+    `days` is how long the flow `drift`, and the rule of the bucket's lifecycle, leave them there.
     """
 
     percentage: int

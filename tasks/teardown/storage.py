@@ -7,6 +7,7 @@ from functools import partial
 
 from tasks.account import objects
 from tasks.account.bucket import OWNED_PREFIXES, bucket_tags
+from tasks.account.lifecycle import remove_captured_rule
 from tasks.account.logs import log_stream_names
 from tasks.account.lookup import none_if_missing, shown_tags
 from tasks.run.aws import Aws
@@ -44,6 +45,9 @@ def _folders(aws: Aws, prefix: str) -> list[str]:
 
 def _remove_prefix(aws: Aws, name: str) -> None:
     bucket, _, prefix = name.partition("/")
+    parent, _, run_id = prefix.partition("/")
+    if parent == "runs":
+        remove_captured_rule(aws, bucket, run_id)
     objects.delete_prefix(aws, bucket, f"{prefix}/")
 
 

@@ -243,6 +243,7 @@ sys.exit(code)
         ("kennel.commands.flow_run", ("promote", "r", "1")),
         ("kennel.commands.flow_run", ("rollback", "r")),
         ("kennel.commands.data_argument", ("retrain", "r")),
+        ("kennel.commands.flow_run", ("drift", "r")),
         ("kennel.commands.iam", ("iam", "used", "r")),
         ("kennel.commands.iam", ("iam", "operator-policy")),
     ],

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tasks.account.bucket import ensure_bucket
+from tasks.account.lifecycle import captured_rule, put_rule
 from tasks.account.objects import put_object, send_file
 from tasks.account.prices import choose_hosting_instance, choose_notebook_instance, choose_training_instance
 from tasks.account.role_policies import RoleSpec, endpoint_role, training_role
@@ -57,8 +58,9 @@ def account(url: str, folder: Path) -> Aws:
 
 
 def storage(run: Run) -> None:
-    """Make the bucket, an object, an object in parts, and an upload that was never completed."""
+    """Make the bucket with a rule, an object, an object in parts, and an upload that was never completed."""
     bucket = ensure_bucket(run)
+    put_rule(run.aws, bucket, captured_rule(run.id, 7))
     put_object(run.aws, bucket, f"{DATA}/manifest.json", b"{}", content_type="application/json", only_if_new=True)
     path = run.folder / "weights"
     path.write_bytes(TWO_PARTS)

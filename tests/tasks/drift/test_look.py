@@ -1,91 +1,27 @@
 """Drift of a run with a staged dataset and a served model, from objects as data capture writes them."""
 
-import hashlib
-import importlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
-from safetensors.numpy import save
 
-from localaws.sagemaker.endpoints.capture import Invocation, Message, line_of
-from localaws.sagemaker.endpoints.plan import CapturePlan
 from tasks.account.objects import delete_prefix, list_objects, put_object
 from tasks.account.role_policies import captured_prefix
 from tasks.drift.captured import delete_captured, photo_of, read_captured
 from tasks.drift.look import look_for_drift
 from tasks.drift.report import DriftReport, drift_markdown
-from tasks.evaluation.evaluate import evaluate_model
-from tasks.evaluation.photos import read_photos
 from tasks.run.errors import SettingsRefused, StageFailed
-from tasks.run.records import DatasetRef, EndpointRef, TrainedModel
+from tasks.run.records import EndpointRef
 from tests.conftest import RunningLocalAws
-from tests.tasks.data.datasets import encoded, write_zip
 from tests.tasks.data.workplace import Workplace
-from tests.tasks.evaluation.predicted import meta_of
-from tests.tasks.sagemaker.jobs import archive
-from training.graphs import checksum_of, import_openvino
-from training.serve import Predictor, input_fn, model_fn, output_fn, predict_fn
+from tests.tasks.drift.captured_scene import CLASSES, capture, deploy_model, line, photo
+from training.serve import Predictor
 
-CLASSES, SIDE, WIDTH = ("cat", "dog", "owl"), 48, 8
 NOW = datetime(2026, 11, 29, 12, 30, tzinfo=UTC)
-PLAN = CapturePlan(True, 100, "s3://b/p", has_input=True, has_output=True, json_types=frozenset({"application/json"}))
-URI = "s3://b/runs/run-1/model.tar.gz"
-
-
-def _photo(generator: np.random.Generator, *, brightness: float = 1.0) -> bytes:
-    pixels = generator.integers(0, 255, (6, 6, 3)) * brightness
-    return encoded(Image.fromarray(pixels.astype(np.uint8)).resize((64, 60)), quality=90)
-
-
-def _write_model(folder: Path, classes: Sequence[str]) -> Predictor:
-    """Write a model whose backbone averages the quarters of a photo, and whose head is two random layers; load it."""
-    openvino = import_openvino()
-    ops, random = importlib.import_module("openvino.opset13"), np.random.default_rng(5)
-    image = ops.parameter([1, SIDE, SIDE, 3], np.uint8)
-    quarters = ops.reshape(ops.convert(image, "f32"), np.array([2, SIDE // 2, 2, SIDE // 2, 3]), False)
-    pooled = ops.reduce_mean(quarters, np.array([1, 3]))  # (2, 2, 3)
-    embedding = ops.reshape(pooled, np.array([1, 12]), False)
-    layers = [random.normal(0, 0.02, shape).astype(np.float32) for shape in ((12, WIDTH), (WIDTH, len(classes)))]
-    hidden = ops.relu(ops.matmul(embedding, ops.constant(layers[0]), False, False))
-    scores = ops.softmax(ops.matmul(hidden, ops.constant(layers[1]), False, False), 1)
-    openvino.save_model(openvino.Model([scores], [image], "m"), folder / "graph.xml", compress_to_fp16=False)
-    (folder / "code").mkdir()
-    names = [f"code/{name}.py" for name in ("inference", "preprocess", "graphs")]
-    for name in names:
-        (folder / name).write_text("")
-    _seal(
-        folder,
-        {
-            "classes": list(classes),
-            "backbone": "quarters",
-            "data_digest": "d",
-            "preprocessing": {
-                "resize": SIDE,
-                "crop": SIDE,
-                "interpolation": "bilinear",
-                "mean": [0.5] * 3,
-                "deviation": [0.5] * 3,
-            },
-            "graph": {"precision": "f32"},
-            "files": {name: _sha256(folder / name) for name in ("graph.xml", "graph.bin", *names)},
-        },
-    )
-    return model_fn(str(folder))
-
-
-def _seal(folder: Path, meta: dict[str, Any]) -> None:
-    (folder / "meta.json").write_text(json.dumps({**meta, "checksum": checksum_of(meta)}))
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @pytest.fixture(scope="module")
@@ -98,77 +34,7 @@ def place(localaws: RunningLocalAws, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="module")
 def model(place: Workplace, tmp_path_factory: pytest.TempPathFactory) -> Predictor:
-    """A model that the run has evaluated on 60 staged photos; its endpoint keeps requests."""
-    generator, folder = np.random.default_rng(1), tmp_path_factory.mktemp("model")
-    counts = (("train", 1), ("valid", 1), ("test", 20))
-    files = {
-        f"photos/{split}/{name}/{number}.jpg": _photo(generator)
-        for name in CLASSES
-        for split, count in counts
-        for number in range(count)
-    }
-    dataset, _ = place.stage(write_zip(folder / "photos.zip", files))
-    (folder / "m").mkdir()
-    predictor = _write_model(folder / "m", CLASSES)
-    _keep_records(place, dataset, predictor, folder / "m")
-    return predictor
-
-
-def _keep_records(place: Workplace, dataset: DatasetRef, predictor: Predictor, folder: Path) -> None:
-    names = {row["member"] for row in place.rows(dataset) if row["split"] == "test"}
-    photos = read_photos(place.aws, dataset, names)
-    ordered = sorted(names, key=lambda name: int(name.partition("/")[2].removesuffix(".jpg")))
-    scores = np.stack([predict_fn(input_fn(photos[name], "image/jpeg"), predictor).scores for name in ordered])
-    labels = np.array([int(name.partition("/")[0]) for name in ordered])
-    index = np.array([int(name.partition("/")[2].removesuffix(".jpg")) for name in ordered])
-    columns = {"index": index, "labels": labels, "predicted": scores.argmax(1), "scores": scores}
-    content, accuracy = save(columns), float((labels == scores.argmax(1)).mean())
-    meta = json.loads((folder / "meta.json").read_text())
-    del meta["checksum"]
-    _seal(folder, {**meta, **meta_of(content, CLASSES, accuracy, len(labels))})
-    members = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    kept = place.run.folder / "TrainedModels" / "sagemaker" / "model.tar.gz"
-    kept.parent.mkdir(parents=True)
-    kept.write_bytes(archive({**members, "predictions.safetensors": content}))
-    trained = TrainedModel(
-        job_name="j",
-        job_arn="a",
-        model_uri=URI,
-        backbone="quarters",
-        classes=CLASSES,
-        test_accuracy=accuracy,
-        test_images=len(labels),
-        metrics={},
-        instance_type="ml.m5.large",
-        instance_count=1,
-        instance_reason="",
-        spot=False,
-        seconds=1.0,
-        billable_seconds=1.0,
-        cost_usd=None,
-        data_digest=dataset.digest,
-    )
-    endpoint = EndpointRef("e", "arn", "c", "m", "primary", "ml.m5.large", 1, _uri(place), 1.0, capture_days=2)
-    for record in (dataset, trained, endpoint):
-        place.run.keep(record)
-    assert evaluate_model(place.run, "sagemaker", trained, kept) is not None
-
-
-def _uri(place: Workplace) -> str:
-    return URI.replace("//b/", f"//{place.aws.bucket}/")
-
-
-def _line(model: Predictor, photo: bytes, moment: datetime) -> bytes:
-    answer, kind = output_fn(predict_fn(input_fn(photo, "image/jpeg"), model))
-    sent = Message("image/jpeg", photo)
-    invocation = Invocation("primary", "e", moment.timestamp(), sent, Message(kind, answer.encode()))
-    return b"".join(line_of(invocation, PLAN))
-
-
-def _capture(place: Workplace, lines: Sequence[bytes], moment: datetime, name: str = "00-00-000-x") -> str:
-    key = f"{captured_prefix('run-1')}/e/primary/{moment:%Y/%m/%d/%H}/{name}.jsonl"
-    put_object(place.aws, place.aws.bucket, key, b"".join(lines), content_type="application/jsonl")
-    return key
+    return deploy_model(place, tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture
@@ -179,25 +45,26 @@ def empty(place: Workplace) -> Workplace:
 
 
 def _look(place: Workplace) -> DriftReport:
-    return look_for_drift(place.run, until=NOW, hours=24, level=0.05)
+    return look_for_drift(place.run, place.run, since=NOW - timedelta(hours=24), until=NOW, level=0.05)
 
 
 def test_photos_like_those_of_the_test_split_are_no_change_and_darker_ones_are(
     empty: Workplace, model: Predictor
 ) -> None:
     generator, moment = np.random.default_rng(2), NOW - timedelta(hours=1)
-    like = [_photo(generator) for _ in range(40)]
-    _capture(empty, [_line(model, photo, moment) for photo in (*like, *like)], moment)
+    like = [photo(generator) for _ in range(40)]
+    capture(empty, [line(model, photo, moment) for photo in (*like, *like)], moment)
     unchanged = _look(empty)
     delete_prefix(empty.aws, empty.aws.bucket, f"{captured_prefix('run-1')}/")
-    _capture(empty, [_line(model, _photo(generator, brightness=0.6), moment) for _ in range(40)], moment)
+    capture(empty, [line(model, photo(generator, brightness=0.6), moment) for _ in range(40)], moment)
     darker = _look(empty)
 
     assert (unchanged.requests, unchanged.photos, unchanged.reference_photos, unchanged.unusable) == (80, 40, 60, 0)
     assert unchanged.changed == ()
     assert "photos" in darker.changed
     assert sum(each.observed for each in darker.classes) == pytest.approx(1)
-    assert "changed: photos" in drift_markdown(darker)
+    assert darker.verdict.startswith("There is drift: the photos") and darker.verdict in drift_markdown(darker)
+    assert (unchanged.verdict, unchanged.model_of) == ("No change was found.", "run-1")
     empty.run.keep(darker)
     assert empty.run.find(DriftReport) == darker
 
@@ -206,15 +73,13 @@ def test_only_the_window_is_read_and_lines_that_are_no_answers_are_counted(
     empty: Workplace, model: Predictor, tmp_path: Path
 ) -> None:
     generator, since = np.random.default_rng(3), NOW - timedelta(hours=2)
-    good, late, early = (
-        _line(model, _photo(generator), moment) for moment in (since, NOW, since - timedelta(seconds=1))
-    )
+    good, late, early = (line(model, photo(generator), moment) for moment in (since, NOW, since - timedelta(seconds=1)))
     record = json.loads(good)
     record["captureData"]["endpointOutput"]["data"] = '{"labels": ["cat"], "scores": [1]}'
     bad = [b"no JSON\n", b"[]\n", json.dumps(record).encode() + b"\n", b"[" * 100_000 + b"\n"]
-    _capture(empty, [early, good, *bad], since)
-    _capture(empty, [late], NOW)
-    _capture(empty, [good], NOW - timedelta(days=3))
+    capture(empty, [early, good, *bad], since)
+    capture(empty, [late], NOW)
+    capture(empty, [good], NOW - timedelta(days=3))
     put_object(
         empty.aws, empty.aws.bucket, f"{captured_prefix('run-1')}/e/primary/note.jsonl", b"x", content_type="text/plain"
     )
@@ -227,7 +92,7 @@ def test_only_the_window_is_read_and_lines_that_are_no_answers_are_counted(
 
 
 def test_too_few_photos_and_an_endpoint_that_keeps_none_are_said(empty: Workplace, model: Predictor) -> None:
-    with pytest.raises(StageFailed, match="only 0 distinct photos were kept; needed are 30"):
+    with pytest.raises(StageFailed, match="since 2026-11-28 12:30 UTC only 0 distinct photos were kept; needed are 30"):
         _look(empty)
     endpoint = empty.run.need(EndpointRef)
     empty.run.keep(replace(endpoint, capture_days=0))
@@ -238,8 +103,8 @@ def test_too_few_photos_and_an_endpoint_that_keeps_none_are_said(empty: Workplac
 
 
 def test_what_was_kept_long_enough_is_deleted_by_the_hour(empty: Workplace) -> None:
-    old = _capture(empty, [b"x"], NOW - timedelta(days=2, hours=1))
-    kept = [_capture(empty, [b"x"], NOW - timedelta(days=2)), _capture(empty, [b"x"], NOW)]
+    old = capture(empty, [b"x"], NOW - timedelta(days=2, hours=1))
+    kept = [capture(empty, [b"x"], NOW - timedelta(days=2)), capture(empty, [b"x"], NOW)]
     before = NOW - timedelta(days=2)
 
     assert delete_captured(empty.aws, empty.aws.bucket, "run-1", before=before) == 1

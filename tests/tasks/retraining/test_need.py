@@ -1,5 +1,6 @@
 """A retraining has something to do when data, code or options are new, and says which."""
 
+import json
 import secrets
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -132,6 +133,17 @@ def test_always_is_a_reason_of_its_own(service: Run, source: LocatedSource) -> N
     assert still_new(service, found, DIGEST)
 
 
+def test_what_asked_for_it_is_told_with_the_reasons_and_is_none_by_itself(
+    aws: Aws, service: Run, source: LocatedSource
+) -> None:
+    def drifted() -> Need:
+        return look(service, source, because="drift: the photos changed")
+
+    assert drifted().reasons == () and "label photos like the new ones" in drifted().why_not
+    judge(aws, source, "e" * 64)
+    assert drifted().reasons == ("drift: the photos changed", f"the data at {source.label} is new")
+
+
 @pytest.mark.parametrize(("hours", "is_held"), [(23, True), (25, False), (-5, False)])
 def test_a_training_waits_for_its_hours_and_a_clock_that_was_set_back_holds_none_up(
     service: Run, source: LocatedSource, hours: int, is_held: bool
@@ -181,5 +193,5 @@ def test_a_challenger_that_the_gate_refused_is_rejected_with_its_numbers(aws: Aw
 
 def test_what_a_retraining_came_to_has_the_members_that_scripts_rely_on(service: Run, source: LocatedSource) -> None:
     made = conclude(service, look(service, source), DIGEST, "promoted", "better")
-    assert differences("retrain", {"run_id": service.id, **vars(made)}) == []
+    assert differences("retrain", {"run_id": service.id, **json.loads(json.dumps(vars(made)))}) == []
     assert RunFolder(service.folder).find(Retraining) == made
