@@ -105,9 +105,7 @@ async def drift(
     if not retrains:
         return DriftLook(report, None)
     because = f"drift: {report.summary}"
-    return DriftLook(
-        report, await retrain(run_id, promotes=promotes, budget_usd=budget_usd, because=because)
-    )
+    return DriftLook(report, await retrain(run_id, promotes=promotes, budget_usd=budget_usd, because=because))
 
 
 def _served(run: Run, since: datetime) -> tuple[RunFolder, datetime]:

@@ -60,8 +60,8 @@ def find_need(
 ) -> Need:
     """Compare the source, the code and the options with those of the champion and of the latest challenger.
 
-    `because` is what asked for a look, such as a drift. It is told with the reasons and is none by itself: the same data,
-    code and options make the same model.
+    `because` is what asked for a look, such as a drift. It is told with the reasons and is none by itself: the same
+    data, code and options make the same model.
 
     Raises:
         SettingsRefused: the run has no trained model.

@@ -52,14 +52,12 @@ UNITS = {
 }
 """The unit of a number, by the last word of its key."""
 
-KINDS: Mapping[str, type[Record]] = {
-    kind.file: kind
-    for kind in (
-        *(DatasetRef, TrainedModel, InstanceModel, EndpointRef, SmokeResult, NotebookRef, Evidence),
-        *(AuditReport, Parity, PermissionUse, ScalingVerdicts, StageTimes),
-        *MODEL_CHANGES,
-    )
-}
+_KINDS: tuple[type[Record], ...] = (
+    *(DatasetRef, TrainedModel, InstanceModel, EndpointRef, SmokeResult, NotebookRef, Evidence),
+    *(AuditReport, Parity, PermissionUse, ScalingVerdicts, StageTimes),
+    *MODEL_CHANGES,
+)
+KINDS: Mapping[str, type[Record]] = {kind.file: kind for kind in _KINDS}
 """The records that are cited."""
 
 _EVIDENCE = "kennel evidence"
