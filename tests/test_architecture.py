@@ -6,7 +6,7 @@ Covered: every import statement, at any depth, of every Python file in a room. N
 import ast
 import re
 import sys
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -104,13 +104,16 @@ def python_files(room: str) -> list[Path]:
     return files
 
 
-def imported_modules(file: Path) -> Iterator[str]:
+@cache
+def imported_modules(file: Path) -> tuple[str, ...]:
+    found = []
     for node in ast.walk(ast.parse(file.read_text(), filename=str(file))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             assert node.module is not None
-            yield node.module
+            found.append(node.module)
+    return tuple(found)
 
 
 def imports_of(room: str) -> list[tuple[Path, str]]:

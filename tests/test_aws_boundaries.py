@@ -18,10 +18,11 @@ def test_each_function_that_calls_aws_outside_a_boundary_says_so() -> None:
         module_name(path): ast.parse(path.read_text()) for room in ("tasks", "flows", "kennel") for path in files(room)
     }
     functions = {(module, node.name): node for module, tree in modules.items() for node in functions_of(tree)}
-    leaking = {key for key, node in functions.items() if any(asks_aws(node))}
-    while more := {
-        key for key, node in functions.items() if key not in leaking and calls_of(node, modules, key[0]) & leaking
-    }:
+    unguarded = {key: list(outside(node)) for key, node in functions.items()}
+    names = {module: names_in(module, tree) for module, tree in modules.items()}
+    calls = {key: calls_of(nodes, names[key[0]]) for key, nodes in unguarded.items()}
+    leaking = {key for key, node in functions.items() if any(asks_aws(node, unguarded[key]))}
+    while more := {key for key in functions if key not in leaking and calls[key] & leaking}:
         leaking |= more
     silent = [".".join(key) for key in sorted(leaking) if not says_so(functions[key], key[1])]
     assert silent == []
@@ -53,17 +54,13 @@ def outside(node: ast.AST) -> Iterator[ast.AST]:
             yield from outside(part)
         return
     yield node
-    used = {each.id for child in body_of(node) for each in outside(child) if isinstance(each, ast.Name)}
-    for child in ast.iter_child_nodes(node):
-        if not (isinstance(child, ast.FunctionDef) and child.name not in used):
-            yield from outside(child)
-
-
-def body_of(node: ast.AST) -> list[ast.AST]:
-    """Return the children of a function that has functions inside, apart from those; else nothing."""
     children = list(ast.iter_child_nodes(node))
     inner = [child for child in children if isinstance(child, ast.FunctionDef)]
-    return [child for child in children if child not in inner] if inner and isinstance(node, ast.FunctionDef) else []
+    body = [child for child in children if child not in inner] if inner and isinstance(node, ast.FunctionDef) else []
+    used = {each.id for child in body for each in outside(child) if isinstance(each, ast.Name)}
+    for child in children:
+        if child not in inner or child.name in used:
+            yield from outside(child)
 
 
 def catches_all(handler: ast.ExceptHandler) -> bool:
@@ -71,15 +68,15 @@ def catches_all(handler: ast.ExceptHandler) -> bool:
     return caught in ("Exception", "BaseException") or ("ClientError" in caught and "BotoCoreError" in caught)
 
 
-def asks_aws(function: ast.FunctionDef) -> Iterator[ast.AST]:
-    """Yield the calls of clients, and the uses of pages, outside of a boundary."""
+def asks_aws(function: ast.FunctionDef, unguarded: list[ast.AST]) -> Iterator[ast.AST]:
+    """Yield the calls of clients, and the uses of pages, among what is outside of a boundary."""
     assigned = [each for each in ast.walk(function) if isinstance(each, ast.Assign)]
     clients = {ast.unparse(each.targets[0]) for each in assigned if is_client(each.value, set())}
     iterated = [
         each for each in assigned if isinstance(each.value, ast.Call) and "paginate(" in ast.unparse(each.value)
     ]
     pages = {ast.unparse(each.targets[0]) for each in iterated}
-    for node in outside(function):
+    for node in unguarded:
         if isinstance(node, ast.Name) and node.id in pages and isinstance(node.ctx, ast.Load):
             yield node
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr != "get_paginator":
@@ -92,17 +89,21 @@ def is_client(node: ast.AST, clients: set[str]) -> bool:
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "client"
 
 
-def calls_of(function: ast.FunctionDef, modules: dict[str, ast.Module], module: str) -> set[Function]:
-    """Return the functions that are called outside of a boundary by their name or by their module's."""
-    known: dict[str, Function] = {node.name: (module, node.name) for node in functions_of(modules[module])}
-    known |= {
+def names_in(module: str, tree: ast.Module) -> dict[str, Function]:
+    """Return what a module's own functions and its imports are, by the names that they have in it."""
+    known: dict[str, Function] = {node.name: (module, node.name) for node in functions_of(tree)}
+    return known | {
         alias.asname or alias.name: (each.module, alias.name)
-        for each in ast.walk(modules[module])
+        for each in ast.walk(tree)
         if isinstance(each, ast.ImportFrom) and each.module
         for alias in each.names
     }
+
+
+def calls_of(unguarded: list[ast.AST], known: dict[str, Function]) -> set[Function]:
+    """Return the functions that are called outside of a boundary by their name or by their module's."""
     found = set()
-    for node in outside(function):
+    for node in unguarded:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in known:
             found.add(known[node.func.id])
         if (

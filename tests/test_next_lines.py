@@ -106,15 +106,13 @@ def sources() -> list[tuple[str, ast.Module]]:
 
 def calls(tree: ast.Module) -> Iterator[tuple[list[ast.AST], ast.Call]]:
     """Yield every call with what may have given its names their values: the functions around it, and the module."""
-
-    def walk(node: ast.AST, scope: list[ast.AST]) -> Iterator[tuple[list[ast.AST], ast.Call]]:
+    waiting: list[tuple[ast.AST, list[ast.AST]]] = [(tree, [tree])]
+    while waiting:
+        node, scope = waiting.pop()
         inner = [node, *scope] if isinstance(node, ast.FunctionDef) else scope
         if isinstance(node, ast.Call):
             yield inner, node
-        for child in ast.iter_child_nodes(node):
-            yield from walk(child, inner)
-
-    return walk(tree, [tree])
+        waiting += [(child, inner) for child in ast.iter_child_nodes(node)]
 
 
 def name_of(call: ast.Call) -> str:

@@ -31,7 +31,10 @@ NOT_AWS = {
 
 def sleeps(path: Path) -> bool:
     """Tell whether a module calls something named `sleep` or `_sleep`."""
-    calls = (node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+    source = path.read_text()
+    if "sleep" not in source:
+        return False
+    calls = (node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
     names = (func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "") for func in calls)
     return any(name.lstrip("_") == "sleep" for name in names)
 
