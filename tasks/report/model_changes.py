@@ -1,4 +1,7 @@
-"""Writes what became of an endpoint's model since: releases, the latest retraining and its gate, promotion, drift."""
+"""Writes what became of an endpoint's model since: releases, the latest retraining, its gate, promotion, drift.
+
+And of the function in front of it: the latest new version that got a share of the calls.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from dataclasses import dataclass
 from tasks.drift.report import DriftReport, drift_markdown
 from tasks.gate.gate import GateRecord
 from tasks.promotion.agreement import Agreement
+from tasks.promotion.canary import Canary
 from tasks.promotion.promote import Promotion
 from tasks.retraining.record import Retraining
 from tasks.run.escaping import code_span, markdown_table, markdown_text
@@ -15,7 +19,7 @@ from tasks.run.record_store import Record
 from tasks.serving.releases import Releases
 
 RETRAINING, DRIFT = "Retraining and promotion", "Drift"
-MODEL_CHANGES: tuple[type[Record], ...] = (Releases, Retraining, GateRecord, Agreement, Promotion, DriftReport)
+MODEL_CHANGES: tuple[type[Record], ...] = (Releases, Retraining, GateRecord, Agreement, Promotion, Canary, DriftReport)
 """The records of what may replace an endpoint's model."""
 
 
@@ -31,13 +35,14 @@ class ModelChanges:
     decision: GateRecord | None = None
     agreement: Agreement | None = None
     promotion: Promotion | None = None
+    canary: Canary | None = None
     drift: DriftReport | None = None
 
 
 def retraining_markdown(changes: ModelChanges) -> list[str]:
     """Return the lines of the report's section, none without a record."""
     told = [*_releases(changes.releases), *_retraining(changes.retraining), *_decision(changes.decision)]
-    told += [*_agreement(changes.agreement), *_promotion(changes.promotion)]
+    told += [*_agreement(changes.agreement), *_promotion(changes.promotion), *_canary(changes.canary)]
     return [f"## {RETRAINING}", "", *told] if told else []
 
 
@@ -95,6 +100,13 @@ def _promotion(found: Promotion | None) -> Iterator[str]:
     if found is not None:
         steps = f"Latest change of the endpoint, to {found.release.label}, {found.at}, {found.steps}"
         yield f"{markdown_text(steps)}: {_sentence(found.outcome, found.why)}"
+        yield ""
+
+
+def _canary(found: Canary | None) -> Iterator[str]:
+    if found is not None:
+        steps = f"Latest new version of function {found.function}, after version {found.former}, {found.at}"
+        yield f"{markdown_text(steps)}: {_sentence(found.outcome, f'{found.why}; {found.text}' if found.why else '')}"
         yield ""
 
 

@@ -12,6 +12,7 @@ from tasks.drift.report import DriftReport
 from tasks.gate.gate import GateRecord
 from tasks.load.report import LoadTestIdentity
 from tasks.promotion.agreement import Agreement
+from tasks.promotion.canary import Canary
 from tasks.promotion.promote import Promotion
 from tasks.report.model_changes import ModelChanges
 from tasks.report.parity import Parity
@@ -147,6 +148,7 @@ def summarise(run: RunFolder) -> RunSummary:
             decision=maybe(GateRecord, judged),
             agreement=maybe(Agreement),
             promotion=maybe(Promotion),
+            canary=maybe(Canary),
             drift=maybe(DriftReport),
         ),
         study=study if study is not None and model is not None and study.is_of(model) else None,

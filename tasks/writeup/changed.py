@@ -11,6 +11,7 @@ from tasks.writeup.sources import Sources
 
 RELEASES, RETRAINING, GATE = "releases.json", "retraining.json", "gate.json"
 AGREEMENT, PROMOTION, DRIFT = "agreement.json", "promotion.json", "drift.json"
+CANARY = "canary.json"
 
 
 def retraining(run: Sources) -> Paragraph:
@@ -82,6 +83,15 @@ def _promoted(run: Sources) -> Iterator[tuple[Part, ...]]:
         )
     if run.has(RELEASES):
         yield sentence("It has served {all} models.", all=run.count(RELEASES, "all"))
+    if run.has(CANARY):
+        yield sentence(
+            "A new version of the function got {weight} of the calls while alarms watched it, and answered {touched} "
+            "of {sent} photos that were sent for that: {outcome}.",
+            weight=run.share(CANARY, "weight"),
+            touched=run.computed(f"{run.value(CANARY, 'touched'):,}", "photos", (CANARY, "touched")),
+            sent=run.computed(f"{run.value(CANARY, 'sent'):,}", "photos", (CANARY, "sent")),
+            outcome=run.text(CANARY, "outcome"),
+        )
 
 
 def _drifted(run: Sources) -> Iterator[tuple[Part, ...]]:

@@ -3,6 +3,7 @@
 from tasks.drift.report import ClassShare, DriftReport, DriftTest
 from tasks.gate.gate import GateRecord
 from tasks.promotion.agreement import Agreement
+from tasks.promotion.canary import Canary
 from tasks.promotion.promote import Promotion
 from tasks.retraining.record import Retraining
 from tasks.serving.releases import Release, Releases
@@ -13,6 +14,7 @@ NEW = Release("arn:p/2", "p", "version 2 of kennel-dogs", "dogs-9z8y7x6w", "s3:/
 RETRAINING = Retraining(AT, "promoted", "better: shown", "dogs-9z8y7x6w", "d", "c", "t")
 RELEASES = Releases((OWN, NEW))
 PROMOTION = Promotion(NEW, "config-2", "1 of 3 instances first", "promoted", "better", AT, is_rollback=False)
+CANARY = Canary("classify", "1", "2", 0.1, 400, 39, 0, 59, 44, 0, "live", "no alarm rang", AT)
 AGREEMENT = Agreement("version 1", "version 2", 240, 41, 38, 0.8, 0.98, 0.6, "agree")
 DECISION = GateRecord(
     champion="s3://b/1",

@@ -18,7 +18,7 @@ from tests.tasks.report.test_report import RECORDS
 def run(tmp_path: Path) -> RunFolder:
     """An endpoint's run with every record of a change, and the decision about its challenger in that one's run."""
     made = RunFolder(tmp_path / "dogs-1a2b3c4d")
-    told = (changes.RETRAINING, changes.RELEASES, changes.PROMOTION, changes.AGREEMENT, changes.DRIFT)
+    told = (changes.RETRAINING, changes.RELEASES, changes.PROMOTION, changes.AGREEMENT, changes.CANARY, changes.DRIFT)
     for record in (*RECORDS, *told):
         made.keep(record)
     RunFolder(tmp_path / changes.RETRAINING.challenger).keep(changes.DECISION)
@@ -38,6 +38,7 @@ def test_a_promoted_challenger_is_shown_with_the_gates_numbers_and_how_it_went_l
         "21 the new, 3 the serving",
         "copies of 240 requests: **agree**",
         "1 of 3 instances first: **promoted**",
+        "after version 1, 2026-11-28T03:00:00+00:00: **live**: no alarm rang; version 2 answered 39 of 400 photos",
     ):
         assert told in text
 

@@ -121,7 +121,7 @@ def test_each_question_is_answered_from_the_records(run: RunFolder) -> None:
 
 
 def test_a_retraining_is_told_with_the_gates_numbers_which_are_cited_from_the_challengers_run(run: RunFolder) -> None:
-    told = (changes.RETRAINING, changes.RELEASES, changes.PROMOTION, changes.AGREEMENT, changes.DRIFT)
+    told = (changes.RETRAINING, changes.RELEASES, changes.PROMOTION, changes.AGREEMENT, changes.CANARY, changes.DRIFT)
     for record in told:
         run.keep(record)
     challenger = RunFolder(run.folder.with_name(changes.RETRAINING.challenger))
@@ -133,6 +133,7 @@ def test_a_retraining_is_told_with_the_gates_numbers_which_are_cited_from_the_ch
     assert "is +0.0352 to +0.1081. The gate's verdict is: better." in text
     assert "with copies of 240 requests: on 38 of 41 photos it gave the same class" in text
     assert "was changed to version 2 of kennel-dogs (1 of 3 instances first): promoted. It has served 2 models" in text
+    assert "got 10.00 % of the calls while alarms watched it, and answered 39 of 400 photos" in text
     assert "What has changed: photos." in text
     assert {each.run_id for each in cited if each.file == "gate.json"} == {challenger.id}
     assert "The model was not trained anew in this run." not in text
