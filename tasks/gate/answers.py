@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 from tasks.account.objects import fetch_object
 from tasks.evaluation.predictions import Predictions
-from tasks.gate.evaluation_set import EvaluationSet, PhotoRow
+from tasks.evaluation.staged_photos import StagedPhoto
+from tasks.gate.evaluation_set import EvaluationSet
 from tasks.model.code import REPOSITORY
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import StageFailed, WaitTimedOut
@@ -43,7 +44,7 @@ class Answered:
 
 
 def answer_both(
-    run: Run, photos: EvaluationSet, rows: Mapping[str, PhotoRow], archives: Sequence[str]
+    run: Run, photos: EvaluationSet, rows: Mapping[str, StagedPhoto], archives: Sequence[str]
 ) -> tuple[list[Answered], tuple[str, ...]]:
     """Return what the models of two archives in S3 say of the photos, and the classes that their columns are of.
 
@@ -77,7 +78,7 @@ def _unpacked(run: Run, uri: str, folder: Path) -> tuple[Path, int]:
 
 
 def _fetch_shards(
-    run: Run, photos: EvaluationSet, rows: Mapping[str, PhotoRow], folder: Path
+    run: Run, photos: EvaluationSet, rows: Mapping[str, StagedPhoto], folder: Path
 ) -> dict[str, tuple[str, str]]:
     """Fetch the shards that hold the photos; return label and sha256 of each by its name among the answers."""
     folder.mkdir()

@@ -9,15 +9,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
+from tasks.evaluation.staged_photos import StagedPhoto, read_staged_photos
 from tasks.run.aws import Aws
-from tasks.run.errors import DataRefused, MalformedAnswer, aws_boundary
+from tasks.run.errors import DataRefused
 from tasks.run.handle import Run
 from tasks.run.record_store import Count, Record
 from tasks.run.records import DatasetRef
-from tasks.run.sealed import parse_json
-from tasks.run.streamed import read_streamed, read_whole
 
 SHOWN = 5
 
@@ -51,39 +49,14 @@ class EvaluationSet(Record, file="evaluation_set.json", called="evaluation set",
         return tuple(("s3-prefix", f"s3://{part.bucket}/{part.prefix}/") for part in self.parts)
 
 
-@dataclass(frozen=True)
-class PhotoRow:
-    """What images.jsonl says of a photo; `shard` is a key after the dataset's prefix, `sha256` of the staged file."""
-
-    split: str
-    label: str
-    name: str
-    sha256: str
-    shard: str
-    member: str
-
-
-def read_rows(aws: Aws, part: Part) -> list[PhotoRow]:
+def read_rows(aws: Aws, part: Part) -> list[StagedPhoto]:
     """Return the photos of a dataset, of all splits.
 
     Raises:
         MalformedAnswer: images.jsonl is not what was staged.
         AwsFailed: S3 refused, or did not answer.
     """
-    uri = f"s3://{part.bucket}/{part.prefix}/images.jsonl"
-    key = f"{part.prefix}/images.jsonl"
-    with aws_boundary(uri):
-        content = read_streamed(aws, "s3", "get_object", "Body", read_whole, Bucket=part.bucket, Key=key)[1]
-    try:
-        return [_row(parse_json(line)) for line in content.splitlines()]
-    except (ValueError, TypeError, LookupError) as error:
-        what = f"{uri} is not what was staged ({type(error).__name__}: {error})"
-        anew = "kennel run with the same data, which stages a damaged dataset anew"
-        raise MalformedAnswer("evaluation set", what, "it was damaged in S3", anew, is_reading=True) from error
-
-
-def _row(found: Mapping[str, Any]) -> PhotoRow:
-    return PhotoRow(*(str(found[name]) for name in ("split", "class", "name", "sha256", "shard", "member")))
+    return read_staged_photos(aws, part.bucket, part.prefix)
 
 
 def freeze(service: Run, challenger: DatasetRef | None = None) -> EvaluationSet:
@@ -110,19 +83,19 @@ def freeze(service: Run, challenger: DatasetRef | None = None) -> EvaluationSet:
     return made
 
 
-def described(parts: tuple[Part, ...], photos: Mapping[str, PhotoRow]) -> EvaluationSet:
+def described(parts: tuple[Part, ...], photos: Mapping[str, StagedPhoto]) -> EvaluationSet:
     """Return the record of a set of photos, which are by their sha256."""
     digest = hashlib.sha256("\n".join(sorted(photos)).encode()).hexdigest()
     return EvaluationSet(parts, len(photos), digest)
 
 
-def held_out(aws: Aws, parts: Iterable[Part]) -> dict[str, PhotoRow]:
+def held_out(aws: Aws, parts: Iterable[Part]) -> dict[str, StagedPhoto]:
     """Return the photos of the parts' test splits by their sha256, each once; `shard` begins with its dataset's prefix.
 
     Raises:
         MalformedAnswer, AwsFailed: as `read_rows`.
     """
-    found: dict[str, PhotoRow] = {}
+    found: dict[str, StagedPhoto] = {}
     for part in parts:
         for row in read_rows(aws, part):
             if row.split == "test":
@@ -130,7 +103,7 @@ def held_out(aws: Aws, parts: Iterable[Part]) -> dict[str, PhotoRow]:
     return found
 
 
-def refuse_trained(photos: Mapping[str, PhotoRow], rows: Iterable[PhotoRow], who: str) -> None:
+def refuse_trained(photos: Mapping[str, StagedPhoto], rows: Iterable[StagedPhoto], who: str) -> None:
     """Refuse an evaluation set of which a model has seen photos in its training or its validation.
 
     Raises:
