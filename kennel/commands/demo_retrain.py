@@ -24,9 +24,9 @@ RUN = "retrain-demo"
 TIME_SCALE = 90.0
 PHOTOS = {"few": 2, "many": 24}
 """Of each class in the split train: at first, and after the data has grown."""
-HELD_OUT, VALIDATION = 25, 6
+HELD_OUT, VALIDATION = 20, 6
 TRAINING = TrainingOptions(views=1)
-PROMOTION = PromotionOptions(shadow_minutes=2, bake_minutes=3, slower=3)
+PROMOTION = PromotionOptions(shadow_minutes=2, bake_minutes=2, slower=3)
 HEAD = ("day", "data", "outcome", "why")
 
 

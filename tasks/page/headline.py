@@ -56,6 +56,11 @@ def _achieved(summary: RunSummary) -> list[str]:
     if endpoint is not None and smoke is not None:
         where = f"{endpoint.instance_count} × {endpoint.instance_type}"
         found.append(f"The endpoint on {where} answers through its function: a photo took {smoke.latency_ms:g} ms.")
+    if summary.changes.releases is not None and summary.changes.releases.before is not None:
+        serving = summary.changes.releases.serving
+        found.append(
+            f"The endpoint serves a model that was promoted since: {serving.label}, of run {serving.trained_by}."
+        )
     if scaling is not None and not failed(scaling.verdicts) and _judged(scaling.verdicts):
         what = "What could be judged of the scaling plan" if inconclusive(scaling.verdicts) else "The scaling plan"
         found.append(f"{what} held under load: {verdict_counts(scaling.verdicts)}.")

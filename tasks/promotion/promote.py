@@ -67,7 +67,7 @@ def releases_of(run: Run) -> Releases:
     kept = run.find(Releases)
     if kept is not None:
         return kept
-    model, version = run.need(TrainedModel), run.find(ModelVersion)
+    model, version, endpoint = run.need(TrainedModel), run.find(ModelVersion), run.find(EndpointRef)
     label = f"the model of run {run.id}" if version is None else version.label
     own = Release(
         package="",
@@ -77,7 +77,7 @@ def releases_of(run: Run) -> Releases:
         model_uri=serving_uri(run, model),
         image="",
         trained_uri=model.model_uri,
-        at=now_text(),
+        at=(endpoint.created if endpoint is not None else "") or now_text(),
         why="deployed with the run",
     )
     return Releases((own,))
@@ -194,7 +194,7 @@ def _concluded(run: Run, begun: Promotion) -> Promotion:
     if former.serving.package != wanted.package:
         if begun.is_rollback:
             _settle(run, former.serving.package, REJECTED, f"rolled back: {begun.why}")
-        run.keep(former.rolled_back() if begun.is_rollback else former.promoted(wanted))
+        run.keep(former.rolled_back() if begun.is_rollback else former.promoted(replace(wanted, at=now_text())))
     ended = replace(begun, outcome="rolled back" if begun.is_rollback else "promoted")
     run.keep(ended)
     return ended

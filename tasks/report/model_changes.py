@@ -54,17 +54,17 @@ def drift_section(report: DriftReport | None) -> list[str]:
 def _releases(releases: Releases | None) -> Iterator[str]:
     if releases is None:
         return
-    shown = [(each.label, each.trained_by, each.at, each.why) for each in reversed(releases.all)]
+    shown = [(each.label, each.trained_by, _minute(each.at), each.why) for each in reversed(releases.all)]
     yield f"The endpoint serves {markdown_text(releases.serving.label)}. What it has served, the latest first:"
     yield ""
-    yield from markdown_table(("model", "trained by run", "since (UTC)", "why"), [_escaped(*row) for row in shown])
+    yield from markdown_table(("model", "trained by run", "since", "why"), [_escaped(*row) for row in shown])
     yield ""
 
 
 def _retraining(found: Retraining | None) -> Iterator[str]:
     if found is not None:
         by = f", run {code_span(found.challenger)}" if found.challenger else ""
-        yield f"The latest retraining{by}, {markdown_text(found.at)}: {_sentence(found.outcome, found.why)}"
+        yield f"The latest retraining{by}, {markdown_text(_minute(found.at))}: {_sentence(found.outcome, found.why)}"
         yield ""
 
 
@@ -98,16 +98,21 @@ def _agreement(found: Agreement | None) -> Iterator[str]:
 
 def _promotion(found: Promotion | None) -> Iterator[str]:
     if found is not None:
-        steps = f"Latest change of the endpoint, to {found.release.label}, {found.at}, {found.steps}"
+        steps = f"Latest change of the endpoint, to {found.release.label}, {_minute(found.at)}, {found.steps}"
         yield f"{markdown_text(steps)}: {_sentence(found.outcome, found.why)}"
         yield ""
 
 
 def _canary(found: Canary | None) -> Iterator[str]:
     if found is not None:
-        steps = f"Latest new version of function {found.function}, after version {found.former}, {found.at}"
+        steps = f"Latest new version of function {found.function}, after version {found.former}, {_minute(found.at)}"
         yield f"{markdown_text(steps)}: {_sentence(found.outcome, f'{found.why}; {found.text}' if found.why else '')}"
         yield ""
+
+
+def _minute(at: str) -> str:
+    """Return a time of UTC in ISO 8601 as a person reads it, without its seconds."""
+    return f"{at[:16].replace('T', ' ')} UTC"
 
 
 def _sentence(outcome: str, why: str) -> str:

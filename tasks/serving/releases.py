@@ -13,7 +13,7 @@ class Release:
     """A model that an endpoint serves; without a `package`, an ARN, it is the run's own, as `deploy` serves it.
 
     `name` is the package's in the ledger, `label` how a person names it, `trained_by` the run that trained it. `at` is
-    UTC in ISO 8601.
+    when the endpoint had it on all instances, or was told to have it, UTC in ISO 8601.
     """
 
     package: str

@@ -64,8 +64,10 @@ def _decided(run: Sources) -> Iterator[tuple[Part, ...]]:
 def _agreed(run: Sources) -> Iterator[tuple[Part, ...]]:
     if run.has(AGREEMENT):
         yield sentence(
-            "Before any caller was answered by it, it was asked with copies of {requests}: on {agreed} of {photos} it "
-            "gave the same class as the model that serves, which is judged as: {outcome}.",
+            "Before any caller was answered by {challenger}, it was asked with copies of {requests}: on {agreed} of "
+            "{photos} it gave the same class as {champion}, which is judged as: {outcome}.",
+            challenger=run.text(AGREEMENT, "challenger"),
+            champion=run.text(AGREEMENT, "champion"),
             requests=run.number(AGREEMENT, "requests", ",", "requests"),
             agreed=run.computed(f"{run.value(AGREEMENT, 'agreed'):,}", "photos", (AGREEMENT, "agreed")),
             photos=run.number(AGREEMENT, "photos", ",", "photos"),

@@ -38,7 +38,7 @@ def test_a_promoted_challenger_is_shown_with_the_gates_numbers_and_how_it_went_l
         "21 the new, 3 the serving",
         "copies of 240 requests: **agree**",
         "1 of 3 instances first: **promoted**",
-        "after version 1, 2026-11-28T03:00:00+00:00: **live**: no alarm rang; version 2 answered 39 of 400 photos",
+        "after version 1, 2026-11-28 03:00 UTC: **live**: no alarm rang; version 2 answered 39 of 400 photos",
     ):
         assert told in text
 

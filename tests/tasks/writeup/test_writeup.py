@@ -131,7 +131,7 @@ def test_a_retraining_is_told_with_the_gates_numbers_which_are_cited_from_the_ch
 
     assert "answered the same 252 photos, on which neither was trained. The new one has 87.14 % of them right" in text
     assert "is +0.0352 to +0.1081. The gate's verdict is: better." in text
-    assert "with copies of 240 requests: on 38 of 41 photos it gave the same class" in text
+    assert "with copies of 240 requests: on 38 of 41 photos it gave the same class as version 1" in text
     assert "was changed to version 2 of kennel-dogs (1 of 3 instances first): promoted. It has served 2 models" in text
     assert "got 10.00 % of the calls while alarms watched it, and answered 39 of 400 photos" in text
     assert "What has changed: photos." in text
