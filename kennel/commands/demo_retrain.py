@@ -26,7 +26,7 @@ PHOTOS = {"few": 2, "many": 24}
 """Of each class in the split train: at first, and after the data has grown."""
 HELD_OUT, VALIDATION = 20, 6
 TRAINING = TrainingOptions(views=1)
-PROMOTION = PromotionOptions(shadow_minutes=2, bake_minutes=2, slower=3)
+PROMOTION = PromotionOptions(shadow_minutes=2, bake_minutes=1.5, slower=3)
 HEAD = ("day", "data", "outcome", "why")
 
 
