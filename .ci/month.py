@@ -3,11 +3,11 @@
 python .ci/month.py, in an empty folder, with the servers of `kennel up --time-scale 120` in the environment.
 
 The times are those that Prefect computes for 30 days with a change of the clocks; each is a flow run of its own. What
-happens: the data grows, and a better model gets copies of the requests and is promoted by a canary; the data loses
-photos, the worker of that day and its process are killed in the training, the next day's command is killed in the gate,
-the day after finishes it, and the model is refused; Prefect's server settles the worker's run; three days are slept
-through; a model that fails on every third photo is promoted by a person, without copies, and its alarm takes
-it back. At the end the month is judged.
+happens: the data grows; the worker of that day and its process are killed in the training, the next day's command is
+killed in the gate, and the day after finishes it: a better model gets copies of the requests and is promoted by a
+canary. Prefect's server settles the worker's run. The data loses photos, and a worse model is refused; three days are
+slept through; a model that fails on every third photo is promoted by a person, without copies, and its alarm takes it
+back. At the end the month is judged.
 """
 
 import asyncio
@@ -41,6 +41,7 @@ from flows.pipeline import pipeline
 from flows.promote import promote
 from flows.retrain import retrain
 from kennel.commands.demo_retrain import HELD_OUT, TRAINING, write_part
+from kennel.servers import schedules
 from tasks.data.sample import make_sample
 from tasks.registry.packages import REJECTED, ModelVersion, describe_package
 from tasks.run.errors import StageFailed
@@ -54,7 +55,7 @@ CRON, BERLIN, DAYS = "30 2 * * *", ZoneInfo("Europe/Berlin"), 30
 INSTANCES, REQUESTS_PER_SECOND = 3, 8
 PROMOTION = PromotionOptions(shadow_minutes=2, bake_minutes=3, slower=5)
 UNCOMPARED = PROMOTION.model_copy(update={"shadow_minutes": 0})
-GROWS, SHRINKS, WORKER_DIES, GATE_DIES, SLEPT, BAD = 5, 12, 12, 13, (18, 19, 20), 26
+GROWS, WORKER_DIES, GATE_DIES, SHRINKS, SLEPT, BAD = 5, 5, 6, 12, (18, 19, 20), 26
 FEW, MANY = 2, 24
 START_SECONDS, SETTLED_SECONDS = 120, 120
 _FAILS = """
@@ -76,8 +77,25 @@ def main() -> int:
     logging.getLogger("prefect").setLevel(logging.ERROR)
     sample = make_sample(Settings.load().home)
     write_part(sample, DATA, FEW)
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "kennel"]
+    worker = subprocess.Popen(command, env={**os.environ, "PREFECT_WORKER_QUERY_SECONDS": "1"}, start_new_session=True)
+    try:
+        return _live(sample, worker)
+    finally:
+        _end(worker)
+
+
+def _end(worker: subprocess.Popen[bytes]) -> None:
+    """Kill a worker with what it started, if it still runs."""
+    if worker.poll() is None:
+        os.killpg(worker.pid, signal.SIGKILL)
+        worker.wait()
+
+
+def _live(sample: Path, worker: subprocess.Popen[bytes]) -> int:
     asyncio.run(pipeline(str(DATA), RUN, TRAINING, deploy=DeployOptions(instances=INSTANCES), load_test=False))
-    month = Month(sample)
+    schedules.put(RUN, CRON, str(BERLIN), {})
+    month = Month(sample, worker)
     with Load() as load:
         for day, moment in enumerate(_moments(), start=1):
             begun = time.monotonic()
@@ -97,6 +115,7 @@ class Month:
     """What happens on each day, and what the retrainings came to."""
 
     sample: Path
+    worker: subprocess.Popen[bytes]
     outcomes: Counter[str] = field(default_factory=Counter)
     bad: str = ""
     killed: FlowRun | None = None
@@ -110,7 +129,7 @@ class Month:
         if day in SLEPT:
             return "the machine sleeps"
         if day == WORKER_DIES:
-            self.killed = _kill_in_its_training()
+            self.killed = _kill_in_its_training(self.worker)
             return "the worker and its process were killed in the training"
         if day == GATE_DIES:
             return _killed_in_the_gate()
@@ -131,17 +150,13 @@ class Month:
         return "a bad model was promoted"
 
 
-def _kill_in_its_training() -> FlowRun:
-    """Have a worker begin the day's retraining, kill both in the training job, and return the flow run."""
-    subprocess.run([sys.executable, "-m", "kennel", "schedule", "set", RUN, "--cron", CRON], check=True)
-    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "kennel"]
-    worker = subprocess.Popen(command, env={**os.environ, "PREFECT_WORKER_QUERY_SECONDS": "1"}, start_new_session=True)
+def _kill_in_its_training(worker: subprocess.Popen[bytes]) -> FlowRun:
+    """Have the worker begin the day's retraining, kill both in the training job, and return the flow run."""
     try:
         begun = run_deployment(f"retrain/{RUN}", timeout=0)
         _wait_for(_is_training, "the training job", START_SECONDS)
     finally:
-        os.killpg(worker.pid, signal.SIGKILL)
-        worker.wait()
+        _end(worker)
     for process in psutil.process_iter(["environ"]):
         if (process.info["environ"] or {}).get("PREFECT__FLOW_RUN_ID") == str(begun.id):
             process.kill()
