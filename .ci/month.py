@@ -94,7 +94,7 @@ def _end(worker: subprocess.Popen[bytes]) -> None:
 
 def _live(sample: Path, worker: subprocess.Popen[bytes]) -> int:
     asyncio.run(pipeline(str(DATA), RUN, TRAINING, deploy=DeployOptions(instances=INSTANCES), load_test=False))
-    schedules.put(RUN, CRON, str(BERLIN), {})
+    schedules.put(RUN, CRON, str(BERLIN), {"data": str(DATA.resolve())})
     month = Month(sample, worker)
     with Load() as load:
         for day, moment in enumerate(_moments(), start=1):

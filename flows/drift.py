@@ -70,6 +70,7 @@ async def drift(
     hours: Hours = 24,
     level: Level = 0.05,
     retrains: bool = False,
+    data: str | None = None,
     promotes: bool = True,
     budget_usd: BudgetUsd | None = None,
 ) -> DriftLook:
@@ -80,6 +81,7 @@ async def drift(
         hours: How far back to look, at most to the endpoint's latest change of models.
         level: The chance of finding a change where there is none, over all tests together.
         retrains: Train the endpoint's model anew if there is drift.
+        data: Of a retraining: a URL, a .zip, a folder, or `sample`; by default the run's own source.
         promotes: Of a retraining: promote a model that may be; otherwise it is only registered.
         budget_usd: Of a retraining: the training does not begin if it may cost more.
 
@@ -105,7 +107,8 @@ async def drift(
     if not retrains:
         return DriftLook(report, None)
     because = f"drift: {report.summary}"
-    return DriftLook(report, await retrain(run_id, promotes=promotes, budget_usd=budget_usd, because=because))
+    done = await retrain(run_id, data, promotes=promotes, budget_usd=budget_usd, because=because)
+    return DriftLook(report, done)
 
 
 def _served(run: Run, since: datetime) -> tuple[RunFolder, datetime]:

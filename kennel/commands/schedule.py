@@ -93,9 +93,12 @@ def set_drift(
     from kennel.servers import schedules
     from tasks.drift.look import capturing_endpoint
     from tasks.run.handle import RunFolder
+    from tasks.run.records import DatasetRef
 
-    capturing_endpoint(RunFolder(run_dir_of(environment.home_and_runs()[1], run_id)))
+    run = RunFolder(run_dir_of(environment.home_and_runs()[1], run_id))
+    capturing_endpoint(run)
     parameters: dict[str, Any] = {"hours": hours, "level": level, "retrains": retrain, "promotes": promote}
+    parameters |= {"data": _storable(run.need(DatasetRef).source)} if retrain else {}
     parameters |= {} if budget is None else {"budget_usd": budget}
     return _put(run_id, cron, timezone, parameters, schedules.DRIFT, as_json=json)
 
