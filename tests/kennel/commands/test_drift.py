@@ -104,8 +104,13 @@ def test_a_worker_looks_on_a_schedule_of_its_own(
     options = ("drift", "run-1", "--cron", "30 2 * * *", "--hours", "48", "--retrain", "--no-promote")
     (made,) = scheduled(terminal, *options)
     assert (made["run_id"], made["flow"], len(made["next_times"])) == ("run-1", "drift", 3)
-    wanted = {"hours": 48, "level": 0.05, "retrains": True, "promotes": False}
-    wanted |= {"data": place.run.need(DatasetRef).source}
+    wanted = {
+        "hours": 48,
+        "level": 0.05,
+        "retrains": True,
+        "promotes": False,
+        "data": place.run.need(DatasetRef).source,
+    }
     assert made["parameters"] == {"run_id": "run-1", **wanted}
     assert scheduled(terminal, "pause", "run-1", "--drift")[0]["is_paused"]
     assert scheduled(terminal, "resume", "run-1", "--drift") == [made]
