@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tasks.run.settings import Settings
 from tests.conftest import STOP_SECONDS, RunningLocalAws, client_environment, start_server, wait_for_url
 from tests.keys import bearer
 
@@ -30,6 +31,18 @@ class ScaledServer:
         """Return what the server says of its clock."""
         told: dict[str, float] = self.ask("/_localaws/clock")
         return told
+
+    def settings(self, folder: Path) -> Settings:
+        """Return settings for this server and its clock, with home and runs in a folder."""
+        clock = self.clock()
+        return Settings(
+            endpoint_url=self.localaws.url,
+            home=folder / "home",
+            runs=folder / "runs",
+            max_attempts=1,
+            time_scale=clock["scale"],
+            clock_origin=clock["origin"],
+        )
 
     def now(self) -> float:
         """Return the emulated time in Unix seconds."""

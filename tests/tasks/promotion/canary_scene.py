@@ -21,7 +21,6 @@ from tasks.run.aws import Aws
 from tasks.run.handle import Run
 from tasks.run.options import DeployOptions
 from tasks.run.records import DatasetRef, FunctionRef
-from tasks.run.settings import Settings
 from tasks.serving.function import FunctionPlan, ensure_function
 from tests.localaws.scaled_server import ScaledServer
 from tests.tasks.promotion.shadow_scene import CLASSES, shard
@@ -80,16 +79,7 @@ class FunctionScene:
 @contextmanager
 def function_scene(server: ScaledServer, folder: Path) -> Iterator[FunctionScene]:
     """Yield the scene with a first version; its server ends with everything in it."""
-    clock = server.clock()
-    settings = Settings(
-        endpoint_url=server.localaws.url,
-        home=folder / "home",
-        runs=folder / "runs",
-        max_attempts=1,
-        time_scale=clock["scale"],
-        clock_origin=clock["origin"],
-    )
-    run = Run(Aws(settings), f"live-{secrets.token_hex(3)}")
+    run = Run(Aws(server.settings(folder)), f"live-{secrets.token_hex(3)}")
     bucket, data = ensure_bucket(run), "datasets/photos"
     put_object(run.aws, bucket, f"{data}/test/shard-00000.tar", shard(), content_type="application/x-tar")
     counts = {split: dict.fromkeys(CLASSES, 16) for split in ("train", "test")}

@@ -22,7 +22,6 @@ from tasks.run.aws import Aws
 from tasks.run.handle import Run
 from tasks.run.options import DeployOptions, Network
 from tasks.run.records import DatasetRef, EndpointRef, TrainedModel
-from tasks.run.settings import Settings
 from tasks.serving.deployment import describe_endpoint, ensure_endpoint_role
 from tasks.serving.endpoint import ensure_endpoint
 from tasks.serving.releases import Release
@@ -88,16 +87,9 @@ class Scene:
 @contextmanager
 def scene(server: ScaledServer, folder: Path) -> Iterator[Scene]:
     """Yield the scene; its server ends with everything in it."""
-    clock = server.clock()
-    settings = Settings(
-        endpoint_url=server.localaws.url,
-        home=folder / "home",
-        runs=folder / "runs",
-        max_attempts=1,
-        time_scale=clock["scale"],
-        clock_origin=clock["origin"],
+    run = _trained(
+        Aws(server.settings(folder)), f"live-{secrets.token_hex(3)}", f"live {secrets.token_hex(3)}", code("champion")
     )
-    run = _trained(Aws(settings), f"live-{secrets.token_hex(3)}", f"live {secrets.token_hex(3)}", code("champion"))
     register_model(run)
     plan = describe_endpoint(run, DeployOptions(), Network(), run.need(TrainedModel))
     run.keep(ensure_endpoint(run, replace(plan, role_arn=ensure_endpoint_role(run, plan))))

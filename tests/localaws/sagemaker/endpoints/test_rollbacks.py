@@ -1,17 +1,15 @@
 """Guarded updates that are taken back, by alarms or for their time: at once, as a whole, without losing a request."""
 
-from collections.abc import Iterator
-
-import pytest
-
 from tests.localaws.roles import make_role, remove_role
 from tests.localaws.sagemaker.endpoints import updates
-from tests.localaws.sagemaker.endpoints.endpoint_models import Workbench, workbench
+from tests.localaws.sagemaker.endpoints.endpoint_models import Workbench
 from tests.localaws.sagemaker.endpoints.updates import (
+    bench,
     blue_green,
     homes,
     instances,
     is_share,
+    no_endpoint_outlives_its_test,
     percent,
     put_alarm,
     rolling,
@@ -25,19 +23,10 @@ from tests.localaws.sagemaker.endpoints.updates import (
 from tests.localaws.scaled_server import SCALE, ScaledServer
 from tests.polling import wait_until
 
+__all__ = ["bench", "no_endpoint_outlives_its_test"]
+
 ALARM_SECONDS = 60 / SCALE  # real: one period of the alarms
 LATE_SECONDS = 5.0  # real: what a busy machine may add
-
-
-@pytest.fixture(scope="module")
-def bench(fast_server: ScaledServer) -> Iterator[Workbench]:
-    with workbench(fast_server.localaws) as made:
-        yield made
-
-
-@pytest.fixture(autouse=True)
-def _no_endpoint_outlives_its_test(bench: Workbench) -> Iterator[None]:
-    yield from updates.deleted(bench)
 
 
 def test_a_model_that_fails_every_third_photo_is_taken_back_by_its_alarm(

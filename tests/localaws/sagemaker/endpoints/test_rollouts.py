@@ -5,7 +5,6 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
 
 import pytest
 from botocore.exceptions import ClientError
@@ -15,11 +14,13 @@ from tests.localaws.autoscaling.autoscaling_kit import Variant
 from tests.localaws.sagemaker.endpoints import updates
 from tests.localaws.sagemaker.endpoints.endpoint_models import Workbench, model_servers, workbench
 from tests.localaws.sagemaker.endpoints.updates import (
+    bench,
     binomial,
     blue_green,
     homes,
     instances,
     is_share,
+    no_endpoint_outlives_its_test,
     percent,
     rolling,
     start,
@@ -32,18 +33,9 @@ from tests.localaws.sagemaker.endpoints.updates import (
 from tests.localaws.scaled_server import ScaledServer, scaled_server
 from tests.polling import wait_until
 
+__all__ = ["bench", "no_endpoint_outlives_its_test"]
+
 NAMESPACE = "AWS/SageMaker"
-
-
-@pytest.fixture(scope="module")
-def bench(fast_server: ScaledServer) -> Iterator[Workbench]:
-    with workbench(fast_server.localaws) as made:
-        yield made
-
-
-@pytest.fixture(autouse=True)
-def _no_endpoint_outlives_its_test(bench: Workbench) -> Iterator[None]:
-    yield from updates.deleted(bench)
 
 
 def test_a_canary_of_ten_instances_gets_a_tenth_of_the_requests_on_one(
