@@ -2,8 +2,8 @@
 
 prefect deployment run 'drift/drift' -p run_id=dogs-1a2b3c4d -p hours=24
 
-If it finds drift, it tells people, and trains a model anew if that is asked for. A model that was trained for such a
-reason, on the same data with the same code and options, is not trained again at the next look.
+If it finds drift, it tells people, and trains a model anew if that is asked for and the source has other photos than
+before: the same data, code and options would make the same model.
 """
 
 from __future__ import annotations

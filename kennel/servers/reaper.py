@@ -1,8 +1,8 @@
 """Automations on Prefect's server that set a run Crashed whose process died, so that the next one may begin.
 
 A `kill -9` of worker and process leaves the last state, Pending or Running, and its slot is kept. The server sees it by
-what does not come: heartbeats, which a thread of the flow run sends whatever its work does, or any event at all. Only
-runs with the tag are watched, and what gives a deployment the tag makes its runs send heartbeats.
+what does not come: heartbeats, which a thread of the flow run sends whatever its work does, or what follows on Pending.
+Only runs with the tag are watched, and what gives a deployment the tag makes its runs send heartbeats.
 """
 
 from __future__ import annotations

