@@ -1,5 +1,6 @@
 """Runs a server: locks its home, listens on loopback, installs the services, and leaves nothing running at the end."""
 
+import asyncio
 import fcntl
 import gc
 import importlib
@@ -52,6 +53,7 @@ EXECUTING_SERVICES = (
     "localaws.budgets",
 )
 SHUTDOWN_SECONDS = 3
+UNREAD_SECONDS = 0.1
 RESET_PATH = PREFIX + "reset"
 OPEN_FILES, LEAST_OPEN_FILES = 65_536, 256
 FOLDERS = (
@@ -274,18 +276,24 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._end_streams()
-        self._drop_viewers_who_do_not_read()
-        await super().shutdown(sockets)
+        dropping = asyncio.create_task(self._drop_viewers_who_do_not_read())
+        try:
+            await super().shutdown(sockets)
+        finally:
+            dropping.cancel()
 
-    def _drop_viewers_who_do_not_read(self) -> None:
+    async def _drop_viewers_who_do_not_read(self) -> None:
         """Cut the console's connections on which something waits to be read; the shutdown would wait for their clients.
 
-        A request of AWS's has its `SHUTDOWN_SECONDS` to be answered and read.
+        It looks again and again, because an answer may be written only after the shutdown began. A request of AWS's has
+        its `SHUTDOWN_SECONDS` to be answered and read.
         """
-        for connection in list(self.server_state.connections):
-            scope, transport = connection.scope, connection.transport  # type: ignore[union-attr]
-            if scope and scope["path"].startswith(CONSOLE) and transport.get_write_buffer_size() > 0:
-                transport.abort()
+        while True:
+            for connection in list(self.server_state.connections):
+                scope, transport = connection.scope, connection.transport  # type: ignore[union-attr]
+                if scope and scope["path"].startswith(CONSOLE) and transport.get_write_buffer_size() > 0:
+                    transport.abort()
+            await asyncio.sleep(UNREAD_SECONDS)
 
     async def on_tick(self, counter: int) -> bool:
         self.force_exit = self._ending.is_urgent

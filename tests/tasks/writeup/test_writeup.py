@@ -407,7 +407,7 @@ def shown(run: RunFolder) -> RunFolder:
 
 def pages_of(pdf: Path) -> int:
     streams = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", pdf.read_bytes(), flags=re.DOTALL)
-    objects = [zlib.decompress(each) for each in streams if each[:1] == b"\x78"]
+    objects = [zlib.decompressobj().decompress(each) for each in streams if each[:1] == b"\x78"]  # may end in "\r"
     return len(re.findall(rb"/Type ?/Page\b", b"\n".join([pdf.read_bytes(), *objects])))
 
 
