@@ -231,8 +231,9 @@ def _disk_error(answer: dict[str, Any], spool: Path) -> KennelError:
 def _result(fields: list[Any], spool: Path) -> Decoded | Rejected:
     if len(fields) == 2:
         return Rejected(*fields)
-    *known, offset, size_bytes, thumbnail, notes = fields
-    return Decoded(*known, spool, offset, size_bytes, base64.b64decode(thumbnail), tuple(notes))
+    index, source_sha256, staged_sha256, width, height, offset, size_bytes, thumbnail, notes = fields
+    looks = (base64.b64decode(thumbnail), tuple(notes))
+    return Decoded(index, source_sha256, staged_sha256, width, height, spool, offset, size_bytes, *looks)
 
 
 def _read_line(descriptor: int, timeout_seconds: float) -> bytes:

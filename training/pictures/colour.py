@@ -39,7 +39,8 @@ def to_eight_bits(samples: Wide, significant_bits: int | None = None) -> tuple[P
     white = max(2.0 ** _bits_of(top, significant_bits) - 1, top)
     note = f"its samples use {white:.0f} of 65535 and are scaled to 8 bits by that" if white < _WHITE else None
     if samples.dtype == np.uint16:
-        return _scaled(np.arange(2**16, dtype=np.float64), white)[samples], note
+        table = _scaled(np.arange(2**16), white)
+        return np.asarray(np.take(table, samples), np.uint8), note
     return _scaled(samples, white), note
 
 

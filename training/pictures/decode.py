@@ -13,10 +13,12 @@ import struct
 import sys
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import simplejpeg
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 
 from . import headers
 from .colour import WIDE_MODES, Pixels, Wide, apply_profile, is_srgb, to_eight_bits, to_rgb
@@ -70,6 +72,10 @@ def decode(
         return _decode_with_pillow(data, kind, limits)
     except BadPicture:
         raise
+    except UnidentifiedImageError as error:  # its own message has the address of an object
+        raise BadPicture(
+            f"it is truncated or damaged: it begins like a {kind} picture, and has no header of one"
+        ) from error
     except Image.DecompressionBombError as error:
         raise BadPicture(f"it has too many pixels: {error}", is_too_large=True) from error
     except MemoryError as error:
@@ -105,7 +111,7 @@ def _decode_with_pillow(data: bytes, kind: str, limits: PictureLimits) -> Pictur
     if kind == headers.HEIF:
         _register_heif()
     formats = (kind, "MPO") if kind == headers.JPEG else (kind,)
-    image: Image.Image = Image.open(io.BytesIO(data), formats=formats)  # reads the header only
+    image = _opened(data, formats)
     limits.require_pixels(*image.size)
     png = headers.read_png_header(data) if kind == headers.PNG else headers.PngHeader()
     notes = _note_of_frames(image, kind, png.frames)
@@ -121,6 +127,13 @@ def _decode_with_pillow(data: bytes, kind: str, limits: PictureLimits) -> Pictur
     notes += (note,) if note else ()
     orientation = 1 if kind == headers.HEIF else headers.orientation_of(bytes(exif))
     return Picture(_upright(np.asarray(converted), orientation), kind, notes)
+
+
+def _opened(data: bytes, formats: tuple[str, ...]) -> ImageFile:
+    """Read the header of a picture."""
+    image = Image.open(io.BytesIO(data), formats=formats)
+    assert isinstance(image, ImageFile)
+    return image
 
 
 def _register_heif() -> None:
@@ -140,32 +153,40 @@ def _note_of_frames(image: Image.Image, kind: str, frames_of_png: int) -> tuple[
     return (f"only the first of its {frames} frames is used",) if frames > 1 else ()
 
 
-def _wide_samples(data: bytes, image: Image.Image, kind: str) -> Wide | None:
+def _wide_samples(data: bytes, image: ImageFile, kind: str) -> Wide | None:
     """Return the samples of a picture of more than 8 bits, (H, W) or (H, W, channels), else None."""
     if image.mode in WIDE_MODES:
         image.load()
         return np.asarray(image)
-    rawmodes = {str(tile.args if isinstance(tile.args, str) else tile.args[0]) for tile in image.tile}
+    rawmodes = {_rawmode(tile.args) for tile in image.tile}
     if len(rawmodes) != 1 or not (rawmode := rawmodes.pop()).endswith(tuple(_OTHER_BYTE)):
         return None
     return _both_bytes(data, image, kind, rawmode)
 
 
-def _both_bytes(data: bytes, image: Image.Image, kind: str, rawmode: str) -> Wide | None:
+def _both_bytes(data: bytes, image: ImageFile, kind: str, rawmode: str) -> Wide | None:
     """Read colours of 16 bits, of which Pillow keeps the high byte, once for each byte."""
     name, _, order = rawmode.rpartition(";")
     other = f"{name};{_OTHER_BYTE[order]}"
-    low: Image.Image = Image.open(io.BytesIO(data), formats=(kind,))
+    low = _opened(data, (kind,))
     low.tile = [tile._replace(args=_with_rawmode(tile.args, other)) for tile in low.tile]
     try:
         low.load()
     except (ValueError, OSError, KeyError):  # Pillow has no such reader for this mode: the high byte alone is used
         return None
     image.load()
-    return np.asarray(image).astype(np.uint16) << 8 | np.asarray(low)
+    wide: Wide = np.asarray(image).astype(np.uint16) << 8 | np.asarray(low)
+    return wide
 
 
-def _with_rawmode(args: object, rawmode: str) -> object:
+TileArguments = tuple[Any, ...] | str | None
+
+
+def _rawmode(args: TileArguments) -> str:
+    return str(args[0]) if isinstance(args, tuple) else str(args)
+
+
+def _with_rawmode(args: TileArguments, rawmode: str) -> TileArguments:
     return (rawmode, *args[1:]) if isinstance(args, tuple) else rawmode
 
 
