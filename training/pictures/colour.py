@@ -40,7 +40,7 @@ def to_eight_bits(samples: Wide, significant_bits: int | None = None) -> tuple[P
     note = f"its samples use {white:.0f} of 65535 and are scaled to 8 bits by that" if white < _WHITE else None
     if samples.dtype == np.uint16:
         table = _scaled(np.arange(2**16), white)
-        return np.asarray(np.take(table, samples), np.uint8), note
+        return table[samples], note
     return _scaled(samples, white), note
 
 
