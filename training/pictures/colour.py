@@ -46,7 +46,8 @@ def to_eight_bits(samples: Wide, significant_bits: int | None = None) -> tuple[P
 
 def _scaled(samples: Wide, white: float) -> Pixels:
     finite = np.nan_to_num(samples.astype(np.float32), posinf=white, neginf=0.0)
-    return np.rint(finite * (255 / white)).clip(0, 255).astype(np.uint8)
+    eight: Pixels = np.rint(finite * (255 / white)).clip(0, 255).astype(np.uint8)
+    return eight
 
 
 def _bits_of(top: float, stated: int | None) -> int:
