@@ -31,7 +31,7 @@ def decode_isolated(data: bytes, limits: PictureLimits) -> Picture:
     Raises:
         BadPicture: as `decode`, or the process crashed or took too long.
     """
-    command = [sys.executable, "-m", _MODULE, str(limits.max_pixels), str(limits.max_bytes)]
+    command = [sys.executable, "-P", "-m", _MODULE, str(limits.max_pixels), str(limits.max_bytes)]
     environment = {**os.environ, "PYTHONPATH": str(_ROOT), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     try:
         ended = subprocess.run(command, input=data, env=environment, capture_output=True, timeout=WALL_SECONDS)
