@@ -42,13 +42,14 @@ class PreparedImage:
     """A JPEG that is ready to be staged, with its width and height in px.
 
     `thumbnail`: 16 x 16 levels of green, which is most of a picture's brightness, row by row, by which near duplicates
-    are found; `notes`: how it was read.
+    are found; `notes`: how it was read; `source_size`: width and height of the file's picture in px.
     """
 
     data: bytes
     width: int
     height: int
     thumbnail: bytes
+    source_size: tuple[int, int]
     notes: tuple[str, ...] = ()
 
 
@@ -66,7 +67,7 @@ def prepare_image(data: bytes, limits: ImageLimits) -> PreparedImage:
     pixels = picture.pixels if target == (width, height) else _resized(picture.pixels, target)
     staged = data if is_kept else _encoded(pixels, limits)
     thumbnail = _thumbnail(pixels)
-    return PreparedImage(staged, *target, thumbnail.tobytes(), _notes(picture, pixels, thumbnail))
+    return PreparedImage(staged, *target, thumbnail.tobytes(), picture.size, _notes(picture, pixels, thumbnail))
 
 
 def _target(width: int, height: int, limits: ImageLimits) -> tuple[int, int]:

@@ -28,6 +28,7 @@ READABLE = "JPEG, PNG, WebP, GIF, BMP, TIFF, PPM, JPEG 2000, HEIC and AVIF"
 BROKEN = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, AttributeError, OverflowError)
 """What Pillow raises for damaged files, with `struct.error`, `MemoryError` and `DecompressionBombError`."""
 
+_TURNED = (5, 6, 7, 8)
 _OTHER_BYTE = {"16B": "16L", "16L": "16B", "16N": "16B" if sys.byteorder == "little" else "16L"}
 """Pillow's readers of 16-bit colours keep the high byte; of the other order's reader that is the low one."""
 
@@ -38,11 +39,12 @@ warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged metadata, which
 class Picture:
     """A decoded picture: upright sRGB, (H, W, 3) uint8, its format, and notes on how it was read.
 
-    `is_as_stored`: it is a baseline colour JPEG whose bytes any decoder shows in the same way.
+    `size`: width and height in px of the whole picture, of which `pixels` may be a smaller scale. `is_as_stored`: it is a baseline colour JPEG whose bytes any decoder shows in the same way.
     """
 
     pixels: Pixels
     format: str
+    size: tuple[int, int]
     notes: tuple[str, ...] = ()
     is_as_stored: bool = False
 
@@ -104,7 +106,8 @@ def _decode_jpeg(data: bytes, minimum_side: int, limits: PictureLimits) -> Pictu
         pixels, notes = np.asarray(converted), (note,) if note else ()
     orientation = headers.orientation_of(header.exif)
     is_plain = header.frame == headers.BASELINE and colours == "YCbCr" and orientation == 1 and not needs_profile
-    return Picture(_upright(pixels, orientation), headers.JPEG, notes, is_as_stored=is_plain)
+    size = (height, width) if orientation in _TURNED else (width, height)
+    return Picture(_upright(pixels, orientation), headers.JPEG, size, notes, is_as_stored=is_plain)
 
 
 def _decode_with_pillow(data: bytes, kind: str, limits: PictureLimits) -> Picture:
@@ -126,7 +129,8 @@ def _decode_with_pillow(data: bytes, kind: str, limits: PictureLimits) -> Pictur
         converted, note = to_rgb(Image.fromarray(eight), profile, png.gamma)
     notes += (note,) if note else ()
     orientation = 1 if kind == headers.HEIF else headers.orientation_of(bytes(exif))
-    return Picture(_upright(np.asarray(converted), orientation), kind, notes)
+    pixels = _upright(np.asarray(converted), orientation)
+    return Picture(pixels, kind, (pixels.shape[1], pixels.shape[0]), notes)
 
 
 def _opened(data: bytes, formats: tuple[str, ...]) -> ImageFile:
@@ -192,7 +196,7 @@ def _with_rawmode(args: TileArguments, rawmode: str) -> TileArguments:
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:
     """Undo the camera's rotation and mirroring: EXIF orientations 2 to 8 (TIFF 6.0, tag 274)."""
-    if orientation in (5, 6, 7, 8):
+    if orientation in _TURNED:
         pixels = pixels.transpose(1, 0, 2)
     if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]

@@ -43,8 +43,9 @@ def decode_isolated(data: bytes, limits: PictureLimits) -> Picture:
     answer = json.loads(line)
     if "reason" in answer:
         raise BadPicture(answer["reason"], is_too_large=answer["is_too_large"])
-    shape = (answer["height"], answer["width"], 3)
-    return Picture(np.frombuffer(pixels, np.uint8).reshape(shape), answer["format"], tuple(answer["notes"]))
+    width, height = answer["size"]
+    shown = np.frombuffer(pixels, np.uint8).reshape((height, width, 3))
+    return Picture(shown, answer["format"], (width, height), tuple(answer["notes"]))
 
 
 def main() -> None:
@@ -58,8 +59,7 @@ def main() -> None:
         answer: dict[str, object] = {"reason": str(refusal), "is_too_large": refusal.is_too_large}
         pixels = b""
     else:
-        height, width = picture.pixels.shape[:2]
-        answer = {"height": height, "width": width, "format": picture.format, "notes": picture.notes}
+        answer = {"size": picture.size, "format": picture.format, "notes": picture.notes}
         pixels = picture.pixels.tobytes()
     sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n" + pixels)
 

@@ -102,3 +102,10 @@ def test_nothing_is_printed_for_damaged_metadata(capfd: pytest.CaptureFixture[st
     data = encoded(gradient(), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x09" + bytes(range(60)))
     assert decode(data, minimum_side=96).pixels.shape == (96, 128, 3)
     assert "".join(capfd.readouterr()) == ""
+
+
+def test_the_size_is_that_of_the_whole_picture_held_upright() -> None:
+    turned = next(sample for sample in WHOLE if sample.name == "orientation 6")
+    assert decode(turned.data, minimum_side=8).size == SIZE
+    assert decode(turned.data, minimum_side=8).pixels.shape == (12, 16, 3)
+    assert decode(encoded(gradient(), "TIFF"), minimum_side=8).size == SIZE
