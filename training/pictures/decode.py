@@ -39,7 +39,8 @@ warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged metadata, which
 class Picture:
     """A decoded picture: upright sRGB, (H, W, 3) uint8, its format, and notes on how it was read.
 
-    `size`: width and height in px of the whole picture, of which `pixels` may be a smaller scale. `is_as_stored`: it is a baseline colour JPEG whose bytes any decoder shows in the same way.
+    `size`: width and height in px of the whole picture, of which `pixels` may be a smaller scale. `is_as_stored`: it is
+    a baseline colour JPEG whose bytes any decoder shows in the same way.
     """
 
     pixels: Pixels
