@@ -153,4 +153,5 @@ def _split_outcomes(
 
 
 def _limits(settings: Settings) -> ImageLimits:
-    return ImageLimits(settings.shortest_side_px, settings.jpeg_quality, settings.max_image_pixels)
+    staged = (settings.shortest_side_px, settings.jpeg_quality)
+    return ImageLimits(*staged, settings.max_image_pixels, settings.max_image_bytes)

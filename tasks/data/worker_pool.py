@@ -7,6 +7,7 @@ again is quarantined. This process holds one small record for each image and no 
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 import os
@@ -40,7 +41,10 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A decoded image: its index in the listing, two hex sha256 digests, and the position of its bytes in a spool."""
+    """A decoded image: its index in the listing, two hex sha256 digests, and the position of its bytes in a spool.
+
+    `thumbnail`: 16 x 16 grey levels, row by row; `notes`: how the picture was read.
+    """
 
     index: int
     source_sha256: str
@@ -50,6 +54,8 @@ class Decoded:
     spool: Path
     offset: int
     size_bytes: int
+    thumbnail: bytes = b""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,8 +231,8 @@ def _disk_error(answer: dict[str, Any], spool: Path) -> KennelError:
 def _result(fields: list[Any], spool: Path) -> Decoded | Rejected:
     if len(fields) == 2:
         return Rejected(*fields)
-    index, source_sha256, staged_sha256, width, height, offset, size_bytes = fields
-    return Decoded(index, source_sha256, staged_sha256, width, height, spool, offset, size_bytes)
+    *known, offset, size_bytes, thumbnail, notes = fields
+    return Decoded(*known, spool, offset, size_bytes, base64.b64decode(thumbnail), tuple(notes))
 
 
 def _read_line(descriptor: int, timeout_seconds: float) -> bytes:
