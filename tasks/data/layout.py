@@ -106,7 +106,7 @@ def read_layout(listing: Listing, read: Read | None = None) -> Layout:
     placed = _Placed(listing, found, files, sections, rows)
     for index in files.photos:
         placed.add(index)
-    if not placed.classes and not (base.splits or files.refused):
+    if not placed.classes and not files.refused:
         raise _unknown_layout(listing, files.tree)
     made = _missing_splits(listing, placed, files.tree)
     folders = _class_folders(found, sections)
@@ -334,7 +334,7 @@ def _missing_splits(listing: Listing, placed: _Placed, tree: Tree) -> tuple[str,
         return SPLITS if has else ()
     if has.isdisjoint({None, "train"}):
         why = f"training needs a train split, from which the others can be made; found: {tree.picture()}"
-        raise SourceRefused("data layout", f"{listing.path} has no train folder", why, _NEXT)
+        raise SourceRefused("data layout", f"{listing.path} has no train folder with folders of classes", why, _NEXT)
     missing = [split for split in SPLITS[1:] if split not in has]
     return ("train", *missing) if missing else ()
 
