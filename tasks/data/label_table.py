@@ -60,7 +60,7 @@ def read_table(path: Path, content: bytes) -> list[Row]:
 
 
 def match_rows(rows: Sequence[Row], folder: Path, photos: Sequence[Sequence[tuple[int, Path]]]) -> dict[int, Row]:
-    """Map the indices of photos to the rows that name them: by path from the table's folder, by name, or without ending.
+    """Map the indices of photos to the rows that name them: by path from the table, by name, or without an ending.
 
     `photos` are groups, of which an earlier one is preferred; in one group a name that is there twice means no photo.
     """

@@ -45,7 +45,7 @@ Read = Callable[[Entry], bytes]
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An entry, by its index in the listing, that should be an image of a class; `split` is None if it is to be made."""
+    """An entry, by its index in the listing, that should be an image of a class; without a split if that is made."""
 
     index: int
     split: str | None
@@ -165,7 +165,7 @@ def _kind(path: Path, reason: str | None) -> str:
 def _sections(listing: Listing, found: Names, files: _Sorted, base: Base) -> list[_Section]:
     tree, children = files.tree, files.tree.children(base.folder)
     if not base.splits:
-        flat = [name for name in children if is_split_word(name) and split_of(name) != "train" or is_unlabelled(name)]
+        flat = [name for name in children if (is_split_word(name) and split_of(name) != "train") or is_unlabelled(name)]
         aside = [name for name in flat if len(children) - len(flat) > 1 and not tree.children((*base.folder, name))]
         wrapped = [name for name in children if is_wrapper(name)]
         classes = [name for name in children if name not in aside]
@@ -324,7 +324,7 @@ class _Placed:
 
 
 def _missing_splits(listing: Listing, placed: _Placed, tree: Tree) -> tuple[str, ...]:
-    """Return the splits among which the photos of no split, or those of train, are to be distributed; none if all exist.
+    """Return the splits among which photos of no split, or those of train, are to be distributed; none if all exist.
 
     Raises:
         SourceRefused: there are splits, and train is not one of them.

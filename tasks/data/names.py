@@ -16,12 +16,19 @@ Path = tuple[str, ...]
 """The folders of a name and the file, from the outside in."""
 
 IMAGE_SUFFIXES = frozenset(
-    "jpg jpeg jpe jfif png webp bmp dib gif tif tiff heic heif avif jp2 jxl ppm pgm pbm pnm dng cr2 nef arw".split()
+    {
+        *("jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "dib", "gif", "tif", "tiff", "heic", "heif", "avif"),
+        *("jp2", "jxl", "ppm", "pgm", "pbm", "pnm", "dng", "cr2", "nef", "arw"),
+    }
 )
 OTHER_SUFFIXES = frozenset(
-    "txt xml json jsonl csv tsv md rst html htm yaml yml toml pdf doc docx xls xlsx ini cfg db dat mat npy npz pkl h5 "
-    "parquet arrow tfrecord pt pth log py ipynb m sh bat exe lnk url zip tar gz tgz bz2 xz 7z rar mp4 mov avi mkv mpg "
-    "mp3 wav thm aae xmp names data sql lock part tmp bak svg eps psd ai".split()
+    {
+        *("txt", "xml", "json", "jsonl", "csv", "tsv", "md", "rst", "html", "htm", "yaml", "yml", "toml", "ini", "cfg"),
+        *("pdf", "doc", "docx", "xls", "xlsx", "db", "dat", "mat", "npy", "npz", "pkl", "h5", "parquet", "arrow"),
+        *("tfrecord", "pt", "pth", "names", "data", "sql", "log", "py", "ipynb", "m", "sh", "bat", "exe", "lnk", "url"),
+        *("zip", "tar", "gz", "tgz", "bz2", "xz", "7z", "rar", "mp4", "mov", "avi", "mkv", "mpg", "mp3", "wav", "thm"),
+        *("aae", "xmp", "lock", "part", "tmp", "bak", "svg", "eps", "psd", "ai"),
+    }
 )
 """Endings of files that lie beside photos and are none; a file with another ending, or none, may be a photo."""
 

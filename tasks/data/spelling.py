@@ -27,7 +27,7 @@ class Spellings:
 
 
 def read_spellings(found: Mapping[Spelled, str]) -> Spellings:
-    """Return the classes that are meant; `found` maps each spelling in a split to the name of a file or folder of it."""
+    """Return the classes that are meant; `found` maps each spelling in a split to the name of a file of it."""
     alike: dict[str, list[Spelled]] = defaultdict(list)
     for split, name in sorted(found, key=lambda each: (_ORDER.get(each[0], 0), each[1])):
         alike[_composed(visible(name)).casefold()].append((split, name))

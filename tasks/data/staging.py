@@ -22,8 +22,8 @@ from tasks.account.bucket import ensure_bucket
 from tasks.data.archive import Listing, Reader, list_source
 from tasks.data.download import download
 from tasks.data.image_judgement import ImageLimits
-from tasks.data.judgement_cache import Findings, JudgementCache, LocatedSource, staging_parameters
 from tasks.data.judgement import LabelledImage, dataset_digest, judge, note_warnings
+from tasks.data.judgement_cache import Findings, JudgementCache, LocatedSource, staging_parameters
 from tasks.data.layout import Candidate, Layout, read_layout
 from tasks.data.leakage import Pair, find_leaks, leak_warnings, same_pairs, taken_out
 from tasks.data.left_out import refused_listed

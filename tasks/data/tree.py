@@ -58,7 +58,7 @@ class Tree:
         return self._below[folder]
 
     def children(self, folder: Path) -> list[str]:
-        """Return the names of the folders with photos in a folder; beside `images`, those of annotations are left out."""
+        """Return the names of the folders with photos in a folder; beside `images`, not those of annotations."""
         names = sorted(self._children.get(folder, ()))
         is_wrapped = any(is_wrapper(name) for name in names)
         return [name for name in names if not (is_wrapped and is_annotation(name))]

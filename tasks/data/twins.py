@@ -77,5 +77,5 @@ def _near(halved: Vectors) -> Iterator[Pairs]:
         for column in range(first, end, _COLUMNS):
             columns = slice(column, min(column + _COLUMNS, end))
             least = (squares[rows, None] + squares[None, columns] - farthest**2) / 2
-            pairs = np.argwhere(halved[rows] @ halved[columns].T >= least) + (first, column)
+            pairs = np.argwhere(halved[rows] @ halved[columns].T >= least) + np.array([first, column])
             yield pairs[pairs[:, 0] < pairs[:, 1]]

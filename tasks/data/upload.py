@@ -15,8 +15,8 @@ from typing import Any
 
 from tasks.account import objects
 from tasks.account.bucket import bucket_exists
-from tasks.data.judgement_cache import Findings, Judgement, LocatedSource
 from tasks.data.judgement import LabelledImage, count_images
+from tasks.data.judgement_cache import Findings, Judgement, LocatedSource
 from tasks.data.shards import ShardPlan, StagedImage, image_rows, pack_shard, plan_shards
 from tasks.run.aws import Aws
 from tasks.run.errors import aws_boundary

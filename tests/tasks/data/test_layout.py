@@ -1,4 +1,4 @@
-"""Tests of finding splits and classes by looking: the layouts that people have, and what is refused, with the reason."""
+"""Tests of finding splits and classes by looking: the layouts that people have, and what is refused."""
 
 from pathlib import Path
 
