@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tasks.data.names import Path, suffix
 from tasks.data.tree import is_split_word, split_of
+from tasks.run.sealed import parse_json
 
 MOST_BYTES = 64 * 2**20
 _STEMS = frozenset({"labels", "label", "metadata", "annotations"})
@@ -77,7 +77,7 @@ def match_rows(rows: Sequence[Row], folder: Path, photos: Sequence[Sequence[tupl
 
 def _records(path: Path, text: str) -> list[Mapping[str, Any]]:
     if suffix(path) == "jsonl":
-        read = [json.loads(line) for line in text.splitlines() if line.strip()]
+        read = [parse_json(line) for line in text.splitlines() if line.strip()]
         return [each for each in read if isinstance(each, dict)]
     first = text.partition("\n")[0]
     marks = {mark: first.count(mark) for mark in (",", ";", "\t")}
