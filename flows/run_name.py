@@ -8,7 +8,7 @@ from typing import Any
 from prefect.runtime import flow_run
 
 from tasks.run import naming
-from tasks.run.options import TrainingOptions
+from tasks.run.options import DataOptions, TrainingOptions
 
 SAMPLE = "sample"
 Parameters = Mapping[str, Any]
@@ -22,7 +22,8 @@ def named(stage: str, run_id: Callable[[Parameters], str]) -> Callable[[], str]:
 def trained_run(given: Parameters) -> str:
     """Return the run of a flow that stages data and trains: the one named, or that of its data and training."""
     training = TrainingOptions.model_validate(given.get("training") or {})
-    return given.get("run_id") or naming.training_run_id(given.get("data") or SAMPLE, training)
+    options = DataOptions.model_validate(given.get("data_options") or {})
+    return given.get("run_id") or naming.training_run_id(given.get("data") or SAMPLE, training, options)
 
 
 def staged_run(given: Parameters) -> str:

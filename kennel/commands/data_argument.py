@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from kennel import SAMPLE
-from tasks.data.archive import list_source
+from tasks.data.archive import Reader, list_source
 from tasks.data.layout import read_layout
 from tasks.run.command_line import path_argument
 from tasks.run.errors import DataRefused, SourceRefused
@@ -65,7 +65,9 @@ def check_data_argument(data: str, settings: Settings) -> None:
         raise SourceRefused("source", name or "''", why, FORMS)
     if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
         raise SourceRefused("source", data, "this user may not read it", f"ls -ld {path_argument(data)}")
-    read_layout(list_source(path, settings))
+    listing = list_source(path, settings)
+    with Reader(listing.path, is_zip=listing.is_zip) as reader:
+        read_layout(listing, reader.read)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from tasks.run.source_name import is_url, source_identity, source_name
 from tasks.run.text_form import TextForm
 
 if TYPE_CHECKING:
-    from tasks.run.options import TrainingOptions
+    from tasks.run.options import DataOptions, TrainingOptions
 
 PROJECT = "kennel"
 RESOURCE_PREFIX = f"{PROJECT}-"
@@ -53,13 +53,14 @@ def run_id_for(source: str, **choices: object) -> str:
     return f"{_slug(source)}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
-def training_run_id(source: str, training: TrainingOptions) -> str:
-    """Return the run id of a command that trains; it depends on the options that change the model or the job.
+def training_run_id(source: str, training: TrainingOptions, data_options: DataOptions | None = None) -> str:
+    """Return the run id of a command that trains; it depends on the options that change the data, model or job.
 
     A training on EC2 with the same options has the same run id, so that the two can be compared.
     """
     return run_id_for(
         source,
+        data_options=None if data_options is None else data_options.chosen,
         backbone=training.backbone,
         instances=training.instances,
         instance_type=training.instance_type,
