@@ -20,8 +20,11 @@ Pixels = npt.NDArray[np.uint8]
 
 THUMBNAIL_SIDE_PX = 16
 ONE_COLOUR = "it is nearly of one colour"
-_LEAST_DEVIATION = 2.0
-"""The standard deviation of grey levels below which a picture is nearly of one colour; a dark photo has 5 and more."""
+_MOST_ALIKE, _LEAST_DEVIATION = 8, 2.0
+"""The range of a thumbnail's levels, and the standard deviation of a channel, below which a picture is of one colour.
+
+A dark photo has a deviation of 5 and more.
+"""
 
 
 @dataclass(frozen=True)
@@ -38,13 +41,15 @@ class ImageLimits:
 class PreparedImage:
     """A JPEG that is ready to be staged, with its width and height in px.
 
-    `thumbnail`: 16 x 16 grey levels, row by row, by which near duplicates are found; `notes`: how it was read.
+    `thumbnail`: 16 x 16 levels of green, which is most of a picture's brightness, row by row, by which near duplicates
+    are found; `notes`: how it was read; `source_size`: width and height of the file's picture in px.
     """
 
     data: bytes
     width: int
     height: int
     thumbnail: bytes
+    source_size: tuple[int, int]
     notes: tuple[str, ...] = ()
 
 
@@ -61,7 +66,8 @@ def prepare_image(data: bytes, limits: ImageLimits) -> PreparedImage:
     is_kept = picture.is_as_stored and target == (width, height)
     pixels = picture.pixels if target == (width, height) else _resized(picture.pixels, target)
     staged = data if is_kept else _encoded(pixels, limits)
-    return PreparedImage(staged, *target, _thumbnail(pixels), _notes(picture, pixels))
+    thumbnail = _thumbnail(pixels)
+    return PreparedImage(staged, *target, thumbnail.tobytes(), picture.size, _notes(picture, pixels, thumbnail))
 
 
 def _target(width: int, height: int, limits: ImageLimits) -> tuple[int, int]:
@@ -79,11 +85,14 @@ def _encoded(pixels: Pixels, limits: ImageLimits) -> bytes:
     return bytes(simplejpeg.encode_jpeg(upright, quality=limits.jpeg_quality, colorspace="RGB", colorsubsampling="420"))
 
 
-def _thumbnail(pixels: Pixels) -> bytes:
+def _thumbnail(pixels: Pixels) -> Image.Image:
     side = (THUMBNAIL_SIDE_PX, THUMBNAIL_SIDE_PX)
-    return Image.fromarray(pixels).convert("L").resize(side, Image.Resampling.BOX).tobytes()
+    return Image.fromarray(pixels[..., 1]).resize(side, Image.Resampling.BOX)
 
 
-def _notes(picture: Picture, pixels: Pixels) -> tuple[str, ...]:
-    is_one_colour = pixels[::4, ::4].std(axis=(0, 1)).max() < _LEAST_DEVIATION
+def _notes(picture: Picture, pixels: Pixels, thumbnail: Image.Image) -> tuple[str, ...]:
+    least, most = thumbnail.getextrema()
+    if most - least > _MOST_ALIKE:  # type: ignore[operator]
+        return picture.notes
+    is_one_colour = pixels.std(axis=(0, 1)).max() < _LEAST_DEVIATION
     return (*picture.notes, ONE_COLOUR) if is_one_colour else picture.notes

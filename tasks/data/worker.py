@@ -61,7 +61,7 @@ def _prepare(reader: Reader, entry: Entry, limits: ImageLimits, spool: BinaryIO)
     spool.write(prepared.data)
     thumbnail = base64.b64encode(prepared.thumbnail).decode()
     size = (prepared.width, prepared.height, offset, len(prepared.data))
-    return [source_sha256, staged_sha256, *size, thumbnail, prepared.notes]
+    return [source_sha256, staged_sha256, *size, thumbnail, prepared.notes, prepared.source_size]
 
 
 if __name__ == "__main__":

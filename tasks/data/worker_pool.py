@@ -43,7 +43,8 @@ _ROOT = Path(__file__).resolve().parents[2]
 class Decoded:
     """A decoded image: its index in the listing, two hex sha256 digests, and the position of its bytes in a spool.
 
-    `thumbnail`: 16 x 16 grey levels, row by row; `notes`: how the picture was read.
+    `thumbnail`: 16 x 16 levels of green, row by row; `notes`: how the picture was read; `source_size`: width
+    and height of the file's picture in px.
     """
 
     index: int
@@ -56,6 +57,7 @@ class Decoded:
     size_bytes: int
     thumbnail: bytes = b""
     notes: tuple[str, ...] = ()
+    source_size: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,8 +233,9 @@ def _disk_error(answer: dict[str, Any], spool: Path) -> KennelError:
 def _result(fields: list[Any], spool: Path) -> Decoded | Rejected:
     if len(fields) == 2:
         return Rejected(*fields)
-    *known, offset, size_bytes, thumbnail, notes = fields
-    return Decoded(*known, spool, offset, size_bytes, base64.b64decode(thumbnail), tuple(notes))
+    index, source_sha256, staged_sha256, width, height, offset, size_bytes, thumbnail, notes, source_size = fields
+    looks = (base64.b64decode(thumbnail), tuple(notes), tuple(source_size))
+    return Decoded(index, source_sha256, staged_sha256, width, height, spool, offset, size_bytes, *looks)
 
 
 def _read_line(descriptor: int, timeout_seconds: float) -> bytes:

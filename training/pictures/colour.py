@@ -39,13 +39,15 @@ def to_eight_bits(samples: Wide, significant_bits: int | None = None) -> tuple[P
     white = max(2.0 ** _bits_of(top, significant_bits) - 1, top)
     note = f"its samples use {white:.0f} of 65535 and are scaled to 8 bits by that" if white < _WHITE else None
     if samples.dtype == np.uint16:
-        return _scaled(np.arange(2**16, dtype=np.float64), white)[samples], note
+        table = _scaled(np.arange(2**16), white)
+        return table[samples], note
     return _scaled(samples, white), note
 
 
 def _scaled(samples: Wide, white: float) -> Pixels:
     finite = np.nan_to_num(samples.astype(np.float32), posinf=white, neginf=0.0)
-    return np.rint(finite * (255 / white)).clip(0, 255).astype(np.uint8)
+    eight: Pixels = np.rint(finite * (255 / white)).clip(0, 255).astype(np.uint8)
+    return eight
 
 
 def _bits_of(top: float, stated: int | None) -> int:

@@ -13,10 +13,12 @@ import struct
 import sys
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import simplejpeg
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 
 from . import headers
 from .colour import WIDE_MODES, Pixels, Wide, apply_profile, is_srgb, to_eight_bits, to_rgb
@@ -26,6 +28,7 @@ READABLE = "JPEG, PNG, WebP, GIF, BMP, TIFF, PPM, JPEG 2000, HEIC and AVIF"
 BROKEN = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, AttributeError, OverflowError)
 """What Pillow raises for damaged files, with `struct.error`, `MemoryError` and `DecompressionBombError`."""
 
+_TURNED = (5, 6, 7, 8)
 _OTHER_BYTE = {"16B": "16L", "16L": "16B", "16N": "16B" if sys.byteorder == "little" else "16L"}
 """Pillow's readers of 16-bit colours keep the high byte; of the other order's reader that is the low one."""
 
@@ -36,11 +39,13 @@ warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged metadata, which
 class Picture:
     """A decoded picture: upright sRGB, (H, W, 3) uint8, its format, and notes on how it was read.
 
-    `is_as_stored`: it is a baseline colour JPEG whose bytes any decoder shows in the same way.
+    `size`: width and height in px of the whole picture, of which `pixels` may be a smaller scale. `is_as_stored`: it is
+    a baseline colour JPEG whose bytes any decoder shows in the same way.
     """
 
     pixels: Pixels
     format: str
+    size: tuple[int, int]
     notes: tuple[str, ...] = ()
     is_as_stored: bool = False
 
@@ -70,6 +75,10 @@ def decode(
         return _decode_with_pillow(data, kind, limits)
     except BadPicture:
         raise
+    except UnidentifiedImageError as error:  # its own message has the address of an object
+        raise BadPicture(
+            f"it is truncated or damaged: it begins like a {kind} picture, and has no header of one"
+        ) from error
     except Image.DecompressionBombError as error:
         raise BadPicture(f"it has too many pixels: {error}", is_too_large=True) from error
     except MemoryError as error:
@@ -98,14 +107,15 @@ def _decode_jpeg(data: bytes, minimum_side: int, limits: PictureLimits) -> Pictu
         pixels, notes = np.asarray(converted), (note,) if note else ()
     orientation = headers.orientation_of(header.exif)
     is_plain = header.frame == headers.BASELINE and colours == "YCbCr" and orientation == 1 and not needs_profile
-    return Picture(_upright(pixels, orientation), headers.JPEG, notes, is_as_stored=is_plain)
+    size = (height, width) if orientation in _TURNED else (width, height)
+    return Picture(_upright(pixels, orientation), headers.JPEG, size, notes, is_as_stored=is_plain)
 
 
 def _decode_with_pillow(data: bytes, kind: str, limits: PictureLimits) -> Picture:
     if kind == headers.HEIF:
         _register_heif()
     formats = (kind, "MPO") if kind == headers.JPEG else (kind,)
-    image: Image.Image = Image.open(io.BytesIO(data), formats=formats)  # reads the header only
+    image = _opened(data, formats)
     limits.require_pixels(*image.size)
     png = headers.read_png_header(data) if kind == headers.PNG else headers.PngHeader()
     notes = _note_of_frames(image, kind, png.frames)
@@ -120,7 +130,15 @@ def _decode_with_pillow(data: bytes, kind: str, limits: PictureLimits) -> Pictur
         converted, note = to_rgb(Image.fromarray(eight), profile, png.gamma)
     notes += (note,) if note else ()
     orientation = 1 if kind == headers.HEIF else headers.orientation_of(bytes(exif))
-    return Picture(_upright(np.asarray(converted), orientation), kind, notes)
+    pixels = _upright(np.asarray(converted), orientation)
+    return Picture(pixels, kind, (pixels.shape[1], pixels.shape[0]), notes)
+
+
+def _opened(data: bytes, formats: tuple[str, ...]) -> ImageFile:
+    """Read the header of a picture."""
+    image = Image.open(io.BytesIO(data), formats=formats)
+    assert isinstance(image, ImageFile)
+    return image
 
 
 def _register_heif() -> None:
@@ -140,38 +158,46 @@ def _note_of_frames(image: Image.Image, kind: str, frames_of_png: int) -> tuple[
     return (f"only the first of its {frames} frames is used",) if frames > 1 else ()
 
 
-def _wide_samples(data: bytes, image: Image.Image, kind: str) -> Wide | None:
+def _wide_samples(data: bytes, image: ImageFile, kind: str) -> Wide | None:
     """Return the samples of a picture of more than 8 bits, (H, W) or (H, W, channels), else None."""
     if image.mode in WIDE_MODES:
         image.load()
         return np.asarray(image)
-    rawmodes = {str(tile.args if isinstance(tile.args, str) else tile.args[0]) for tile in image.tile}
+    rawmodes = {_rawmode(tile.args) for tile in image.tile}
     if len(rawmodes) != 1 or not (rawmode := rawmodes.pop()).endswith(tuple(_OTHER_BYTE)):
         return None
     return _both_bytes(data, image, kind, rawmode)
 
 
-def _both_bytes(data: bytes, image: Image.Image, kind: str, rawmode: str) -> Wide | None:
+def _both_bytes(data: bytes, image: ImageFile, kind: str, rawmode: str) -> Wide | None:
     """Read colours of 16 bits, of which Pillow keeps the high byte, once for each byte."""
     name, _, order = rawmode.rpartition(";")
     other = f"{name};{_OTHER_BYTE[order]}"
-    low: Image.Image = Image.open(io.BytesIO(data), formats=(kind,))
+    low = _opened(data, (kind,))
     low.tile = [tile._replace(args=_with_rawmode(tile.args, other)) for tile in low.tile]
     try:
         low.load()
     except (ValueError, OSError, KeyError):  # Pillow has no such reader for this mode: the high byte alone is used
         return None
     image.load()
-    return np.asarray(image).astype(np.uint16) << 8 | np.asarray(low)
+    wide: Wide = np.asarray(image).astype(np.uint16) << 8 | np.asarray(low)
+    return wide
 
 
-def _with_rawmode(args: object, rawmode: str) -> object:
+TileArguments = tuple[Any, ...] | str | None
+
+
+def _rawmode(args: TileArguments) -> str:
+    return str(args[0]) if isinstance(args, tuple) else str(args)
+
+
+def _with_rawmode(args: TileArguments, rawmode: str) -> TileArguments:
     return (rawmode, *args[1:]) if isinstance(args, tuple) else rawmode
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:
     """Undo the camera's rotation and mirroring: EXIF orientations 2 to 8 (TIFF 6.0, tag 274)."""
-    if orientation in (5, 6, 7, 8):
+    if orientation in _TURNED:
         pixels = pixels.transpose(1, 0, 2)
     if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]

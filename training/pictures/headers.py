@@ -92,7 +92,7 @@ class JpegHeader:
 def read_jpeg_header(data: bytes) -> JpegHeader:
     """Walk the segments of a JPEG up to its frame."""
     position, end = 2, len(data) - 4
-    exif, pieces = b"", []
+    exif, pieces = b"", list[bytes]()
     while position < end and data[position] == 0xFF:
         marker = data[position + 1]
         if marker in _FRAMES:

@@ -31,7 +31,7 @@ def decode_isolated(data: bytes, limits: PictureLimits) -> Picture:
     Raises:
         BadPicture: as `decode`, or the process crashed or took too long.
     """
-    command = [sys.executable, "-m", _MODULE, str(limits.max_pixels), str(limits.max_bytes)]
+    command = [sys.executable, "-P", "-m", _MODULE, str(limits.max_pixels), str(limits.max_bytes)]
     environment = {**os.environ, "PYTHONPATH": str(_ROOT), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     try:
         ended = subprocess.run(command, input=data, env=environment, capture_output=True, timeout=WALL_SECONDS)
@@ -43,8 +43,9 @@ def decode_isolated(data: bytes, limits: PictureLimits) -> Picture:
     answer = json.loads(line)
     if "reason" in answer:
         raise BadPicture(answer["reason"], is_too_large=answer["is_too_large"])
-    shape = (answer["height"], answer["width"], 3)
-    return Picture(np.frombuffer(pixels, np.uint8).reshape(shape), answer["format"], tuple(answer["notes"]))
+    width, height = answer["size"]
+    shown = np.frombuffer(pixels, np.uint8).reshape((height, width, 3))
+    return Picture(shown, answer["format"], (width, height), tuple(answer["notes"]))
 
 
 def main() -> None:
@@ -58,8 +59,7 @@ def main() -> None:
         answer: dict[str, object] = {"reason": str(refusal), "is_too_large": refusal.is_too_large}
         pixels = b""
     else:
-        height, width = picture.pixels.shape[:2]
-        answer = {"height": height, "width": width, "format": picture.format, "notes": picture.notes}
+        answer = {"size": picture.size, "format": picture.format, "notes": picture.notes}
         pixels = picture.pixels.tobytes()
     sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n" + pixels)
 
