@@ -29,7 +29,7 @@ class Spellings:
 def read_spellings(found: Mapping[Spelled, str]) -> Spellings:
     """Return the classes that are meant; `found` maps each spelling in a split to the name of a file of it."""
     alike: dict[str, list[Spelled]] = defaultdict(list)
-    for split, name in sorted(found, key=lambda each: (_ORDER.get(each[0], 0), each[1])):
+    for split, name in sorted(found, key=lambda each: (_ORDER[each[0]], each[1])):
         alike[_composed(visible(name)).casefold()].append((split, name))
     classes: dict[str, str] = {}
     warnings = []
@@ -43,7 +43,7 @@ def read_spellings(found: Mapping[Spelled, str]) -> Spellings:
     return Spellings(classes, tuple(warnings))
 
 
-_ORDER = {"train": 0, "validation": 1, "test": 2}
+_ORDER: dict[str | None, int] = {None: 0, "train": 0, "validation": 1, "test": 2}
 
 
 def _one_in_each_split(spelled: Iterable[Spelled]) -> bool:
