@@ -43,7 +43,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 class Decoded:
     """A decoded image: its index in the listing, two hex sha256 digests, and the position of its bytes in a spool.
 
-    `thumbnail`: 16 x 16 levels of green, row by row; `notes`: how the picture was read; `source_size`: width
+    `thumbnail`: 16 x 16 grey levels, row by row; `notes`: how the picture was read; `source_size`: width
     and height of the file's picture in px.
     """
 
