@@ -87,6 +87,12 @@ app.command(
 
 
 app.command(
+    "kennel.commands.inspect:inspect",
+    name="inspect",
+    help="Look at photos before they are used: classes, splits, copies, odd photos, doubtful labels, what to expect. "
+    "Nothing is sent. The exit code is 3 when they would be refused.",
+)
+app.command(
     "kennel.commands.plan:plan",
     name="plan",
     help="Show what `run` with the same options would create, adopt and replace, on which machines and why, and what "

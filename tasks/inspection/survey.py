@@ -64,7 +64,7 @@ def survey(
 
     with tempfile.TemporaryDirectory(prefix="kennel-survey-") as scratch:
         folder = Path(scratch)
-        (folder / FILE_NAME).symlink_to(imagenet_weights(backbone, None, settings))
+        (folder / FILE_NAME).symlink_to(imagenet_weights(backbone, None, settings).resolve())
         order = {
             "photos": [(str(each.spool), each.offset, each.size_bytes) for each in photos],
             "embedded": list(embedded),
