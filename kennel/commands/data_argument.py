@@ -15,8 +15,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from kennel import SAMPLE
-from tasks.data.archive import list_source
 from tasks.data.layout import read_layout
+from tasks.data.unpacking import list_unless_packed
 from tasks.run.command_line import path_argument
 from tasks.run.errors import DataRefused, SourceRefused
 from tasks.run.settings import Settings
@@ -65,7 +65,9 @@ def check_data_argument(data: str, settings: Settings) -> None:
         raise SourceRefused("source", name or "''", why, FORMS)
     if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
         raise SourceRefused("source", data, "this user may not read it", f"ls -ld {path_argument(data)}")
-    read_layout(list_source(path, settings))
+    listing = list_unless_packed(path, settings)
+    if listing is not None:
+        read_layout(listing)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tasks.data.archive import Listing
+from tasks.data.entries import Listing
 from tasks.run.errors import DataRefused, SourceRefused
 from tasks.run.escaping import valid_text
 from tasks.run.records import SPLITS, Quarantined

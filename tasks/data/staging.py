@@ -18,14 +18,15 @@ from pathlib import Path
 import psutil
 
 from tasks.account.bucket import ensure_bucket
-from tasks.data.archive import Listing, list_source
 from tasks.data.download import download
+from tasks.data.entries import Listing
 from tasks.data.image_judgement import ImageLimits
 from tasks.data.judgement_cache import Findings, JudgementCache, LocatedSource, staging_parameters
 from tasks.data.layout import Layout, dataset_digest, judge, read_layout
 from tasks.data.sample import NAME as SAMPLE
 from tasks.data.sample import make_sample
 from tasks.data.shards import StagedImage
+from tasks.data.unpacking import list_unpacked
 from tasks.data.upload import JudgedDataset, UploadSummary, upload
 from tasks.data.worker_pool import Decoded, Rejected, decode_all
 from tasks.run.disk import disk_boundary
@@ -99,7 +100,7 @@ def judge_source(
         KennelError: an image worker could not start.
         DiskFailed: the staged images cannot be written.
     """
-    listing = list_source(source.path, settings)
+    listing = list_unpacked(source.path, settings, spool_dir, progress)
     layout = read_layout(listing)
     outcomes = decode_all(
         listing,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.data.archive import Entry, Listing
+from tasks.data.entries import Entry, Listing
 from tasks.data.layout import LabelledImage, Layout, dataset_digest, judge, read_layout
 from tasks.run.errors import DataRefused, SourceRefused
 from tasks.run.records import Quarantined
@@ -15,7 +15,7 @@ CLASSES = ("cat", "dog")
 
 
 def listing(*names: str, folders: tuple[str, ...] = ()) -> Listing:
-    return Listing(Path("data.zip"), True, tuple(Entry(name, 1) for name in names), folders)
+    return Listing(Path("data.zip"), "zip", tuple(Entry(name, 1) for name in names), folders)
 
 
 def full(*more: str, root: str = "") -> Listing:
@@ -74,7 +74,7 @@ def test_another_layout_is_refused_with_the_one_expected() -> None:
 
 def test_a_folder_without_images_is_a_class_all_the_same() -> None:
     splits = full().entries
-    assert read_layout(Listing(Path("x"), True, splits, ("train/wolf",))).classes == ("cat", "dog", "wolf")
+    assert read_layout(Listing(Path("x"), "zip", splits, ("train/wolf",))).classes == ("cat", "dog", "wolf")
 
 
 def test_good_data_passes_without_a_warning() -> None:
