@@ -19,13 +19,13 @@ from tasks.data.judgement_cache import JudgementCache, LocatedSource
 from tasks.data.report import finding_lines, staging_markdown
 from tasks.data.staging import StagingOutcome
 from tasks.data.upload import UploadSummary, find_staged
-from tasks.run import naming
 from tasks.run.artifacts import publish_markdown
 from tasks.run.aws import Aws
 from tasks.run.handle import Run
 from tasks.run.naming import RunId
 from tasks.run.progress import show_progress
 from tasks.run.records import DatasetRef
+from tasks.run.run_id import run_of
 from tasks.run.settings import Settings
 from tasks.run.source_name import keep_in_memory
 from tasks.run.waiting import say
@@ -98,7 +98,7 @@ async def stage_data(source: str = "sample", run_id: RunId | None = None) -> Dat
         AwsFailed: AWS refused.
         RunBusy: another process works on the run.
     """
-    run = Run.load(run_id or naming.run_id_for(source))
+    run = Run.load(run_id or run_of(Settings.load().runs, source))
     with working_on(run, STAGE):
         located = await locate(keep_in_memory(source), run.settings)
         cache = await asyncio.to_thread(JudgementCache, located, run.settings)

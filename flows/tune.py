@@ -17,11 +17,12 @@ from tasks.account.container_images import require_images
 from tasks.doctor.account import RunParts
 from tasks.model.backbones import require_backbone
 from tasks.model.search import require_search, with_trials
-from tasks.run import naming
 from tasks.run.handle import Run
 from tasks.run.naming import RunId
 from tasks.run.options import Network, TrainingOptions
 from tasks.run.records import TrainedModel
+from tasks.run.run_id import run_of_training
+from tasks.run.settings import Settings
 from tasks.run.source_name import keep_in_memory
 
 STAGE = "tune"
@@ -58,7 +59,7 @@ async def tune(
     training = with_trials(training)
     require_backbone(training.backbone)
     require_search(training)
-    chosen = run_id or naming.training_run_id(data, training)
+    chosen = run_id or run_of_training(Settings.load().runs, data, training)
     run, clock = Run.load(chosen), StageClock()
     require_images(run.settings)
     with run.at_work("stage_data", "train_sagemaker"):
