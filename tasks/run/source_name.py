@@ -76,7 +76,7 @@ def file_path(source: str) -> str | None:
 def source_name(source: str) -> str:
     """Return a URL as scheme, host and the name of its file; a file that exists and any other source stay as they are.
 
-    The path of an `s3://` or `file://` URL is shown whole: it lets nobody in, and two prefixes of a bucket differ in it.
+    The path of an `s3://` or `file://` URL is shown whole, because it lets nobody in.
 
     `MALFORMED` stands for the folders of a path, because tokens of links that anybody may use are there; for a last
     part that is not the name of a file, or looks random; and for the whole path when a query or a secret is in it. It
