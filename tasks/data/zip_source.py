@@ -14,11 +14,10 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-from tasks.data.entries import SMALL_BYTES, Entry, Listing, Unreadable, refusal_of
+from tasks.data.entries import FORMS, SMALL_BYTES, Entry, Listing, Unreadable, refusal_of
 from tasks.run.errors import SourceRefused
 from tasks.run.settings import Settings
 
-FORMS = "give a .zip, a .tar, a folder, a URL or 'sample' as --data"
 ENCRYPTED = "it is encrypted"
 _LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 _LOCAL_SIGNATURE = b"PK\x03\x04"

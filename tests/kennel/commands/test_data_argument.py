@@ -80,12 +80,13 @@ def test_an_empty_folder(terminal: Terminal, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "why"),
     [
-        ("ftp://me:s3cret@host/x.zip", "kennel fetches http and https URLs only, not ftp://"),
+        ("ftp://me:s3cret@host/x.zip", "kennel fetches http, https and s3 URLs only, not ftp://"),
         ("https://me:s3cret@/x.zip", "no host"),
         ("https://me:s3c/ret@host/x.zip", "it is not a URL"),
-        ("data:s3cret", "kennel fetches http:// and https:// URLs only"),
-        ("jdbc:s3cret", "kennel fetches http:// and https:// URLs only"),
-        ("s3://bucket/s3cret/x.zip", "kennel fetches http and https URLs only, not s3://"),
+        ("data:s3cret", "kennel fetches http://, https:// and s3:// URLs only"),
+        ("jdbc:s3cret", "kennel fetches http://, https:// and s3:// URLs only"),
+        ("s3://me:s3cret@bucket/x.zip", "a bucket is named by 3 to 63 lower-case letters"),
+        ("file://me:s3cret@host/x.zip", "and file:// ones of this machine"),
         ("http://[::1/x.zip", "it is not a URL"),
         ("http://host:port/x.zip", "it is not a URL"),
     ],
