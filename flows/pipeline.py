@@ -101,7 +101,7 @@ async def pipeline(
     summary says so.
 
     Args:
-        data: A URL, a .zip, a folder, or `sample`.
+        data: A URL, an archive, a folder, s3://BUCKET/PREFIX/, or `sample`.
         run_id: By default derived from data and training, so that a repeated command adopts what exists.
         training: The training on SageMaker.
         ec2_instances: Also train on this many EC2 instances over SSH, and compare; 0 trains on none.

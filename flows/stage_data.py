@@ -1,4 +1,4 @@
-"""Stages a dataset: a zip, folder, URL or `sample` becomes shards and a manifest in the project's bucket.
+"""Stages a dataset: an archive, a folder, a URL or `sample` becomes shards and a manifest in the project's bucket.
 
 The steps are: bring the source to this machine; look whether it is staged already; otherwise decode and check every
 image. Only then is AWS changed: the bucket is created, the shards are uploaded, and the manifest is written last.
@@ -86,7 +86,7 @@ async def stage_data(source: str = "sample", run_id: RunId | None = None) -> Dat
     """Stage a dataset.
 
     Args:
-        source: A URL, a .zip, a folder, or `sample`.
+        source: A URL, an archive, a folder, s3://BUCKET/PREFIX/, or `sample`.
         run_id: By default derived from the source.
 
     Raises:

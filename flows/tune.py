@@ -47,7 +47,7 @@ async def tune(
     The flow `pipeline` with the same data and training adopts what was trained.
 
     Args:
-        data: A URL, a .zip, a folder, or `sample`.
+        data: A URL, an archive, a folder, s3://BUCKET/PREFIX/, or `sample`.
         run_id: By default derived from data and training, so that a repeated command adopts what exists.
         training: The search and the machines; 20 trials if it names no number.
         network: The subnets and security groups of a VPC of yours.

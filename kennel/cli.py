@@ -496,7 +496,7 @@ def iam_operator_policy(
     bucket: Annotated[str | None, Parameter(help="A bucket of yours; default those with the prefix.")] = None,
     source: Annotated[
         list[str] | None,
-        Parameter(negative="", help="s3://bucket/prefix/ from which photos are read; may be repeated."),
+        Parameter(negative="", help="s3://bucket/prefix/ of photos; may be given several times."),
     ] = None,
 ) -> int:
     """Print the least that a person who runs kennel has to be allowed: a policy for each feature."""

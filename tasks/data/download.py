@@ -158,8 +158,10 @@ class _Fetch:
     @property
     def next_command(self) -> str:
         """What to do after the last attempt."""
-        how = "resumes the download" if self.record.validator else "downloads it from the beginning"
-        return f"run the same command again, which {how}"
+        again = "run the same command again"
+        if not self.record.part_bytes:
+            return again
+        return f"{again}, which {'resumes the download' if self.record.validator else 'begins it anew'}"
 
     def _why_from_the_beginning(self) -> str:
         if self.record.validator is None:

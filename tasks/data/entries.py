@@ -12,7 +12,7 @@ from typing import Literal
 from tasks.run.errors import SourceRefused
 from tasks.run.settings import Settings
 
-FORMS = "give a URL, an archive (.zip, .tar, .tar.gz, .tar.zst), a folder or 'sample' as --data"
+FORMS = "give a URL, an archive, a folder or 'sample' as --data"
 
 SMALL_BYTES = 2**20
 """Below this size the compression ratio is not checked, because a small picture of one colour may reach 500:1."""

@@ -193,7 +193,7 @@ def test_a_url_that_is_none_is_refused(tmp_path: Path, url: str) -> None:
 def test_a_server_that_stalls_is_given_up_at_the_deadline(server: str, tmp_path: Path) -> None:
     with pytest.raises(DownloadFailed, match="1 attempts failed, the last with: timed out"):
         fetch(f"{server}/stall", tmp_path, download_timeout_seconds=1.0, download_attempts=1)
-    with pytest.raises(DownloadFailed, match="the same command again, which downloads it from the beginning"):
+    with pytest.raises(DownloadFailed, match="the same command again, which begins it anew"):
         fetch(f"{server}/stall", tmp_path, download_timeout_seconds=1.0, download_attempts=1)
 
 
