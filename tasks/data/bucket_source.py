@@ -211,7 +211,7 @@ def _source_aws_boundary(aws: Aws, place: Place, permission: str, key: str = "")
     """
     where = f"s3://{place.bucket}/{key or place.key}"
     try:
-        with aws_boundary(where, f"check the name: {aws_list(aws, place)}"):
+        with aws_boundary(where, f"check the name, and export KENNEL_ACCOUNT_ID for real AWS: {aws_list(aws, place)}"):
             yield
     except AwsFailed as error:
         if (refusal := _in_words(error, where, aws)) is not None:

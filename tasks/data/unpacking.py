@@ -53,8 +53,8 @@ _COMPRESSED: Mapping[bytes, Callable[[BinaryIO], Stream]] = {
 """How what begins with these bytes is decompressed."""
 
 _FOREIGN = {b"Rar!": "a RAR archive", b"7z\xbc\xaf\x27\x1c": "a 7-Zip archive"}
-_DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError, zipfile.BadZipFile, RuntimeError)
-"""What decompressing raises: RuntimeError is of a zip's encrypted member."""
+_DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError, zipfile.BadZipFile)
+"""What decompressing raises."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,9 @@ def _readable(named: Path) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None:  # it is the disk's
             raise
         raise SourceRefused("source", f"{named}", f"it is damaged or cut: {error}", _AGAIN) from error
+    except RuntimeError as error:  # a member of a zip is encrypted, or packed in a way that Python does not know
+        more = "unpack it, and give the folder as --data"
+        raise SourceRefused("source", f"{named}", f"it cannot be unpacked: {error}", more) from error
 
 
 def _require_archive(beginning: bytes, named: Path) -> None:

@@ -181,6 +181,24 @@ def test_a_denial_names_the_permission_and_what_it_is_on(bucket: Bucket) -> None
 
 
 @pytest.mark.parametrize(
+    ("status", "code", "why"),
+    [
+        (301, "PermanentRedirect", "the bucket is in another region than us-east-1"),
+        (403, "InvalidObjectState", "in an archive of S3's, from which it has to be restored first"),
+    ],
+)
+def test_a_bucket_elsewhere_and_an_object_that_sleeps_are_named(
+    bucket: Bucket, status: int, code: str, why: str
+) -> None:
+    remote = list_prefix(bucket.place.aws, place_of(bucket.put(FILES)))
+    body = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()
+    headers = (("x-amz-request-id", "0"), ("x-amz-bucket-region", "eu-west-1"))
+    bucket.calls.faults += [Fault("", instead=(status, body), headers=headers, times=20)]
+    with pytest.raises(SourceRefused, match=why):
+        fetch_objects(bucket.place.aws, remote, [0], LineProgress)
+
+
+@pytest.mark.parametrize(
     ("source", "why"),
     [
         ("s3://", "a bucket is named by"),

@@ -184,6 +184,15 @@ def test_what_is_no_file_is_named_and_not_asked_for_again(
     assert len(Odd.asked) == requests and "s3cret" not in str(refused.value)
 
 
+def test_a_url_that_was_signed_anew_is_the_same_download(server: str, tmp_path: Path) -> None:
+    for signature in ("one", "two"):
+        signed = f"{server}/signed?X-Amz-Date={signature}&X-Amz-Signature={signature}"
+        assert fetch(signed, tmp_path) == FILES
+    assert len(list((tmp_path / "downloads").iterdir())) == 1
+    assert fetch(f"{server}/signed?versionId=7", tmp_path) == FILES
+    assert len(list((tmp_path / "downloads").iterdir())) == 2
+
+
 @pytest.mark.parametrize("url", ["http://[::1", "http://[::1/x.zip", "http://", "http://host:99999/x.zip"])
 def test_a_url_that_is_none_is_refused(tmp_path: Path, url: str) -> None:
     with pytest.raises(KennelError, match="not a URL with a host and a valid port"):

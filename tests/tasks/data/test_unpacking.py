@@ -48,6 +48,14 @@ def read_all(listing: Listing) -> dict[str, bytes]:
         return {entry.name: reader.read(entry) for entry in listing.entries if entry.refusal is None}
 
 
+def encrypted(archive: bytes) -> bytes:
+    """Return a zip whose directory says of every file that it is encrypted."""
+    data, at = bytearray(archive), -1
+    while (at := data.find(b"PK\x01\x02", at + 1)) >= 0:
+        data[at + 8] |= 1
+    return bytes(data)
+
+
 def special(name: str, kind: bytes, link: str = "") -> tarfile.TarInfo:
     member = tarfile.TarInfo(name)
     member.type, member.linkname = kind, link
@@ -157,6 +165,20 @@ def test_zips_of_zips_in_a_zip_are_refused(tmp_path: Path) -> None:
         unpacked(path)
 
 
+def test_an_encrypted_zip_in_a_zip_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SourceRefused, match=r"a\.zip: b\.zip(?s:.*)all of its 10 files are encrypted"):
+        unpacked(write_zip(tmp_path / "a.zip", {"b.zip": encrypted(zip_of(FILES))}))
+
+
+def test_a_zip_in_a_zip_that_is_encrypted_itself_is_refused(tmp_path: Path) -> None:
+    data = bytearray(zip_of({"b.zip": zip_of(FILES), "notes.txt": b"x"}))
+    of_directory = data.rfind(b"PK\x01\x02", 0, data.rfind(b"b.zip"))
+    for flags in (6, of_directory + 8):  # of the member itself, and of the directory
+        data[flags] |= 1
+    with pytest.raises(SourceRefused, match=r"it cannot be unpacked: File 'b\.zip' is encrypted"):
+        unpacked(written(tmp_path / "a.zip", bytes(data)))
+
+
 def test_a_zip_beside_images_is_no_source_of_its_own(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", {**FILES, "more.zip": zip_of(FILES)})
     assert len(unpacked(path).entries) == len(FILES) + 1
@@ -188,13 +210,9 @@ class _Pipe(io.RawIOBase):
 
 
 def test_a_zip_of_which_all_files_are_encrypted_is_refused_at_once(tmp_path: Path) -> None:
-    path = write_zip(tmp_path / "a.zip", {"train/a/0.jpg": b"x", "train/a/1.jpg": b"y"})
-    data = bytearray(path.read_bytes())
-    at = -1
-    while (at := data.find(b"PK\x01\x02", at + 1)) >= 0:
-        data[at + 8] |= 1  # the bit of the directory's flags that says so
+    data = encrypted(zip_of({"train/a/0.jpg": b"x", "train/a/1.jpg": b"y"}))
     with pytest.raises(SourceRefused, match="all of its 2 files are encrypted") as refused:
-        list_source(written(path, bytes(data)), SETTINGS)
+        list_source(written(tmp_path / "a.zip", data), SETTINGS)
     assert "unpack it with its password" in str(refused.value)
 
 
