@@ -156,6 +156,8 @@ def fetch_objects(aws: Aws, remote: RemoteObjects, wanted: Sequence[int], progre
         for left in here - {entry.file for entry in remote.listing.entries}:
             (root / left).unlink()
     missing = [index for index in wanted if remote.listing.entries[index].file not in here]
+    if not missing:
+        return
     total = sum(remote.objects[index].size_bytes for index in missing)
     with progress("download", total, "B") as counter, ThreadPoolExecutor(aws.settings.upload_threads) as pool:
         for _ in pool.map(partial(_fetch, aws, remote, counter), missing):

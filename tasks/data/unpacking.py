@@ -23,7 +23,7 @@ from typing import IO, BinaryIO
 import zstandard
 
 from tasks.data.archive import beginning_of, list_archive, list_source
-from tasks.data.entries import Entry, Listing, beyond_ratio, check_bounds
+from tasks.data.entries import Entry, Listing, beyond_ratio, check_bounds, points_outside
 from tasks.data.tar_source import MAGIC, MAGIC_AT
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import SourceRefused
@@ -36,7 +36,9 @@ Stream = io.BufferedIOBase | IO[bytes]
 _PIECE_BYTES = 2**20
 _BLOCK_BYTES = 512
 _ZIP_MAGIC = b"PK"
-_IMAGES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".heic", ".avif"})
+_IMAGES = frozenset(
+    {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".heic", ".heif", ".avif"}
+)
 _AGAIN = "make the archive anew, or download it again"
 
 
@@ -204,7 +206,7 @@ def _inner_zips(listing: Listing) -> list[str]:
     """Return the names of the zips in a zip that has no image of its own."""
     if listing.kind != "zip":
         return []
-    names = [entry.name for entry in listing.entries if not _is_of_macos(entry.name)]
+    names = [each.name for each in listing.entries if not (_is_of_macos(each.name) or points_outside(each.name))]
     has_images = any(PurePosixPath(name).suffix.lower() in _IMAGES for name in names)
     return [] if has_images else [name for name in names if name.lower().endswith(".zip")]
 

@@ -94,6 +94,23 @@ def test_a_prefix_is_a_folder_and_not_the_beginning_of_a_name(bucket: Bucket) ->
     assert with_slash.digest == without.digest and len(without.objects) == len(FILES)
 
 
+def page(name: str, token: str = "") -> tuple[int, bytes]:
+    """Return one page of a listing with one object; `token` is that of the next page."""
+    more = f"<IsTruncated>true</IsTruncated><NextContinuationToken>{token}</NextContinuationToken>"
+    found = f'<Contents><Key>{name}</Key><Size>1</Size><ETag>"e"</ETag></Contents><KeyCount>1</KeyCount>'
+    end = more if token else "<IsTruncated>false</IsTruncated>"
+    return 200, f"<ListBucketResult><Name>b</Name>{found}{end}</ListBucketResult>".encode()
+
+
+def test_a_listing_of_several_pages_is_read_to_its_end(bucket: Bucket) -> None:
+    place = place_of(bucket.put({}))
+    answers = (page("dogs/a.jpg", token="t"), page("dogs/b.jpg"))
+    headers = (("x-amz-request-id", "0"),)
+    bucket.calls.faults += [Fault("", instead=answer, headers=headers) for answer in answers]
+    assert [entry.name for entry in list_prefix(bucket.place.aws, place).listing.entries] == ["a.jpg", "b.jpg"]
+    assert "continuation-token=t" in bucket.calls.seen[-1]
+
+
 def test_a_prefix_beyond_the_limits_is_refused_before_anything_is_fetched(bucket: Bucket) -> None:
     source = bucket.put(FILES)
     for limit, allowed in (("max_archive_files", 3), ("max_archive_bytes", 2000)):
