@@ -46,7 +46,16 @@ from tasks.run.errors import Inconclusive, KennelError, StageFailed
 from tasks.run.handle import Run, RunFolder
 from tasks.run.machine import measured_on
 from tasks.run.naming import RunId
-from tasks.run.options import BudgetUsd, DeployOptions, Ec2Instances, Email, Network, TrainingOptions, TtlHours
+from tasks.run.options import (
+    BudgetUsd,
+    DataOptions,
+    DeployOptions,
+    Ec2Instances,
+    Email,
+    Network,
+    TrainingOptions,
+    TtlHours,
+)
 from tasks.run.records import FunctionRef, LoadReport
 from tasks.run.run_id import run_of_training
 from tasks.run.settings import Settings
@@ -94,6 +103,7 @@ async def pipeline(
     budget_usd: BudgetUsd | None = None,
     ttl_hours: TtlHours | None = None,
     budget_alarm: Email | None = None,
+    data_options: DataOptions = DataOptions(),
 ) -> RunSummary:
     """Turn a zip, URL, folder or `sample` into a load-tested endpoint behind a function, and write the report.
 
@@ -112,6 +122,7 @@ async def pipeline(
         budget_usd: The run does not begin if it may cost more, and ends after the stage in which it has.
         ttl_hours: From now on; then `kennel down --expired`, or the flow `teardown`, removes what the run made.
         budget_alarm: An address to which AWS Budgets sends mail when 80 % and all of the budget are spent.
+        data_options: How photos are distributed that have no split, and what becomes of a photo in two splits.
 
     Raises:
         SpendingRefused: the run may cost more than its budget, or has.
@@ -122,7 +133,7 @@ async def pipeline(
     require_budget(budget_usd, budget_alarm)
     settings = Settings.load()
     require_images(settings)
-    chosen = run_id or run_of_training(settings.runs, data, training)
+    chosen = run_id or run_of_training(settings.runs, data, training, data_options)
     run, clock = RunFolder(settings.run_dir(chosen)), StageClock()
     with run.at_work(*_stages(ec2=ec2_instances > 0, load_test=load_test)):
         same = ec2_training(training, ec2_instances)
@@ -131,7 +142,7 @@ async def pipeline(
         wanted = Wanted.of(settings.target(), chosen, training, deploy, same, load if load_test else None, network)
         await hold_to_limits(wanted, limits)
         await fetch_weights(training, settings)
-        await clock.time("stage_data", stage_data(keep_in_memory(data), chosen))
+        await clock.time("stage_data", stage_data(keep_in_memory(data), chosen, data_options))
         if budget_alarm is not None:
             await set_alarm(Run.load(chosen), budget_usd, budget_alarm)
         trained = await clock.time("train_sagemaker", train_sagemaker(chosen, training, network))

@@ -33,6 +33,7 @@ from tasks.retraining import need as needs
 from tasks.retraining.need import Need, When
 from tasks.retraining.record import Retraining
 from tasks.run.artifacts import publish_record
+from tasks.run.data_choice import chosen_data_options
 from tasks.run.errors import StageFailed
 from tasks.run.handle import Run
 from tasks.run.naming import RunId
@@ -78,7 +79,7 @@ async def retrain(
 
     Args:
         run_id: The run whose endpoint serves, the champion's.
-        data: A URL, an archive, a folder, s3://BUCKET/PREFIX/, or `sample`; by default the run's own source.
+        data: A URL, an archive, a folder, s3://BUCKET/PREFIX/, or `sample`; else the run's, staged as that one was.
         training: By default the options of the run's own training.
         when: Train when data, code or options changed, or always.
         at_least_hours: So many hours lie between two trainings.
@@ -100,9 +101,10 @@ async def retrain(
     service = Run.load(run_id)
     with working_on(service, STAGE):
         await settle_earlier(service)
-    source = keep_in_memory(data or service.need(DatasetRef).source)
+    staged = service.need(DatasetRef)
+    source, options = keep_in_memory(data or staged.source), chosen_data_options(staged)
     chosen = training or chosen_training(service)
-    found = await look(service, await locate(source, service.settings), chosen, when, at_least_hours, because)
+    found = await look(service, await locate(source, service.settings, options), chosen, when, at_least_hours, because)
     if not found.reasons:
         return _nothing(found, found.why_not)
     say(f"retrain: {'; '.join(found.reasons)}: the challenger is run {found.challenger}")
@@ -110,7 +112,7 @@ async def retrain(
     await hold_to_limits(wanted, SpendingLimits(budget_usd))
     judging.begin_challenger(service, found.challenger)
     clock = StageClock()
-    dataset = await clock.time("stage_data", stage_data(source, found.challenger))
+    dataset = await clock.time("stage_data", stage_data(source, found.challenger, options))
     if not needs.still_new(service, found, dataset.digest):
         return _nothing(found, f"the data at {dataset.source} holds the same images as before")
     await clock.time("train_sagemaker", train_sagemaker(found.challenger, chosen, network))

@@ -7,7 +7,7 @@ from typing import Any
 
 from prefect.runtime import flow_run
 
-from tasks.run.options import TrainingOptions
+from tasks.run.options import DataOptions, TrainingOptions
 from tasks.run.run_id import run_of, run_of_training
 from tasks.run.settings import Settings
 
@@ -23,7 +23,8 @@ def named(stage: str, run_id: Callable[[Parameters], str]) -> Callable[[], str]:
 def trained_run(given: Parameters) -> str:
     """Return the run of a flow that stages data and trains: the one named, or that of its data and training."""
     training = TrainingOptions.model_validate(given.get("training") or {})
-    return given.get("run_id") or run_of_training(Settings.load().runs, given.get("data") or SAMPLE, training)
+    options, source = DataOptions.model_validate(given.get("data_options") or {}), given.get("data") or SAMPLE
+    return given.get("run_id") or run_of_training(Settings.load().runs, source, training, options)
 
 
 def staged_run(given: Parameters) -> str:

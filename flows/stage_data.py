@@ -15,7 +15,8 @@ from flows.run_name import named, staged_run
 from flows.step import step
 from tasks.account.bucket import ensure_bucket
 from tasks.data import staging
-from tasks.data.judgement_cache import JudgementCache, LocatedSource
+from tasks.data.judgement_cache import Findings, JudgementCache, LocatedSource
+from tasks.data.left_out import FILE, write_left_out
 from tasks.data.report import finding_lines, staging_markdown
 from tasks.data.staging import StagingOutcome
 from tasks.data.upload import UploadSummary, find_staged
@@ -23,6 +24,7 @@ from tasks.run.artifacts import publish_markdown
 from tasks.run.aws import Aws
 from tasks.run.handle import Run
 from tasks.run.naming import RunId
+from tasks.run.options import DataOptions
 from tasks.run.progress import show_progress
 from tasks.run.records import DatasetRef
 from tasks.run.run_id import run_of
@@ -35,14 +37,14 @@ STAGE = "stage_data"
 
 
 @step("locate")
-def locate(source: str, settings: Settings) -> LocatedSource:
-    """Bring the source to this machine.
+def locate(source: str, settings: Settings, options: DataOptions = DataOptions()) -> LocatedSource:
+    """Bring the source to this machine; `options` say how it is to be staged.
 
     Raises:
         SourceRefused: the source does not exist or cannot be read safely.
         DownloadFailed: the URL could not be fetched.
     """
-    return staging.locate(source, settings, show_progress)
+    return staging.locate(source, settings, show_progress, options)
 
 
 @step("find_unchanged")
@@ -82,12 +84,15 @@ def judge_and_upload(located: LocatedSource, cache: JudgementCache, run: Run) ->
 
 @flow(name=STAGE, flow_run_name=named(STAGE, staged_run), persist_result=False)
 @harmless_errors
-async def stage_data(source: str = "sample", run_id: RunId | None = None) -> DatasetRef:
+async def stage_data(
+    source: str = "sample", run_id: RunId | None = None, options: DataOptions = DataOptions()
+) -> DatasetRef:
     """Stage a dataset.
 
     Args:
         source: A URL, an archive, a folder, s3://BUCKET/PREFIX/, or `sample`.
         run_id: By default derived from the source.
+        options: How photos are distributed that have no split, and what becomes of a photo in two splits.
 
     Raises:
         SourceRefused: the source does not exist or cannot be read safely.
@@ -100,15 +105,17 @@ async def stage_data(source: str = "sample", run_id: RunId | None = None) -> Dat
     """
     run = Run.load(run_id or run_of(Settings.load().runs, source))
     with working_on(run, STAGE):
-        located = await locate(keep_in_memory(source), run.settings)
+        located = await locate(keep_in_memory(source), run.settings, options)
         cache = await asyncio.to_thread(JudgementCache, located, run.settings)
         dataset = await find_unchanged(located, cache, run.aws)
         if dataset is not None:
             await adopt(dataset, run)
-            sent = UploadSummary()
+            sent, known = UploadSummary(), await asyncio.to_thread(cache.find)
+            findings = Findings() if known is None else known.findings
         else:
             outcome = await judge_and_upload(located, cache, run)
-            dataset, sent = outcome.dataset, outcome.sent
+            dataset, sent, findings = outcome.dataset, outcome.sent, outcome.judged.findings
+        write_left_out(run.folder / FILE, findings.left_out)
         for finding in finding_lines(dataset):
             say(finding)
         await publish_markdown(STAGE, run.id, staging_markdown(dataset, sent.text))

@@ -19,7 +19,7 @@ from tasks.model.backbones import require_backbone
 from tasks.model.search import require_search, with_trials
 from tasks.run.handle import Run
 from tasks.run.naming import RunId
-from tasks.run.options import Network, TrainingOptions
+from tasks.run.options import DataOptions, Network, TrainingOptions
 from tasks.run.records import TrainedModel
 from tasks.run.run_id import run_of_training
 from tasks.run.settings import Settings
@@ -41,6 +41,7 @@ async def tune(
     run_id: RunId | None = None,
     training: TrainingOptions = TrainingOptions(),
     network: Network = Network(),
+    data_options: DataOptions = DataOptions(),
 ) -> TrainedModel:
     """Search for hyperparameters and train the winner's model; nothing is deployed.
 
@@ -51,6 +52,7 @@ async def tune(
         run_id: By default derived from data and training, so that a repeated command adopts what exists.
         training: The search and the machines; 20 trials if it names no number.
         network: The subnets and security groups of a VPC of yours.
+        data_options: How photos are distributed that have no split, and what becomes of a photo in two splits.
 
     Raises:
         SettingsRefused: the backbone or the search space is none.
@@ -59,11 +61,11 @@ async def tune(
     training = with_trials(training)
     require_backbone(training.backbone)
     require_search(training)
-    chosen = run_id or run_of_training(Settings.load().runs, data, training)
+    chosen = run_id or run_of_training(Settings.load().runs, data, training, data_options)
     run, clock = Run.load(chosen), StageClock()
     require_images(run.settings)
     with run.at_work("stage_data", "train_sagemaker"):
         await look_at_account(run.settings, RunParts(training, network=network))
         await fetch_weights(training, run.settings)
-        await clock.time("stage_data", stage_data(keep_in_memory(data), chosen))
+        await clock.time("stage_data", stage_data(keep_in_memory(data), chosen, data_options))
         return await clock.time("train_sagemaker", train_sagemaker(chosen, training, network))

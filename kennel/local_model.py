@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.run.errors import SettingsRefused, StageFailed
-from tasks.run.model_archive import SERVED_MEMBERS, extract_members
+from tasks.run.model_archive import extract_served
 
 if TYPE_CHECKING:
     from training.serve import Predictor
@@ -70,7 +70,7 @@ def load_model(path: str | os.PathLike[str]) -> LocalModel:
     from training.serve import BadModel, model_fn
 
     with tempfile.TemporaryDirectory(prefix="kennel-model-") as folder:
-        extract_members(archive, SERVED_MEMBERS, str(archive), Path(folder))
+        extract_served(archive, str(archive), Path(folder))
         try:
             return LocalModel(model_fn(folder))
         except BadModel as error:

@@ -21,7 +21,8 @@ from training.checkpoint import ShardCache
 from training.distributed import World
 from training.engines import Engine, padded_batches
 from training.failures import TrainingFailure
-from training.preprocess import BadImage, Pixels, Preprocessing, augmented_view, decode, evaluation_view
+from training.pictures import BadPicture, decode
+from training.preprocess import Pixels, Preprocessing, augmented_view, evaluation_view
 from training.shards import Sample, Shard, assign_shards, read_shard, shard_files_in
 
 _PROGRESS_SECONDS = 5.0
@@ -66,8 +67,8 @@ def views_of(sample: Sample, plan: Plan) -> Pixels:
         TrainingFailure: the picture is damaged.
     """
     try:
-        pixels = decode(sample.data, minimum_side=plan.preprocessing.resize)
-    except BadImage as error:
+        pixels = decode(sample.data, minimum_side=plan.preprocessing.resize).pixels
+    except BadPicture as error:
         raise TrainingFailure(f"image {sample.index} of class {sample.label} is corrupt: {error}") from error
     random = np.random.default_rng([plan.seed, sample.index])
     views = [evaluation_view(pixels, plan.preprocessing)]

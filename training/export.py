@@ -28,12 +28,12 @@ from training.graphs import checksum_of, has_bf16, import_openvino, sha256_of
 from training.model import Classifier, Served
 from training.predictions import Predictions
 from training.preprocess import Pixels
+from training.serve import CODE, SOURCES
 
 # the largest accepted difference of a probability from torch fp32
 GRAPH_TOLERANCE = {"f32": 1e-4, "bf16": 0.05}
-_SERVING_FILES = {"serve.py": "inference.py", "preprocess.py": "preprocess.py", "graphs.py": "graphs.py"}
-_SERVING_PACKAGES = ("numpy", "openvino", "pillow", "simplejpeg")
-_PACKAGES = ("torch", "torchvision", "openvino", "numpy", "pillow", "simplejpeg", "safetensors")
+_SERVING_PACKAGES = ("numpy", "openvino", "pillow", "simplejpeg", "pi-heif")
+_PACKAGES = ("torch", "torchvision", "openvino", "numpy", "pillow", "simplejpeg", "pi-heif", "safetensors")
 
 
 def save_model(
@@ -121,15 +121,15 @@ def serving_precision(errors: Mapping[str, float]) -> str:
 
 
 def _save_code(folder: Path) -> None:
-    folder.mkdir()
-    for source, name in _SERVING_FILES.items():
-        shutil.copyfile(Path(__file__).with_name(source), folder / name)
+    (folder / "pictures").mkdir(parents=True)
+    for name in CODE:
+        shutil.copyfile(Path(__file__).parent / SOURCES.get(name, name), folder / name)
     pins = "".join(f"{name}=={version(name)}\n" for name in _SERVING_PACKAGES)
     (folder / "requirements.txt").write_text(pins, encoding="utf-8")
 
 
 def _save_meta(meta: Mapping[str, Any], errors: Mapping[str, float], folder: Path) -> None:
-    names = ["model.safetensors", "graph.xml", "graph.bin", *(f"code/{name}" for name in _SERVING_FILES.values())]
+    names = ["model.safetensors", "graph.xml", "graph.bin", *(f"code/{name}" for name in CODE)]
     content = {
         **meta,
         "graph": {

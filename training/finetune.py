@@ -21,7 +21,8 @@ from training.engines import torch_has_bf16
 from training.failures import TrainingFailure
 from training.fit import Batch, Fit, FitResult, Metrics, Schedule, measure
 from training.model import Classifier
-from training.preprocess import BadImage, Pixels, Preprocessing, augmented_view, decode, evaluation_view
+from training.pictures import BadPicture, decode
+from training.preprocess import Pixels, Preprocessing, augmented_view, evaluation_view
 from training.shards import Sample
 
 _EVALUATION_ROWS = 64
@@ -123,8 +124,9 @@ class ImageTask:
 
         def load(sample: Sample) -> Pixels:
             try:
-                return view(decode(sample.data, minimum_side=self._preprocessing.resize), sample.index)
-            except BadImage as error:
+                picture = decode(sample.data, minimum_side=self._preprocessing.resize)
+                return view(picture.pixels, sample.index)
+            except BadPicture as error:
                 raise TrainingFailure(f"image {sample.index} of class {sample.label} is corrupt: {error}") from error
 
         side = self._preprocessing.crop

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from training.graphs import import_openvino
-from training.preprocess import BadImage, load_for_evaluation
+from training.pictures import BadPicture
+from training.preprocess import load_for_evaluation
 from training.serve import BadModel, model_fn
 
 FILE = "embeddings.npy"
@@ -38,7 +39,7 @@ def embed_photos(model: Path, photos: Path) -> npt.NDArray[np.float32]:
     for row, path in zip(rows, files, strict=True):
         try:
             row[:] = compiled([load_for_evaluation(path.read_bytes(), preprocessing)[None]])[0][0]
-        except BadImage as error:
+        except BadPicture as error:
             print(f"{path.name}: {error}", file=sys.stderr)
     return rows
 

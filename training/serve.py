@@ -1,9 +1,9 @@
 """Serve a saved model: the four handlers of SageMaker's PyTorch inference contract, on an OpenVINO graph without torch.
 
-model.tar.gz contains this file as `code/inference.py`, with `preprocess.py` and `graphs.py` beside it. Call `model_fn`
-once in a process; many threads may use the predictor it returns. A response gives a probability for every class, in
-class order. The environment variable INFERENCE_NUM_THREADS limits the threads that compute a request; the default is
-all cores.
+model.tar.gz contains this file as `code/inference.py`, with `preprocess.py`, `graphs.py` and the folder `pictures`
+beside it. Call `model_fn` once in a process; many threads may use the predictor it returns. A response gives a
+probability for every class, in class order. The environment variable INFERENCE_NUM_THREADS limits the threads that
+compute a request; the default is all cores. KENNEL_MAX_IMAGE_PIXELS and KENNEL_MAX_IMAGE_BYTES limit a picture.
 """
 
 import json
@@ -21,7 +21,8 @@ import numpy.typing as npt
 
 if __package__:
     from training.graphs import checksum_of, has_bf16, import_openvino, require_allowed, sha256_of
-    from training.preprocess import BadImage, Preprocessing, load_for_evaluation
+    from training.pictures import BadPicture, PictureLimits
+    from training.preprocess import Preprocessing, load_for_evaluation
 else:  # code/inference.py of a model imports the files beside it, even where this package is installed
     from graphs import (  # type: ignore[import-not-found, no-redef]
         checksum_of,
@@ -30,22 +31,27 @@ else:  # code/inference.py of a model imports the files beside it, even where th
         require_allowed,
         sha256_of,
     )
-    from preprocess import (  # type: ignore[import-not-found, no-redef]
-        BadImage,
-        Preprocessing,
-        load_for_evaluation,
-    )
+    from pictures import BadPicture, PictureLimits  # type: ignore[import-not-found, no-redef]
+    from preprocess import Preprocessing, load_for_evaluation  # type: ignore[import-not-found, no-redef]
 
 try:  # AWS's inference image responds with 500 to every exception that is not of this class
     from sagemaker_inference.errors import BaseInferenceToolkitError as _ErrorBase  # type: ignore[import-not-found]
 except ImportError:
     _ErrorBase = ValueError
 
-MAX_BODY_BYTES = 20 * 1024 * 1024
-_IMAGE_TYPES = ("image/jpeg", "image/jpg", "image/png", "image/webp", "application/x-image")
+LIMITS = PictureLimits.from_environment(os.environ)
+_IMAGE_TYPES = (
+    *("image/jpeg", "image/jpg", "image/png", "image/webp", "image/gif", "image/bmp", "image/x-ms-bmp", "image/tiff"),
+    *("image/x-portable-anymap", "image/x-portable-graymap", "image/x-portable-pixmap", "image/jp2", "image/heic"),
+    *("image/heif", "image/avif", "application/x-image"),
+)
 _JSON = "application/json"
 _TOP_CLASSES = 5
-_CHECKED = ("graph.xml", "graph.bin", "code/inference.py", "code/preprocess.py", "code/graphs.py")
+_PICTURES = ("__init__", "colour", "decode", "headers", "isolation", "limits")
+CODE = ("inference.py", "preprocess.py", "graphs.py", *(f"pictures/{name}.py" for name in _PICTURES))
+SOURCES = {"inference.py": "serve.py"}
+"""The file of this package that a file of a model's code is a copy of, where it has another name."""
+_CHECKED = ("graph.xml", "graph.bin", *(f"code/{name}" for name in CODE))
 _PRECISIONS = ("bf16", "f32")
 _WORD = re.compile(r"[A-Za-z0-9.:_/-]{1,100}")
 _THREADS = "INFERENCE_NUM_THREADS"  # the name of OpenVINO's property; OpenVINO ignores OMP_NUM_THREADS
@@ -168,10 +174,10 @@ def input_fn(body: bytes | bytearray, content_type: str | None) -> bytes:
     kind = (content_type or "").partition(";")[0].strip().lower()
     if kind not in _IMAGE_TYPES:
         raise BadInput(415, f"content type {kind or 'none'!r} is not accepted; send one of {', '.join(_IMAGE_TYPES)}")
-    if len(body) > MAX_BODY_BYTES:
-        raise BadInput(413, f"the body is {len(body)} bytes; at most {MAX_BODY_BYTES} are accepted")
-    if not body:
-        raise BadInput(422, "the body is empty; send the bytes of one picture")
+    try:
+        LIMITS.require_bytes(len(body))
+    except BadPicture as error:
+        raise _refused(error) from error
     return bytes(body)
 
 
@@ -179,13 +185,17 @@ def predict_fn(data: bytes, model: Predictor) -> Prediction:
     """Decode the picture and classify it.
 
     Raises:
-        BadInput: it is not a readable JPEG, PNG or WebP (422), or it has too many pixels (413).
+        BadInput: it is not a readable picture (422), or it has too many pixels (413).
     """
     try:
-        image = load_for_evaluation(data, model.preprocessing)
-    except BadImage as error:
-        raise BadInput(413 if error.is_too_large else 422, str(error)) from error
+        image = load_for_evaluation(data, model.preprocessing, LIMITS)
+    except BadPicture as error:
+        raise _refused(error) from error
     return Prediction(model.probabilities(image), model.labels, model.model)
+
+
+def _refused(error: BadPicture) -> BadInput:
+    return BadInput(413 if error.is_too_large else 422, f"the picture cannot be used: {error}")
 
 
 def output_fn(prediction: Prediction, accept: str | None = None) -> tuple[str, str]:

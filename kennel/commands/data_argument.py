@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from kennel import SAMPLE
+from tasks.data.archive import Reader
 from tasks.data.bucket_source import place_of
 from tasks.data.entries import FORMS
 from tasks.data.layout import read_layout
@@ -76,7 +77,8 @@ def check_data_argument(data: str, settings: Settings) -> None:
         raise SourceRefused("source", data, "this user may not read it", f"ls -ld {path_argument(str(path))}")
     listing = list_unless_packed(path, settings)
     if listing is not None:
-        read_layout(listing)
+        with Reader(listing.root, listing.kind) as reader:
+            read_layout(listing, reader.read)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from tasks.load.options import PipelineLoadOptions
 from tasks.model.search import require_search, with_search_space
 from tasks.model.weights_file import with_weights_file
 from tasks.run.naming import RunId
-from tasks.run.options import DeployOptions, Ec2Instances, Machines, ModelOptions, Network, TrainingOptions
+from tasks.run.options import DataOptions, DeployOptions, Ec2Instances, Machines, ModelOptions, Network, TrainingOptions
 from tasks.run.run_id import run_of_training
 
 _ENDPOINT = {
@@ -25,6 +25,7 @@ _LOAD = {"mode": "load-mode", "rate_per_second": "load-rate-per-second", "second
 _NOT_FLAGS = tuple(name for name in PipelineLoadOptions.model_fields if name not in _LOAD)
 
 
+Staged = Annotated[DataOptions, flags.flags_of(flags.DATA)]
 Model = Annotated[ModelOptions, flags.flags_of(flags.DATA)]
 TrainedOn = Annotated[Machines, flags.flags_of(flags.MACHINES)]
 OnEc2 = Annotated[
@@ -66,7 +67,8 @@ class PipelineOptions:
     budget_alarm: str | None = None
     network: Network = Network()
     kms_key: str | None = None
+    data_options: DataOptions = DataOptions()
 
     def id_for(self, data: str, runs: Path) -> str:
         """Return the id of the run; `runs` is the folder of all runs."""
-        return self.run_id or run_of_training(runs, data, self.training)
+        return self.run_id or run_of_training(runs, data, self.training, self.data_options)

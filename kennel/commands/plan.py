@@ -19,6 +19,7 @@ from kennel.commands.pipeline_options import (
     Named,
     OnEc2,
     PipelineOptions,
+    Staged,
     TrainedOn,
     training_of,
 )
@@ -26,7 +27,7 @@ from kennel.terminal import console
 from tasks.load.options import PipelineLoadOptions
 from tasks.model.backbones import require_backbone
 from tasks.run.errors import SettingsRefused
-from tasks.run.options import DeployOptions, Machines, ModelOptions, Network
+from tasks.run.options import DataOptions, DeployOptions, Machines, ModelOptions, Network
 
 if TYPE_CHECKING:
     from tasks.plan.plan import RunPlan
@@ -38,6 +39,7 @@ LONGEST_HOURS = 366 * 24
 def plan(
     *,
     data: flags.Data = None,
+    data_options: Staged = DataOptions(),
     model: Model = ModelOptions(),
     machines: TrainedOn = Machines(),
     ec2_instances: OnEc2 = 0,
@@ -74,6 +76,7 @@ def plan(
         budget_alarm,
         network,
         kms_key,
+        data_options,
     )
     return show_plan(chosen, as_json=json)
 

@@ -19,6 +19,7 @@ from kennel.commands.pipeline_options import (
     Named,
     OnEc2,
     PipelineOptions,
+    Staged,
     TrainedOn,
     training_of,
 )
@@ -27,7 +28,7 @@ from kennel.terminal.stages import load_seconds, run_stages
 from tasks.load.options import PipelineLoadOptions
 from tasks.model.backbones import require_backbone
 from tasks.run.errors import StageFailed
-from tasks.run.options import DeployOptions, Machines, ModelOptions, Network
+from tasks.run.options import DataOptions, DeployOptions, Machines, ModelOptions, Network
 from tasks.run.source_name import keep_in_memory
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 def run(
     *,
     data: flags.Data = None,
+    data_options: Staged = DataOptions(),
     model: Model = ModelOptions(),
     machines: TrainedOn = Machines(),
     ec2_instances: OnEc2 = 0,
@@ -88,6 +90,7 @@ def run(
         budget_alarm,
         network,
         kms_key,
+        data_options,
     )
     if plan:
         return show_plan(chosen, as_json=json)
@@ -147,6 +150,7 @@ def _run_flow(chosen: PipelineOptions, data: str, run_dir: Path, where: environm
         budget_usd=chosen.budget_usd,
         ttl_hours=chosen.ttl_hours,
         budget_alarm=chosen.budget_alarm,
+        data_options=chosen.data_options,
     )
     try:
         with refused_run_removed(run_dir):

@@ -21,7 +21,11 @@ def run_line(chosen: PipelineOptions, data: str) -> str:
     A URL with a secret is not shown: `--data -` reads it from standard input.
     """
     words = [program("kennel"), "run", option("data", data if source_name(data) == data else FROM_INPUT)]
-    words += [*_flags(chosen.training, {}), *_flags(chosen.network, flags.NETWORK_NAMES)]
+    words += [
+        *_flags(chosen.data_options, {}),
+        *_flags(chosen.training, {}),
+        *_flags(chosen.network, flags.NETWORK_NAMES),
+    ]
     words += [] if chosen.kms_key is None else [option("kms_key", chosen.kms_key)]
     words += [] if chosen.run_id is None else [option("run_id", chosen.run_id)]
     return " ".join(words)

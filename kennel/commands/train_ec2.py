@@ -15,7 +15,7 @@ from tasks.model.search import with_search_space
 from tasks.model.weights_file import with_weights_file
 from tasks.run.errors import SettingsRefused
 from tasks.run.naming import RunId
-from tasks.run.options import Ec2Machines, Ec2TrainingOptions, ModelOptions, Network, TrainingOptions
+from tasks.run.options import DataOptions, Ec2Machines, Ec2TrainingOptions, ModelOptions, Network, TrainingOptions
 from tasks.run.run_id import run_of_training
 from tasks.run.source_name import keep_in_memory
 
@@ -29,6 +29,7 @@ SHORTEST_MINUTES, LONGEST_MINUTES = 10, 240
 def train_ec2(
     *,
     data: flags.Data = None,
+    data_options: Annotated[DataOptions, flags.flags_of(flags.DATA)] = DataOptions(),
     model: Annotated[ModelOptions, flags.flags_of(flags.DATA)] = ModelOptions(),
     machines: Annotated[
         Ec2Machines, flags.flags_of(flags.MACHINES, without=("keep_on_failure_minutes",))
@@ -79,11 +80,11 @@ def train_ec2(
     where = environment.start_servers(meanwhile=lambda: environment.import_flow("flows.train_ec2"))
     console.say(f"AWS: {where.description}")
     chosen = data or (SAMPLE if where.target.has_sample else REFERENCE_DATA)
-    name = run_id or run_of_training(where.runs, chosen, sagemaker_training(training))
+    name = run_id or run_of_training(where.runs, chosen, sagemaker_training(training), data_options)
     console.set_run(where.runs / name)
 
     with refused_run_removed(where.runs / name):
-        trained = run_flow(_stage_and_train(chosen, name, training, network), where)
+        trained = run_flow(_stage_and_train(chosen, name, training, network, data_options), where)
     _print(where.runs / name, trained, as_json=json)
     return 0
 
@@ -126,7 +127,9 @@ def minutes_of(text: str | None) -> int:
     return minutes
 
 
-async def _stage_and_train(data: str, run_id: str, training: Ec2TrainingOptions, network: Network) -> InstanceModel:
+async def _stage_and_train(
+    data: str, run_id: str, training: Ec2TrainingOptions, network: Network, options: DataOptions
+) -> InstanceModel:
     from flows.pipeline import fetch_weights, look_at_account
     from flows.stage_clock import StageClock
     from flows.stage_data import stage_data
@@ -138,5 +141,5 @@ async def _stage_and_train(data: str, run_id: str, training: Ec2TrainingOptions,
     with run.at_work("stage_data", "train_ec2"):
         await look_at_account(run.settings, RunParts(ec2=training, network=network))
         await fetch_weights(training, run.settings)
-        await clock.time("stage_data", stage_data(keep_in_memory(data), run_id))
+        await clock.time("stage_data", stage_data(keep_in_memory(data), run_id, options))
         return await clock.time("train_ec2", train(run_id, training, network))

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from kennel import REFERENCE_DATA, SAMPLE, flags
-from kennel.commands.pipeline_options import InNetwork, Model, PipelineOptions, TrainedOn
+from kennel.commands.pipeline_options import InNetwork, Model, PipelineOptions, Staged, TrainedOn
 from kennel.terminal import console
 from tasks.model.backbones import require_backbone
 from tasks.model.search import require_search, with_search_space, with_trials, without_search
 from tasks.model.weights_file import with_weights_file
 from tasks.run.naming import RunId
-from tasks.run.options import Machines, ModelOptions, Network, TrainingOptions
+from tasks.run.options import DataOptions, Machines, ModelOptions, Network, TrainingOptions
 from tasks.run.source_name import keep_in_memory
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 def tune(
     *,
     data: flags.Data = None,
+    data_options: Staged = DataOptions(),
     model: Model = ModelOptions(),
     machines: TrainedOn = Machines(),
     network: InNetwork = Network(),
@@ -53,7 +54,7 @@ def tune(
     training = with_trials(TrainingOptions.of(with_weights_file(model), machines))
     training = with_search_space(training)
     require_search(training)
-    chosen = PipelineOptions(training, run_id=run_id, network=network, kms_key=kms_key)
+    chosen = PipelineOptions(training, run_id=run_id, network=network, kms_key=kms_key, data_options=data_options)
     require_backbone(training.backbone)
     handle_interrupts()
     named = read_data_argument(data)
@@ -68,7 +69,7 @@ def tune(
     from flows.tune import tune as search
 
     with refused_run_removed(run_dir):
-        trained = run_flow(search(keep_in_memory(data), run_dir.name, training, network), where)
+        trained = run_flow(search(keep_in_memory(data), run_dir.name, training, network, data_options), where)
     _print(run_dir, trained, chosen, data, as_json=json)
     return 0
 

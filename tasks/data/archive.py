@@ -67,7 +67,8 @@ class Reader:
 
     def __init__(self, root: Path, kind: Kind) -> None:
         self._root, self._kind = root, kind
-        self._files: dict[str, BinaryIO] = {} if root.is_dir() else {"": root.open("rb")}
+        is_one_file = kind != "folder" and not root.is_dir()
+        self._files: dict[str, BinaryIO] = {"": root.open("rb")} if is_one_file else {}
 
     def __enter__(self) -> Reader:
         return self

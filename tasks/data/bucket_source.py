@@ -23,6 +23,7 @@ from typing import Any
 from tasks.account.objects import StoredObject
 from tasks.data.download import download, download_folder
 from tasks.data.entries import Entry, Listing, check_bounds, points_outside, too_large
+from tasks.data.folder_source import read_file
 from tasks.run.aws import Aws
 from tasks.run.disk import disk_boundary
 from tasks.run.error_codes import DENIED
@@ -162,6 +163,17 @@ def fetch_objects(aws: Aws, remote: RemoteObjects, wanted: Sequence[int], progre
     with progress("download", total, "B") as counter, ThreadPoolExecutor(aws.settings.upload_threads) as pool:
         for _ in pool.map(partial(_fetch, aws, remote, counter), missing):
             pass
+
+
+def read_remote(aws: Aws, remote: RemoteObjects, progress: ProgressFactory, entry: Entry) -> bytes:
+    """Return the bytes of one object, which is downloaded if it is not here yet.
+
+    Raises:
+        Unreadable: the file that was downloaded cannot be read.
+        SourceRefused, AwsFailed, DiskFailed: as `fetch_objects` raises them.
+    """
+    fetch_objects(aws, remote, [remote.listing.entries.index(entry)], progress)
+    return read_file(remote.listing.root, entry)
 
 
 def aws_list(aws: Aws, place: Place) -> str:

@@ -17,19 +17,20 @@ from typing import Any
 from tasks.data.archive import list_source
 from tasks.data.bucket_source import RemoteObjects
 from tasks.data.download import read_download_record
+from tasks.run.options import DataOptions
 from tasks.run.record_store import write_atomically
 from tasks.run.records import Quarantined
 from tasks.run.sealed import Damaged, read_regular, seal, sha256_of, unseal
 from tasks.run.settings import Settings
 from tasks.run.waiting import say
 
-STAGING_VERSION = 1
+STAGING_VERSION = 2
 """The version of the staging code; increase it when the same source gives other bytes or another judgement."""
 
 
 @dataclass(frozen=True)
 class LocatedSource:
-    """A source on this machine; `label` is what the user typed, and `url` is where it is from.
+    """A source on this machine; `label` is what the user typed, `url` is where it is from; and how to stage it.
 
     Both are names (`tasks.run.source_name`), without user info and query. `objects` is what was listed below a prefix
     in a bucket, whose objects may not be on this machine yet.
@@ -40,6 +41,7 @@ class LocatedSource:
     path: Path
     url: str | None = None
     objects: RemoteObjects | None = None
+    options: DataOptions = DataOptions()
 
 
 def staging_parameters(settings: Settings) -> dict[str, object]:
@@ -57,12 +59,21 @@ def staging_parameters(settings: Settings) -> dict[str, object]:
 class Findings:
     """What the inspection of a source found: the files that are left out, warnings, and the number of other files.
 
+    `unused` are files that look like images, of which the warnings tell; `notes` are what a reader should know.
+
     They belong to the source and not to the dataset: a source without the broken files gives the same dataset.
     """
 
     quarantined: tuple[Quarantined, ...] = ()
     warnings: tuple[str, ...] = ()
     ignored: int = 0
+    unused: tuple[Quarantined, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def left_out(self) -> tuple[Quarantined, ...]:
+        """All files that could be photos of the dataset and are not in it."""
+        return (*self.quarantined, *self.unused)
 
 
 @dataclass(frozen=True)
@@ -130,6 +141,7 @@ class JudgementCache:
             **staging_parameters(self._settings),
             "max_quarantined_fraction": self._settings.max_quarantined_fraction,
             "max_image_bytes": self._settings.max_image_bytes,
+            "options": self._source.options.model_dump(),
         }
         return hashlib.sha256(json.dumps([state, rules]).encode()).hexdigest()
 
@@ -152,10 +164,11 @@ class JudgementCache:
 
 def _judgement(content: Mapping[str, Any]) -> Judgement | None:
     """Return the judgement of a file, or None when another release wrote it, without the findings."""
-    if "quarantined" not in content:
+    if "unused" not in content:
         return None
-    quarantined = tuple(Quarantined(**item) for item in content["quarantined"])
-    return Judgement(content["digest"], Findings(quarantined, tuple(content["warnings"]), content["ignored"]))
+    quarantined, unused = (tuple(Quarantined(**item) for item in content[name]) for name in ("quarantined", "unused"))
+    told = tuple(content["warnings"]), content["ignored"], unused, tuple(content["notes"])
+    return Judgement(content["digest"], Findings(quarantined, *told))
 
 
 def _times(path: Path) -> list[int]:

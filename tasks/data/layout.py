@@ -1,189 +1,354 @@
-"""Decide whether a dataset is fit for training, before anything is created on AWS.
+"""Find a source's splits and classes from its names: which file is a photo of which class, and what is not used.
 
-The layout is `train|valid|test/<class>/<image>`, below at most one leading folder. These are pure functions on listings
-and digests, without I/O. Exact copies across splits are found by the sha256 of the source; near duplicates are not.
+The layouts are `train|valid|test/<class>/<photo>`, `<class>/<photo>` without splits, and photos that a table names
+(`tasks.data.label_table`); folders around them are passed. Splits that the source lacks are made later
+(`tasks.data.splits`). Pure functions on a listing, except that a table's bytes are read by the function that is given.
 """
 
 from __future__ import annotations
 
 import difflib
-import hashlib
-import json
-import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tasks.data.entries import Listing
-from tasks.run.errors import DataRefused, SourceRefused
+from tasks.data import label_table, names
+from tasks.data.entries import Entry, Listing, Unreadable
+from tasks.data.label_table import Row
+from tasks.data.names import Names, Path
+from tasks.data.spelling import read_spellings
+from tasks.data.texts import listed, shortened
+from tasks.data.tree import (
+    SPLIT_WORDS,
+    Base,
+    Tree,
+    find_base,
+    inner_folder,
+    is_split_word,
+    is_unlabelled,
+    is_wrapper,
+    split_of,
+)
+from tasks.run.errors import SourceRefused
 from tasks.run.escaping import valid_text
 from tasks.run.records import SPLITS, Quarantined
-from tasks.run.settings import Settings
 
-SPLIT_FOLDERS = {
-    "train": "train",
-    "valid": "validation",
-    "validation": "validation",
-    "val": "validation",
-    "test": "test",
-}
-"""Maps the names that a split's folder may have, in lower case, to the split."""
-
-_JUNK = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
-_SHOWN = 5
 _NEXT = "correct the data and run the same command again"
+_LAYOUTS = (
+    "images must lie in train/<class>/, valid/<class>/ and test/<class>/, or in <class>/ alone, or a labels.csv with "
+    "the columns file_name and label must name them; folders around these do not matter"
+)
+_NO_CLASS = "it is not in the folder of a class"
 
-Counts = Mapping[str, Mapping[str, int]]
-"""Maps a split to a class to the number of images."""
+Read = Callable[[Entry], bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An entry, by its index in the listing, that should be an image of a class in a split."""
+    """An entry, by its index in the listing, that should be an image of a class; without a split if that is made."""
 
     index: int
-    split: str
+    split: str | None
     class_name: str
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The layout of a source, from its names; `classes` are in index order, and `ignored` counts irrelevant files."""
+    """The layout of a source, from its names; `classes` are in index order, and `ignored` counts irrelevant files.
+
+    `unused` are files that look like images, of which `warnings` tell, and `notes` tell what was found and changed.
+    The candidates without a split are to be distributed among `made`.
+    """
 
     classes: tuple[str, ...]
     candidates: tuple[Candidate, ...]
     quarantined: tuple[Quarantined, ...]
     ignored: int
     warnings: tuple[str, ...]
+    unused: tuple[Quarantined, ...] = ()
+    notes: tuple[str, ...] = ()
+    made: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class LabelledImage:
-    """The properties of a decoded image that `judge` reads."""
+@dataclass(frozen=True)
+class _Section:
+    """A folder whose folders are classes, in a split or, with None, in none; or why its photos are not used."""
 
-    split: str
-    class_name: str
-    name: str
-    source_sha256: str
-
-
-def read_layout(listing: Listing) -> Layout:
-    """Assign a listing's files to splits and classes by their folders.
-
-    Raises:
-        SourceRefused: no split's folder is found, one is missing or exists twice, images are in an unknown folder, or
-            the name of a class is not UTF-8 or is blank.
-    """
-    names = [entry.name for entry in listing.entries if not _is_junk(entry.name)] + list(listing.folders)
-    root = _root(listing, names)
-    splits = _split_folders(listing, names, root)
-    candidates: list[Candidate] = []
-    quarantined: list[Quarantined] = []
-    ignored = 0
-    for index, entry in enumerate(listing.entries):
-        parts = entry.name.split("/")[root:]
-        if entry.refusal is not None:
-            quarantined.append(Quarantined(valid_text(entry.name), entry.refusal))
-        elif _is_junk(entry.name) or len(parts) < 2:
-            ignored += 1
-        elif len(parts) == 2:
-            quarantined.append(Quarantined(valid_text(entry.name), "it is not in the folder of a class"))
-        else:
-            candidates.append(Candidate(index, splits[parts[0]], parts[1]))
-    classes = {candidate.class_name for candidate in candidates} | _class_folders(listing, root, splits)
-    _refuse_unusable(classes)
-    first = {each.class_name: listing.entries[each.index].name for each in reversed(candidates)}
-    warnings = tuple(_similar_name_warnings(classes, first))
-    return Layout(tuple(sorted(classes)), tuple(candidates), tuple(quarantined), ignored, warnings)
+    folder: Path
+    split: str | None
+    reason: str | None = None
 
 
-def count_images(classes: Sequence[str], images: Iterable[LabelledImage]) -> dict[str, dict[str, int]]:
-    """Count the images by split and class; every split and every class is present, even with zero images."""
-    found = Counter((image.split, image.class_name) for image in images)
-    return {split: {name: found[split, name] for name in classes} for split in SPLITS}
+@dataclass(frozen=True)
+class _Sorted:
+    """The entries by what their names say: photos that can be read, others' files, and what cannot be read."""
+
+    photos: tuple[int, ...]
+    unused: tuple[tuple[int, str], ...]
+    refused: tuple[Quarantined, ...]
+    others: Counter[str]
+    tree: Tree
+    has_images: bool
 
 
-def judge(
-    layout: Layout, images: Sequence[LabelledImage], quarantined: Sequence[Quarantined], settings: Settings
-) -> tuple[str, ...]:
-    """Return the warnings for data that is fit for training.
+def read_layout(listing: Listing, read: Read | None = None) -> Layout:
+    """Assign a listing's files to splits and classes; without `read`, no table of labels is looked at.
 
     Raises:
-        DataRefused: too many images are broken, there are fewer than two classes, a class has no image in a split, or
-            the same image is in two splits; the message names every problem.
+        SourceRefused: no splits and no classes are found, train is missing, a split exists twice, images are in an
+            unknown folder, or the name of a class is not UTF-8 or is blank.
     """
-    counts = count_images(layout.classes, images)
-    problems = [
-        *_broken_problems(len(images), quarantined, settings.max_quarantined_fraction),
-        *_class_problems(layout.classes, counts),
-        *_leak_problems(images),
+    found = names.normalised(listing)
+    files = _sort(listing, found)
+    base = find_base(files.tree)
+    sections = _sections(listing, found, files, base)
+    rows = _table_rows(listing, found, files, sections, read)
+    placed = _Placed(listing, found, files, sections, rows)
+    for index in files.photos:
+        placed.add(index)
+    if not placed.classes and not files.refused:
+        raise _unknown_layout(listing, files.tree)
+    made = _missing_splits(listing, placed, files.tree)
+    folders = _class_folders(found, sections)
+    _refuse_unusable({name for _, name in (*placed.classes, *folders)})
+    spellings = read_spellings({**folders, **placed.classes})
+    candidates = [
+        Candidate(each.index, _split_in(each.split, made), spellings.classes[each.class_name])
+        for each in placed.candidates
     ]
-    if problems:
-        raise DataRefused("data gate", "; ".join(problems), "a model trained on it could not be trusted", _NEXT)
-    return (*layout.warnings, *_imbalance_warnings(counts, settings), *_repeat_warnings(images))
+    unused = [Quarantined(valid_text(listing.entries[i].name), why) for i, why in (*files.unused, *placed.unused)]
+    return Layout(
+        tuple(sorted(set(spellings.classes.values()))),
+        tuple(candidates),
+        (*files.refused, *placed.quarantined),
+        files.others.total() + len(unused),
+        (*spellings.warnings, *_unused_warnings(unused)),
+        tuple(unused),
+        (*found.notes, *placed.notes, *_others_note(files.others)),
+        made,
+    )
 
 
-def dataset_digest(classes: Sequence[str], images: Iterable[LabelledImage], parameters: Mapping[str, object]) -> str:
-    """Return the hex sha256 that identifies a dataset: of its classes, images and staging parameters."""
-    digest = hashlib.sha256(json.dumps([list(classes), dict(sorted(parameters.items()))]).encode())
-    for split, class_name, source in sorted((i.split, i.class_name, i.source_sha256) for i in images):
-        digest.update(json.dumps([split, class_name, source]).encode())
-    return digest.hexdigest()
+def _split_in(split: str | None, made: Sequence[str]) -> str | None:
+    """Return a photo's split, or None if it is to be distributed."""
+    return None if made and split in {None, "train"} else split or "train"
 
 
-def reasons_text(quarantined: Sequence[Quarantined], count: int | None = None) -> str:
-    """Return the first of `count` quarantined files with their reasons, for a message."""
-    shown = [f"{shortened(item.name)}: {item.reason}" for item in quarantined[:_SHOWN]]
-    more = (len(quarantined) if count is None else count) - len(shown)
-    return ", ".join(shown) + (f", and {more} more" if more else "")
+def _sort(listing: Listing, found: Names) -> _Sorted:
+    has_images = any(map(names.is_image_name, found.files))
+    photos, unused, refused, shown = [], [], [], []
+    others: Counter[str] = Counter()
+    for index, (entry, path) in enumerate(zip(listing.entries, found.files, strict=True)):
+        reason = names.foreign_reason(path)
+        if reason is None and path[-1].startswith("."):
+            reason = "its name begins with a dot, which hides it"
+        if reason is not None and names.is_image_name(path) and not names.is_shadow(path):
+            unused.append((index, reason))
+        elif reason is not None or names.is_other_name(path):
+            others[_kind(path, reason)] += bool(path[-1])
+        elif entry.refusal is not None:
+            refused.append(Quarantined(valid_text(entry.name), entry.refusal))
+            shown.append(path)
+        else:
+            photos.append(index)
+            shown.append(path)
+    tree = Tree(path for path in shown if names.is_image_name(path) or not has_images)
+    return _Sorted(tuple(photos), tuple(unused), tuple(refused), others, tree, has_images)
 
 
-def _is_junk(name: str) -> bool:
-    return any((part.startswith(".") and part != "..") or part in _JUNK for part in name.split("/"))
+def _kind(path: Path, reason: str | None) -> str:
+    if reason is not None:
+        return f"of another program ({reason.removeprefix('it is ')})"
+    return f".{names.suffix(path)}"
 
 
-def _root(listing: Listing, names: Sequence[str]) -> int:
-    """Return the number of leading folders to skip, which is 0 or 1."""
-    first = {name.split("/")[0] for name in names}
-    if any(part.lower() in SPLIT_FOLDERS for part in first):
-        return 0
-    second = {parts[1] for parts in (name.split("/") for name in names) if len(parts) > 1}
-    if len(first) == 1 and any(part.lower() in SPLIT_FOLDERS for part in second):
-        return 1
-    found = ", ".join(shortened(part) for part in sorted(first)[:_SHOWN]) or "nothing"
-    why = "images must lie in train/<class>/, valid/<class>/ and test/<class>/, below at most one folder"
-    raise SourceRefused("data layout", f"{listing.path} contains {found}", why, _NEXT)
+def _sections(listing: Listing, found: Names, files: _Sorted, base: Base) -> list[_Section]:
+    tree, children = files.tree, files.tree.children(base.folder)
+    if not base.splits:
+        flat = [name for name in children if (is_split_word(name) and split_of(name) != "train") or is_unlabelled(name)]
+        aside = [name for name in flat if len(children) - len(flat) > 1 and not tree.children((*base.folder, name))]
+        wrapped = [name for name in children if is_wrapper(name)]
+        classes = [name for name in children if name not in aside]
+        if wrapped or (len(classes) == 1 and classes != children) or (len(classes) == 1 and tree.direct(base.folder)):
+            raise _unknown_layout(listing, tree)
+        return [_Section(base.folder, None), *(_unlabelled((*base.folder, name)) for name in aside)]
+    _refuse_twice(base)
+    sections = [_Section(inner_folder(tree, (*base.folder, name)), split) for name, split in base.splits.items()]
+    known = {name for each in sections if each.split == "train" for name in tree.children(each.folder)}
+    sections = [_unlabelled(each.folder, each.split) if _is_contest(tree, each, known) else each for each in sections]
+    for name in children:
+        folder = (*base.folder, name)
+        if name in base.splits:
+            continue
+        if name.startswith("."):
+            sections.append(_Section(folder, None, "it is in a hidden folder"))
+        elif is_unlabelled(name):
+            sections.append(_unlabelled(folder))
+        elif _is_second_copy(found, base, name):
+            sections.append(_Section(folder, None, f"{shortened(name)} is a second copy of the whole dataset"))
+        else:
+            raise SourceRefused("data layout", f"unknown folder {shortened(name)}", *_unknown(name, tree))
+    return sections
 
 
-def _split_folders(listing: Listing, names: Sequence[str], root: int) -> dict[str, str]:
-    """Map the folders below the root to their splits, and refuse unknown folders that contain files."""
-    folders = {parts[root] for parts in (name.split("/") for name in names) if len(parts) > root + 1}
-    unknown = sorted(folder for folder in folders if folder.lower() not in SPLIT_FOLDERS)
-    if unknown:
-        raise SourceRefused("data layout", f"unknown folder {shortened(unknown[0])}", *_unknown(unknown[0]))
-    splits = {folder: SPLIT_FOLDERS[folder.lower()] for folder in sorted(folders)}
-    counted = Counter(splits.values())
-    missing = [split for split in SPLITS if split not in counted]
-    if missing:
-        why = "training needs a train, a validation and a test split"
-        raise SourceRefused("data layout", f"{listing.path} has no {' and no '.join(missing)} folder", why, _NEXT)
+def _unlabelled(folder: Path, split: str | None = None) -> _Section:
+    why = f"the folder {shortened('/'.join(folder))} has no folders of classes, so that their classes are not known"
+    return _Section(folder, split, why)
+
+
+def _is_contest(tree: Tree, section: _Section, known: set[str]) -> bool:
+    """Tell whether a validation or test folder has no folders of classes, or only one that is none: test/unknown/."""
+    children = tree.children(section.folder)
+    is_none = len(children) == 1 and len(known) > 1 and children[0].lower() == "unknown" and "unknown" not in known
+    return section.split != "train" and (not children or is_none)
+
+
+def _refuse_twice(base: Base) -> None:
+    counted = Counter(base.splits.values())
     twice = next((split for split, count in counted.items() if count > 1), None)
     if twice:
-        both = " and ".join(folder for folder, split in splits.items() if split == twice)
+        both = " and ".join(shortened(folder) for folder, split in base.splits.items() if split == twice)
         raise SourceRefused("data layout", f"the folders {both} both exist", f"both mean the {twice} split", _NEXT)
-    return splits
 
 
-def _unknown(folder: str) -> tuple[str, str]:
-    close = difflib.get_close_matches(folder.lower(), SPLIT_FOLDERS, n=1)
+def _is_second_copy(found: Names, base: Base, name: str) -> bool:
+    depth = len(base.folder)
+    own = {path[depth:] for path in found.files if len(path) > depth and path[depth] in base.splits}
+    other = {path[depth + 1 :] for path in found.files if path[: depth + 1] == (*base.folder, name)}
+    photos = {path for path in other if path and names.is_image_name(path)}
+    return bool(photos) and photos <= own
+
+
+def _unknown(folder: str, tree: Tree) -> tuple[str, str]:
+    close = difflib.get_close_matches(folder.lower(), SPLIT_WORDS, n=1)
     hint = f"rename it to {close[0]}, if you meant that" if close else "move it out of the dataset"
-    return "its images would not be in any split", f"{hint}; then run the same command again"
+    why = f"its images would not be in any split; found: {tree.picture()}"
+    return why, f"{hint}; then run the same command again"
 
 
-def _class_folders(listing: Listing, root: int, splits: Mapping[str, str]) -> set[str]:
-    """Return the classes that have a folder, including those without images."""
-    found = (name.split("/")[root:] for name in listing.folders if not _is_junk(name))
-    return {parts[1] for parts in found if len(parts) == 2 and parts[0] in splits}
+def _unknown_layout(listing: Listing, tree: Tree) -> SourceRefused:
+    return SourceRefused("data layout", f"{listing.path} contains {tree.picture()}", _LAYOUTS, _NEXT)
+
+
+def _table_rows(
+    listing: Listing, found: Names, files: _Sorted, sections: Sequence[_Section], read: Read | None
+) -> dict[int, Row]:
+    """Return what tables say of the photos that lie in no folder of a class, if a section has only such photos."""
+    flat = [each for each in sections if not files.tree.children(each.folder)]
+    if read is None or not any(each.reason is None for each in flat):
+        return {}
+    groups = [
+        [(index, found.files[index]) for index in files.photos if found.files[index][:-1] == each.folder]
+        for each in sorted(flat, key=lambda each: each.split != "train")
+    ]
+    rows: dict[int, Row] = {}
+    for entry, path in zip(listing.entries, found.files, strict=True):
+        if label_table.is_table_name(path) and entry.refusal is None and entry.size_bytes <= label_table.MOST_BYTES:
+            below = [[each for each in group if each[1][: len(path) - 1] == path[:-1]] for group in groups]
+            read_rows = label_table.read_table(path, _content(read, entry))
+            rows |= label_table.match_rows(read_rows, path[:-1], below if any(below) else groups)
+    return rows
+
+
+def _content(read: Read, entry: Entry) -> bytes:
+    try:
+        return read(entry)
+    except Unreadable:
+        return b""
+
+
+class _Placed:
+    """The photos as they are placed: candidates, and those that are not used, with the reasons."""
+
+    def __init__(
+        self,
+        listing: Listing,
+        found: Names,
+        files: _Sorted,
+        sections: Sequence[_Section],
+        rows: Mapping[int, Row],
+    ) -> None:
+        self._listing, self._found, self._files, self._rows = listing, found, files, rows
+        self._sections = {each.folder: each for each in sections}
+        self._depths = sorted({len(each.folder) for each in sections}, reverse=True)
+        self.candidates: list[Candidate] = []
+        self.quarantined: list[Quarantined] = []
+        self.unused: list[tuple[int, str]] = []
+        self.classes: dict[tuple[str | None, str], str] = {}
+
+    @property
+    def notes(self) -> list[str]:
+        """What is to be said of tables."""
+        count = sum(each.index in self._rows for each in self.candidates)
+        return [f"the classes of {count:,} photos are from a table beside them"] if count else []
+
+    def add(self, index: int) -> None:
+        """Place a photo."""
+        path, section = self._found.files[index], self._section(self._found.files[index])
+        if section is None:
+            self._leave(index, "it is in no folder of a split or a class")
+        elif index in self._rows:
+            row = self._rows[index]
+            self._take(index, section.split or row.split, row.class_name)
+        elif section.reason is not None:
+            self._leave(index, section.reason)
+        elif len(path) > len(section.folder) + 1 and self._is_class(section, path):
+            self._take(index, section.split, path[len(section.folder)])
+        elif self._rows:
+            self._leave(index, "the table of labels does not name it")
+        elif section.split is None or not self._looks_like_photo(path):
+            self._leave(index, _NO_CLASS)
+        else:
+            self.quarantined.append(Quarantined(valid_text(self._listing.entries[index].name), _NO_CLASS))
+
+    def _section(self, path: Path) -> _Section | None:
+        return next((self._sections[path[:n]] for n in self._depths if path[:n] in self._sections), None)
+
+    def _is_class(self, section: _Section, path: Path) -> bool:
+        """Tell whether the folder of the section that a file is in has photos, or the file is in a broken one."""
+        return self._files.tree.below(path[: len(section.folder) + 1]) > 0
+
+    def _looks_like_photo(self, path: Path) -> bool:
+        return names.is_image_name(path) or not self._files.has_images
+
+    def _take(self, index: int, split: str | None, class_name: str) -> None:
+        self.candidates.append(Candidate(index, split, class_name))
+        self.classes.setdefault((split, class_name), self._listing.entries[index].name)
+
+    def _leave(self, index: int, reason: str) -> None:
+        path = self._found.files[index]
+        if self._looks_like_photo(path):
+            self.unused.append((index, reason))
+        else:
+            self._files.others[f".{names.suffix(path)}" if names.suffix(path) else "no ending"] += 1
+
+
+def _missing_splits(listing: Listing, placed: _Placed, tree: Tree) -> tuple[str, ...]:
+    """Return the splits among which photos of no split, or those of train, are to be distributed; none if all exist.
+
+    Raises:
+        SourceRefused: there are splits, and train is not one of them.
+    """
+    has = {split for split, _ in placed.classes}
+    if has <= {None}:
+        return SPLITS if has else ()
+    if has.isdisjoint({None, "train"}):
+        why = f"training needs a train split, from which the others can be made; found: {tree.picture()}"
+        raise SourceRefused("data layout", f"{listing.path} has no train folder with folders of classes", why, _NEXT)
+    missing = [split for split in SPLITS[1:] if split not in has]
+    return ("train", *missing) if missing else ()
+
+
+def _class_folders(found: Names, sections: Sequence[_Section]) -> dict[tuple[str | None, str], str]:
+    """Return the empty folders where folders of classes are: they are classes without images."""
+    used = {path[:depth] for path in found.files for depth in range(1, len(path))}
+    empty = [path for path in found.folders if path not in used and names.foreign_reason(path) is None]
+    return {
+        (each.split, path[-1]): f"no file of {path[-1]}"
+        for each in sections
+        for path in empty
+        if each.reason is None and path[:-1] == each.folder and not path[-1].startswith(".")
+    }
 
 
 def _refuse_unusable(classes: Iterable[str]) -> None:
@@ -191,91 +356,20 @@ def _refuse_unusable(classes: Iterable[str]) -> None:
     for name in sorted(classes):
         if valid_text(name) != name:
             raise SourceRefused("data layout", f"the name of the class {shortened(name)} is not UTF-8", why, _NEXT)
-        if not _seen(name):
+        if not names.visible(name):
             raise SourceRefused("data layout", f"the name of the class {name!a} is blank", why, _NEXT)
 
 
-def _seen(name: str) -> str:
-    """Return a name without what a person does not see: invisible characters, and blanks at its ends."""
-    return "".join(each for each in name if unicodedata.category(each) not in {"Cf", "Cc"}).strip()
-
-
-def _similar_name_warnings(classes: Iterable[str], first: Mapping[str, str]) -> list[str]:
-    """Warn of classes whose names look alike; `first` has the name of a file of each class that has one."""
-    similar: dict[str, list[str]] = defaultdict(list)
-    for name in sorted(classes):
-        similar[unicodedata.normalize("NFC", _seen(name)).casefold()].append(name)
+def _unused_warnings(unused: Sequence[Quarantined]) -> list[str]:
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for item in unused:
+        by_reason[item.reason].append(shortened(item.name))
     return [
-        f"classes {', '.join(shortened(name) for name in names)} look alike (case, Unicode form, blanks): "
-        + _listed([shortened(first.get(name, f"no file of {name}")) for name in names])
-        for names in similar.values()
-        if len(names) > 1
+        f"{len(files):,} files that look like images are not used: {reason} ({listed(files)})"
+        for reason, files in by_reason.items()
     ]
 
 
-def _broken_problems(good: int, quarantined: Sequence[Quarantined], allowed: float) -> list[str]:
-    total = good + len(quarantined)
-    if len(quarantined) <= allowed * total:
-        return []
-    share = f"{len(quarantined)} of {total} files cannot be used, more than the {allowed:.1%} allowed"
-    return [f"{share} ({reasons_text(quarantined)})"]
-
-
-def _class_problems(classes: Sequence[str], counts: Counts) -> list[str]:
-    if len(classes) < 2:
-        return [f"{len(classes)} class found, at least 2 are needed"]
-    problems = []
-    for split, by_class in counts.items():
-        empty = [shortened(name) for name, count in by_class.items() if count == 0]
-        if empty:
-            problems.append(f"no good {split} image of class {_listed(empty)}")
-    return problems
-
-
-def _leak_problems(images: Sequence[LabelledImage]) -> list[str]:
-    """Return a problem if exact copies are in two splits, because they would make the test accuracy too high."""
-    first: dict[str, LabelledImage] = {}
-    leaks = []
-    for image in images:
-        seen = first.setdefault(image.source_sha256, image)
-        if seen.split != image.split:
-            leaks.append(f"{shortened(seen.name)} = {shortened(image.name)}")
-    return [f"the same image is in two splits, {len(leaks)} times: {_listed(leaks)}"] if leaks else []
-
-
-def _imbalance_warnings(counts: Counts, settings: Settings) -> list[str]:
-    train = counts["train"]
-    least, most = min(train, key=train.__getitem__), max(train, key=train.__getitem__)
-    if train[most] <= settings.imbalance_warning_ratio * train[least]:
-        return []
-    few, many = f"{train[least]} of {shortened(least)}", f"{train[most]} of {shortened(most)}"
-    return [f"the classes are unbalanced: the train split has {many} and {few}"]
-
-
-def _repeat_warnings(images: Sequence[LabelledImage]) -> list[str]:
-    """Warn of exact copies in a split and of images in two classes, with the first files."""
-    first: dict[str, LabelledImage] = {}
-    copies, mixed = [], []
-    for image in images:
-        seen = first.setdefault(image.source_sha256, image)
-        if seen is image:
-            continue
-        same = f"{shortened(seen.name)} = {shortened(image.name)}"
-        copies.append(same)
-        if seen.class_name != image.class_name:
-            mixed.append(f"{shortened(seen.class_name)} and {shortened(image.class_name)} ({same})")
-    warnings = [f"{len(copies)} images are exact copies of another image in their split: {_listed(copies)}"]
-    warnings += [f"{len(mixed)} images are in more than one class: {_listed(mixed)}"] if mixed else []
-    return warnings if copies else []
-
-
-def _listed(texts: Sequence[str]) -> str:
-    """Return the first texts and the number of the others."""
-    more = f" and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
-    return ", ".join(texts[:_SHOWN]) + more
-
-
-def shortened(name: str) -> str:
-    """Return a name as valid Unicode of at most 120 characters, for a message."""
-    text = valid_text(name)
-    return text if len(text) <= 120 else f"{text[:117]}..."
+def _others_note(others: Counter[str]) -> list[str]:
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in others.most_common())
+    return [f"{others.total():,} files are no photos and are not used: {kinds}"] if others else []

@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from tasks.data.layout import reasons_text
+from tasks.data.texts import reasons_text
 from tasks.run.escaping import code_span, markdown_table, markdown_text
 from tasks.run.records import DatasetRef
 
 
 def finding_lines(dataset: DatasetRef) -> list[str]:
     """Return the findings as lines of progress; there are none for faultless data."""
-    return [f"WARNING: data: {text}" for text in (*dataset.warnings, *_left_out(dataset))]
+    notes = [f"data: {text}" for text in dataset.notes]
+    return [*notes, *(f"WARNING: data: {text}" for text in (*dataset.warnings, *_left_out(dataset)))]
 
 
 def finding_rows(dataset: DatasetRef) -> dict[str, str]:
     """Return the findings as rows of a run's table; there are none for faultless data."""
-    found = {"data warnings": "; ".join(dataset.warnings), "left out": "".join(_left_out(dataset))}
+    found = {
+        "data notes": "; ".join(dataset.notes),
+        "data warnings": "; ".join(dataset.warnings),
+        "left out": "".join(_left_out(dataset)),
+    }
     return {name: text for name, text in found.items() if text}
 
 
@@ -29,12 +34,14 @@ def dataset_json(dataset: DatasetRef) -> dict[str, object]:
         "quarantined": dataset.quarantined,
         "left_out": [asdict(item) for item in dataset.left_out],
         "warnings": list(dataset.warnings),
+        "notes": list(dataset.notes),
     }
 
 
 def findings_markdown(dataset: DatasetRef) -> list[str]:
     """Return the warnings as a list and the files that are left out as a table, as lines of Markdown."""
-    lines = [f"- warning: {markdown_text(warning)}" for warning in dataset.warnings]
+    lines = [f"- {markdown_text(note)}" for note in dataset.notes]
+    lines += [f"- warning: {markdown_text(warning)}" for warning in dataset.warnings]
     if dataset.left_out:
         rows = [(markdown_text(item.name), markdown_text(item.reason)) for item in dataset.left_out]
         more = dataset.quarantined - len(rows)

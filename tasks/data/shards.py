@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.data.layout import LabelledImage
+from tasks.data.judgement import LabelledImage
 from tasks.data.worker_pool import Decoded
 from tasks.run.errors import KennelError
 
@@ -35,7 +35,7 @@ class StagedImage:
 
     @property
     def labelled(self) -> LabelledImage:
-        """The image in the form that `tasks.data.layout.judge` reads."""
+        """The image in the form that `tasks.data.judgement.judge` reads."""
         return LabelledImage(self.split, self.class_name, self.name, self.decoded.source_sha256)
 
 

@@ -10,23 +10,31 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import psutil
 
 from tasks.account.bucket import ensure_bucket
-from tasks.data.bucket_source import fetch_archive, fetch_objects, list_prefix, place_of
+from tasks.data.archive import Reader
+from tasks.data.bucket_source import fetch_archive, fetch_objects, list_prefix, place_of, read_remote
 from tasks.data.download import download
-from tasks.data.entries import Listing
+from tasks.data.entries import FORMS, Listing
 from tasks.data.image_judgement import ImageLimits
+from tasks.data.judgement import LabelledImage, dataset_digest, judge, note_warnings
 from tasks.data.judgement_cache import Findings, JudgementCache, LocatedSource, staging_parameters
-from tasks.data.layout import Layout, dataset_digest, judge, read_layout
+from tasks.data.layout import Candidate, Layout, read_layout
+from tasks.data.leakage import Pair, find_leaks, leak_warnings, same_pairs, taken_out
+from tasks.data.left_out import refused_listed
 from tasks.data.sample import NAME as SAMPLE
 from tasks.data.sample import make_sample
 from tasks.data.shards import StagedImage
+from tasks.data.split_record import SplitRecord
+from tasks.data.splits import Photo, distribute
 from tasks.data.unpacking import list_unpacked
 from tasks.data.upload import JudgedDataset, UploadSummary, upload
 from tasks.data.worker_pool import Decoded, Rejected, decode_all
@@ -36,9 +44,10 @@ from tasks.run.errors import SourceRefused
 from tasks.run.escaping import valid_text
 from tasks.run.handle import Run
 from tasks.run.numbers import whole_number
+from tasks.run.options import DataOptions
 from tasks.run.own_files import remove_tree
 from tasks.run.progress import ProgressFactory
-from tasks.run.records import DatasetRef, Quarantined
+from tasks.run.records import SPLITS, DatasetRef, Quarantined
 from tasks.run.settings import Settings
 from tasks.run.source_name import file_path, is_s3, is_url, source_name, whole_source
 
@@ -52,7 +61,9 @@ class StagingOutcome:
     sent: UploadSummary
 
 
-def locate(source: str, settings: Settings, progress: ProgressFactory) -> LocatedSource:
+def locate(
+    source: str, settings: Settings, progress: ProgressFactory, options: DataOptions = DataOptions()
+) -> LocatedSource:
     """Return the local path of a source: a URL is downloaded, `sample` is written to a folder, a path is used as it is.
 
     A URL may be given by the name under which this process keeps it (`tasks.run.source_name`). Of a prefix in a bucket
@@ -64,20 +75,17 @@ def locate(source: str, settings: Settings, progress: ProgressFactory) -> Locate
         AwsFailed: S3 refused or did not answer.
     """
     if source == SAMPLE:
-        return LocatedSource(source, SAMPLE, make_sample(settings.home))
+        return LocatedSource(source, SAMPLE, make_sample(settings.home), options=options)
     if is_s3(source):
-        return _in_bucket(source, Aws(settings), progress)
+        return replace(_in_bucket(source, Aws(settings), progress), options=options)
     if is_url(source):
         whole, name = whole_source(source), source_name(source)
         path = download(whole, settings, progress)
-        return LocatedSource(name, path.stem, path, url=name)
+        return LocatedSource(name, path.stem, path, url=name, options=options)
     path = Path(file_path(source) or source).expanduser()
     if not os.path.exists(path):  # noqa: PTH110 Path.exists() raises for a name that is too long
-        why = "there is no such file or folder"
-        raise SourceRefused(
-            "source", source_name(source), why, "give a URL, an archive, a folder or 'sample' as --data"
-        )
-    return LocatedSource(valid_text(source), valid_text(path.stem or path.resolve().name), path)
+        raise SourceRefused("source", source_name(source), "there is no such file or folder", FORMS)
+    return LocatedSource(valid_text(source), valid_text(path.stem or path.resolve().name), path, options=options)
 
 
 def _in_bucket(source: str, aws: Aws, progress: ProgressFactory) -> LocatedSource:
@@ -121,7 +129,9 @@ def judge_source(
     """
     objects = source.objects
     listing = objects.listing if objects else list_unpacked(source.path, settings, spool_dir, progress)
-    layout = read_layout(listing)
+    with Reader(listing.root, listing.kind) as reader:
+        read = partial(read_remote, Aws(settings), objects, progress) if objects else reader.read
+        layout = read_layout(listing, read)
     if objects is not None:
         fetch_objects(Aws(settings), objects, [candidate.index for candidate in layout.candidates], progress)
     outcomes = decode_all(
@@ -132,12 +142,22 @@ def judge_source(
         spool_dir=spool_dir,
         progress=progress,
     )
-    images, rejected = _split_outcomes(listing, layout, outcomes)
-    quarantined = (*layout.quarantined, *rejected)
+    decoded, rejected = _separated(listing, layout, outcomes)
+    pairs = same_pairs([each.source_sha256 for _, each in decoded], [each.thumbnail for _, each in decoded])
+    record = SplitRecord(source, settings)
+    splits = _splits(source, layout, decoded, pairs, record.read() if layout.made else {})
+    everything = _staged(listing, layout, decoded, splits)
+    images, leaks, told = _without_leaks(everything, pairs, source.options)
+    broken = (*layout.quarantined, *rejected)
     labelled = [image.labelled for image in images]
-    warnings = judge(layout, labelled, quarantined, settings)
+    with refused_listed((*broken, *leaks, *layout.unused), source.name, settings):
+        warnings = (*judge(layout, labelled, broken, settings, told), *_notes_of(images))
+    if layout.made:
+        pool = (n for n, (candidate, _) in enumerate(decoded) if candidate.split is None)
+        record.add({decoded[n][1].source_sha256: splits[n] for n in pool})
+    notes = (*layout.notes, *_split_notes(source.options, layout, labelled))
     digest = dataset_digest(layout.classes, labelled, staging_parameters(settings))
-    findings = Findings(quarantined, warnings, layout.ignored)
+    findings = Findings((*broken, *leaks), warnings, layout.ignored, layout.unused, notes)
     return JudgedDataset(source, digest, layout.classes, tuple(images), findings)
 
 
@@ -158,22 +178,72 @@ def judge_and_upload(
     return StagingOutcome(dataset, judged, sent)
 
 
-def _split_outcomes(
+def _separated(
     listing: Listing, layout: Layout, outcomes: Sequence[Decoded | Rejected]
-) -> tuple[list[StagedImage], list[Quarantined]]:
+) -> tuple[list[tuple[Candidate, Decoded]], list[Quarantined]]:
     """Separate the decoded images from the rejected ones."""
-    class_index = {name: index for index, name in enumerate(layout.classes)}
-    images: list[StagedImage] = []
+    decoded: list[tuple[Candidate, Decoded]] = []
     rejected: list[Quarantined] = []
     for candidate, outcome in zip(layout.candidates, outcomes, strict=True):
-        name = listing.entries[candidate.index].name
         if isinstance(outcome, Rejected):
-            rejected.append(Quarantined(valid_text(name), outcome.reason))
+            rejected.append(Quarantined(valid_text(listing.entries[candidate.index].name), outcome.reason))
         else:
-            index = class_index[candidate.class_name]
-            images.append(StagedImage(candidate.split, index, candidate.class_name, name, outcome))
-    return images, rejected
+            decoded.append((candidate, outcome))
+    return decoded, rejected
+
+
+def _splits(
+    source: LocatedSource,
+    layout: Layout,
+    decoded: Sequence[tuple[Candidate, Decoded]],
+    pairs: Sequence[Pair],
+    known: Mapping[str, str],
+) -> list[str]:
+    """Return the split of each image: that of its folder, or the one that it gets."""
+    pool = {n: place for place, n in enumerate(n for n, (each, _) in enumerate(decoded) if each.split is None)}
+    photos = [Photo(decoded[n][0].class_name, decoded[n][1].source_sha256) for n in pool]
+    among = [(pool[one], pool[other]) for one, other in pairs if one in pool and other in pool]
+    shares = {split: source.options.shares[split] for split in layout.made}
+    made = distribute(photos, among, shares, seed=source.options.split_seed, known=known) if pool else []
+    return [each.split or made[pool[n]] for n, (each, _) in enumerate(decoded)]
+
+
+def _staged(
+    listing: Listing, layout: Layout, decoded: Sequence[tuple[Candidate, Decoded]], splits: Sequence[str]
+) -> list[StagedImage]:
+    class_index = {name: index for index, name in enumerate(layout.classes)}
+    return [
+        StagedImage(split, class_index[each.class_name], each.class_name, listing.entries[each.index].name, image)
+        for (each, image), split in zip(decoded, splits, strict=True)
+    ]
+
+
+def _without_leaks(
+    images: Sequence[StagedImage], pairs: Sequence[Pair], options: DataOptions
+) -> tuple[list[StagedImage], list[Quarantined], list[str]]:
+    """Return the images that stay, those that are taken out because they are in two splits, and the warnings."""
+    labelled: list[LabelledImage] = [image.labelled for image in images]
+    leaks = find_leaks(labelled, pairs)
+    told = leak_warnings(labelled, leaks, are_kept=options.keep_duplicates)
+    if options.keep_duplicates:
+        return list(images), [], told
+    out = {leak.index for leak in leaks}
+    return [image for n, image in enumerate(images) if n not in out], taken_out(labelled, leaks), told
+
+
+def _notes_of(images: Sequence[StagedImage]) -> list[str]:
+    return note_warnings((image.name, image.decoded.notes) for image in images)
+
+
+def _split_notes(options: DataOptions, layout: Layout, images: Sequence[LabelledImage]) -> list[str]:
+    if not layout.made:
+        return []
+    counts = Counter(image.split for image in images)
+    shown = ", ".join(f"{counts[split]:,} {split}" for split in SPLITS)
+    lacking = "splits" if len(layout.made) == len(SPLITS) else f"{' and no '.join(layout.made[1:])} split"
+    return [f"the data has no {lacking}: made {options.split}, seed {options.split_seed}, by kennel: {shown} images"]
 
 
 def _limits(settings: Settings) -> ImageLimits:
-    return ImageLimits(settings.shortest_side_px, settings.jpeg_quality, settings.max_image_pixels)
+    staged = (settings.shortest_side_px, settings.jpeg_quality)
+    return ImageLimits(*staged, settings.max_image_pixels, settings.max_image_bytes)

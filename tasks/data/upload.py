@@ -15,8 +15,8 @@ from typing import Any
 
 from tasks.account import objects
 from tasks.account.bucket import bucket_exists
+from tasks.data.judgement import LabelledImage, count_images
 from tasks.data.judgement_cache import Findings, Judgement, LocatedSource
-from tasks.data.layout import LabelledImage, count_images
 from tasks.data.shards import ShardPlan, StagedImage, image_rows, pack_shard, plan_shards
 from tasks.run.aws import Aws
 from tasks.run.errors import aws_boundary
@@ -205,6 +205,7 @@ def _manifest(judged: JudgedDataset, shards: Sequence[dict[str, Any]]) -> dict[s
         "splits": {split: [shard for shard in shards if shard["key"].startswith(f"{split}/")] for split in SPLITS},
         "quarantined": [asdict(item) for item in judged.findings.quarantined],
         "warnings": list(judged.findings.warnings),
+        "notes": list(judged.findings.notes),
         "source": source,
     }
 
@@ -223,4 +224,6 @@ def _reference(bucket: str, manifest: Mapping[str, Any], source: LocatedSource, 
         shards={split: len(shards) for split, shards in manifest["splits"].items()},
         warnings=findings.warnings,
         left_out=findings.quarantined[:LEFT_OUT_KEPT],
+        notes=findings.notes,
+        options=source.options.model_dump_json(exclude_defaults=True),
     )

@@ -7,6 +7,7 @@ no AWS call and opens only the source and its spool.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import resource
@@ -17,7 +18,8 @@ from typing import BinaryIO
 
 from tasks.data.archive import Reader
 from tasks.data.entries import Entry, Unreadable
-from tasks.data.image_judgement import BrokenImage, ImageLimits, prepare_image
+from tasks.data.image_judgement import ImageLimits, prepare_image
+from training.pictures import BadPicture
 
 MAX_MEMORY_BYTES = 3 * 2**30
 
@@ -47,18 +49,20 @@ def _answer(content: object) -> None:
 
 
 def _prepare(reader: Reader, entry: Entry, limits: ImageLimits, spool: BinaryIO) -> list[object]:
-    """Return [source sha256, staged sha256, width, height, offset, size] or [reason for the quarantine]."""
+    """Return the fields of `Decoded` behind its index, less the spool's path, or [reason for the quarantine]."""
     try:
         source = reader.read(entry)
         prepared = prepare_image(source, limits)
-    except (Unreadable, BrokenImage) as refusal:
+    except (Unreadable, BadPicture) as refusal:
         return [str(refusal)]
     source_sha256 = hashlib.sha256(source).hexdigest()
     kept = prepared.data is source
     staged_sha256 = source_sha256 if kept else hashlib.sha256(prepared.data).hexdigest()
     offset = spool.tell()
     spool.write(prepared.data)
-    return [source_sha256, staged_sha256, prepared.width, prepared.height, offset, len(prepared.data)]
+    thumbnail = base64.b64encode(prepared.thumbnail).decode()
+    size = (prepared.width, prepared.height, offset, len(prepared.data))
+    return [source_sha256, staged_sha256, *size, thumbnail, prepared.notes, prepared.source_size]
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ again is quarantined. This process holds one small record for each image and no 
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 import os
@@ -40,7 +41,11 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A decoded image: its index in the listing, two hex sha256 digests, and the position of its bytes in a spool."""
+    """A decoded image: its index in the listing, two hex sha256 digests, and the position of its bytes in a spool.
+
+    `thumbnail`: 16 x 16 levels of green, row by row; `notes`: how the picture was read; `source_size`: width
+    and height of the file's picture in px.
+    """
 
     index: int
     source_sha256: str
@@ -50,6 +55,9 @@ class Decoded:
     spool: Path
     offset: int
     size_bytes: int
+    thumbnail: bytes = b""
+    notes: tuple[str, ...] = ()
+    source_size: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,8 +233,9 @@ def _disk_error(answer: dict[str, Any], spool: Path) -> KennelError:
 def _result(fields: list[Any], spool: Path) -> Decoded | Rejected:
     if len(fields) == 2:
         return Rejected(*fields)
-    index, source_sha256, staged_sha256, width, height, offset, size_bytes = fields
-    return Decoded(index, source_sha256, staged_sha256, width, height, spool, offset, size_bytes)
+    index, source_sha256, staged_sha256, width, height, offset, size_bytes, thumbnail, notes, source_size = fields
+    looks = (base64.b64decode(thumbnail), tuple(notes), tuple(source_size))
+    return Decoded(index, source_sha256, staged_sha256, width, height, spool, offset, size_bytes, *looks)
 
 
 def _read_line(descriptor: int, timeout_seconds: float) -> bytes:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tasks.model.code import REPOSITORY
 from tasks.run.errors import StageFailed, WaitTimedOut
-from tasks.run.model_archive import SERVED_MEMBERS, extract_members
+from tasks.run.model_archive import extract_served
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,7 +35,7 @@ def embed_folder(archive: Path, photos: Path, count: int) -> NDArray[np.float32]
     import numpy as np
 
     with tempfile.TemporaryDirectory(prefix="kennel-model-") as folder:
-        extract_members(archive, SERVED_MEMBERS, str(archive), Path(folder))
+        extract_served(archive, str(archive), Path(folder))
         command = [sys.executable, "-P", "-m", "training.photo_embeddings", folder, str(photos)]
         deadline = START_SECONDS + SECONDS_EACH * count
         try:

@@ -23,7 +23,7 @@ from tasks.model.code import REPOSITORY
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import StageFailed, WaitTimedOut
 from tasks.run.handle import Run
-from tasks.run.model_archive import SERVED_MEMBERS, extract_members
+from tasks.run.model_archive import extract_served
 from tasks.run.waiting import say
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _unpacked(run: Run, uri: str, folder: Path) -> tuple[Path, int]:
     archive = folder.with_suffix(".tar.gz")
     fetch_object(run.aws, uri, archive)
     folder.mkdir()
-    extract_members(archive, SERVED_MEMBERS, uri, folder)
+    extract_served(archive, uri, folder)
     return folder, archive.stat().st_size
 
 

@@ -36,7 +36,7 @@ from tasks.run.errors import OwnershipRefused, aws_boundary
 from tasks.run.handle import Run
 from tasks.run.records import DatasetRef, TrainedModel
 from tasks.run.waiting import say
-from tasks.serving.endpoint_plan import SERVING_VARIABLES
+from tasks.serving.endpoint_plan import serving_variables
 from tasks.serving.packaging import serving_archive, serving_uri
 
 _LONGEST_VALUE = 256
@@ -131,7 +131,7 @@ def _create(run: Run, name: str, request: dict[str, Any]) -> str:
 
 
 def _request(run: Run, dataset: DatasetRef, model: TrainedModel, archive: str, image: str) -> dict[str, Any]:
-    container = {"Image": image, "ModelDataUrl": archive, "Environment": SERVING_VARIABLES}
+    container = {"Image": image, "ModelDataUrl": archive, "Environment": serving_variables(run.settings)}
     return {
         "ModelApprovalStatus": PENDING,
         "CustomerMetadataProperties": {key: value[:_LONGEST_VALUE] for key, value in _metadata(run, model).items()},

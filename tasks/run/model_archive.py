@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import shutil
 import tarfile
 import zlib
@@ -19,6 +20,7 @@ from typing import IO
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import StageFailed
 from tasks.run.own_files import replacing
+from tasks.run.sealed import parse_json
 
 MAX_META_BYTES = 16 * 2**20
 MAX_UNPACKED_BYTES = 8 * 2**30
@@ -28,7 +30,9 @@ SERVED_MEMBERS = {
     "graph.bin": 2**32,
     **dict.fromkeys(("code/inference.py", "code/preprocess.py", "code/graphs.py"), 2**20),
 }
-"""What serving needs of a model, and the bytes that each file may have."""
+"""What serving needs of a model of any release, and the bytes that each file may have."""
+_CODE = re.compile(r"code/([a-z_]+/)?[a-z_]+\.py")
+_MAX_CODE_FILES = 64
 _MOST_AT_ONCE_BYTES = 4 * 2**20
 
 
@@ -44,6 +48,27 @@ def read_member(archive: Path, name: str, label: str, *, most_bytes: int = MAX_M
             shutil.copyfileobj(file, content)
             return content.getvalue()
     raise AssertionError("unreachable: what is missing is an error")
+
+
+def extract_served(archive: Path, label: str, folder: Path) -> None:
+    """Write what serving needs of a local model.tar.gz into a folder: also the code that its own meta.json names.
+
+    Raises:
+        StageFailed, DiskFailed: as `extract_members` raises them.
+    """
+    named = _code_files(read_member(archive, "meta.json", label))
+    extract_members(archive, {**SERVED_MEMBERS, **dict.fromkeys(named, 2**20)}, label, folder)
+
+
+def _code_files(meta: bytes) -> list[str]:
+    """Return the files of code that a meta.json names; none if it is damaged, which loading the model will tell."""
+    try:
+        content = parse_json(meta)
+    except ValueError:
+        return []
+    files = content.get("files") if isinstance(content, dict) else None
+    names = [name for name in files if _CODE.fullmatch(name)] if isinstance(files, dict) else []
+    return names[:_MAX_CODE_FILES]
 
 
 def extract_members(archive: Path, most_bytes: Mapping[str, int], label: str, folder: Path) -> None:

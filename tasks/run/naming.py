@@ -17,7 +17,7 @@ from tasks.run.source_name import earlier_identities, file_path, is_url, source_
 from tasks.run.text_form import TextForm
 
 if TYPE_CHECKING:
-    from tasks.run.options import TrainingOptions
+    from tasks.run.options import DataOptions, TrainingOptions
 
 PROJECT = "kennel"
 RESOURCE_PREFIX = f"{PROJECT}-"
@@ -62,17 +62,18 @@ def _run_id(source: str, identity: str, choices: Mapping[str, object]) -> str:
     return f"{_slug(source)}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
-def training_run_id(source: str, training: TrainingOptions) -> str:
-    """Return the run id of a command that trains; it depends on the options that change the model or the job.
+def training_run_id(source: str, training: TrainingOptions, data_options: DataOptions | None = None) -> str:
+    """Return the run id of a command that trains; it depends on the options that change the data, model or job.
 
     A training on EC2 with the same options has the same run id, so that the two can be compared.
     """
-    return run_id_for(source, **training_choices(training))
+    return run_id_for(source, **training_choices(training, data_options))
 
 
-def training_choices(training: TrainingOptions) -> dict[str, object]:
-    """Return the options that change the model or the job, by name."""
+def training_choices(training: TrainingOptions, data_options: DataOptions | None = None) -> dict[str, object]:
+    """Return the options that change the data, the model or the job, by name."""
     return {
+        "data_options": None if data_options is None else data_options.chosen,
         "backbone": training.backbone,
         "instances": training.instances,
         "instance_type": training.instance_type,

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from tasks.run.records import Hyperparameters
+from tasks.run.records import SPLITS, Hyperparameters
 from tasks.run.text_form import TextForm
 from tasks.run.vpc_config import VpcConfig, read_vpc_config
 
@@ -75,6 +75,42 @@ class Options(BaseModel):
         """
         shared = {name: value for part in parts for name, value in part if name in cls.model_fields}
         return cls(**{**shared, **others})
+
+
+def _require_whole(split: str) -> str:
+    """Return the percents of a split, if they make 100.
+
+    Raises:
+        ValueError: they do not.
+    """
+    if sum(map(int, split.split("/"))) != 100:
+        raise ValueError("its three numbers have to make 100, such as 80/10/10")
+    return split
+
+
+class DataOptions(Options):
+    """How photos are distributed where their folders do not say it, and what becomes of a photo in two splits."""
+
+    split: Annotated[
+        str,
+        TextForm(r"[1-9]\d?/[1-9]\d?/[1-9]\d?", "the percents of train, validation and test, such as 80/10/10"),
+        AfterValidator(_require_whole),
+        Field(description="Percents of train, validation and test, for the splits that the data does not have."),
+    ] = "80/10/10"
+    split_seed: Annotated[int, Field(ge=0, le=2**31 - 1, description="Of that distribution.")] = 0
+    keep_duplicates: Annotated[
+        bool, Field(description="Keep photos in train that are also in validation or test, with a warning.")
+    ] = False
+
+    @property
+    def shares(self) -> dict[str, int]:
+        """The percents by split."""
+        return dict(zip(SPLITS, map(int, self.split.split("/")), strict=True))
+
+    @property
+    def chosen(self) -> dict[str, Any] | None:
+        """The options that differ from the defaults, for the id of a run; None if all are defaults."""
+        return self.model_dump(exclude_defaults=True) or None
 
 
 class ModelOptions(Options):

@@ -36,6 +36,8 @@ class DatasetRef(Record, file="stage_data.json", called="staged dataset", made_b
 
     `quarantined`, `left_out` (its first files, with reasons) and `warnings` are the findings in this run's source. The
     manifest has those of the source that was staged first, which may have been another one with the same images.
+    `notes` tell what was found without being wrong, such as splits that were made. `options` is the JSON of the
+    `DataOptions` that differ from the defaults.
     """
 
     bucket: str
@@ -50,6 +52,8 @@ class DatasetRef(Record, file="stage_data.json", called="staged dataset", made_b
     shards: Mapping[str, Count] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     left_out: tuple[Quarantined, ...] = ()
+    notes: tuple[str, ...] = ()
+    options: str = "{}"
 
     @property
     def resources(self) -> tuple[tuple[str, str], ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tasks.run import naming
-from tasks.run.options import TrainingOptions
+from tasks.run.options import DataOptions, TrainingOptions
 
 
 def run_of(runs: Path, source: str, **choices: object) -> str:
@@ -19,6 +19,6 @@ def run_of(runs: Path, source: str, **choices: object) -> str:
     return next(found, None) or naming.run_id_for(source, **choices)
 
 
-def run_of_training(runs: Path, source: str, training: TrainingOptions) -> str:
+def run_of_training(runs: Path, source: str, training: TrainingOptions, data_options: DataOptions | None = None) -> str:
     """Return the id of the run of a command that trains."""
-    return run_of(runs, source, **naming.training_choices(training))
+    return run_of(runs, source, **naming.training_choices(training, data_options))

@@ -267,7 +267,7 @@ class Settings(BaseSettings):
     jpeg_quality: int = Field(default=90, ge=50, le=100)
     shard_size_bytes: int = Field(default=32 * 2**20, ge=2**16, le=2**30)
     max_image_pixels: int = Field(default=64_000_000, ge=10_000, le=178_000_000)
-    max_image_bytes: int = Field(default=64 * 2**20, ge=2**10, le=2**30)
+    max_image_bytes: int = Field(default=20 * 2**20, ge=2**10, le=2**30)
     max_archive_files: int = Field(default=2_000_000, ge=1)
     max_archive_bytes: int = Field(default=200 * 2**30, ge=2**10)
     max_archive_ratio: float = Field(default=200.0, ge=1.0)

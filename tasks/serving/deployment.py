@@ -20,7 +20,14 @@ from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, TrainedModel
 from tasks.run.waiting import say
 from tasks.serving.answering import wait_until_each_answers
 from tasks.serving.endpoint import ensure_endpoint, keep_creation_seconds
-from tasks.serving.endpoint_plan import Capture, EndpointPlan, endpoint_arn, endpoint_log_group, guard_prefix
+from tasks.serving.endpoint_plan import (
+    Capture,
+    EndpointPlan,
+    endpoint_arn,
+    endpoint_log_group,
+    guard_prefix,
+    serving_variables,
+)
 from tasks.serving.function import FunctionPlan, GoLive, at_once, ensure_function, function_log_group
 from tasks.serving.packaging import serving_archive, serving_uri
 from tasks.serving.releases import Release, Releases, promoted_release
@@ -121,6 +128,7 @@ def describe_endpoint(
         instance_count=deploy.instances,
         vpc=network.vpc,
         volume_key=encryption.of_volume(instance.instance_type),
+        variables=serving_variables(run.settings),
         capture=_capture(deploy, f"s3://{bucket}/{captured_prefix(run.id)}", encryption.key_arn),
     )
 

@@ -9,19 +9,27 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tasks.account.prices import InstanceChoice
 from tasks.run import naming
 from tasks.run.aws import Aws
+from tasks.run.settings import Settings
 from tasks.run.vpc_config import VpcConfig
+from training.pictures import DEFAULT_LIMITS, PictureLimits
 
 VARIANT = "primary"
 SHADOW = "challenger"
 """The names of the production variant and of the shadow variant."""
 SERVING_VARIABLES = {"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code"}
 """AWS's PyTorch image finds our handlers by them."""
+
+
+def serving_variables(settings: Settings) -> dict[str, str]:
+    """Return the environment of a model's container: the limits of pictures too, if they are not the usual ones."""
+    limits = PictureLimits(settings.max_image_pixels, settings.max_image_bytes)
+    return {**SERVING_VARIABLES, **({} if limits == DEFAULT_LIMITS else limits.variables())}
 
 
 @dataclass(frozen=True)
@@ -71,13 +79,14 @@ class EndpointPlan:
     deployment: Mapping[str, Any] | None = None
     capture: Capture | None = None
     shadow: EndpointPlan | None = None
+    variables: Mapping[str, str] = field(default_factory=lambda: SERVING_VARIABLES)
 
     @property
     def container(self) -> dict[str, Any]:
         """The model's PrimaryContainer."""
         if self.package is not None:
             return {"ModelPackageName": self.package}
-        return {"Image": self.image, "ModelDataUrl": self.model_uri, "Environment": SERVING_VARIABLES}
+        return {"Image": self.image, "ModelDataUrl": self.model_uri, "Environment": dict(self.variables)}
 
     @property
     def network(self) -> dict[str, Any]:

@@ -13,12 +13,21 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from tests.conftest import ROOT
 from training.config import Config, Folders, Hyperparameters
+from training.serve import CODE, SOURCES
 from training.train import run
 
 CLASSES = ("apple", "moss", "sky")
 _COLOURS = {"apple": (200, 40, 40), "moss": (40, 170, 60), "sky": (60, 90, 210), "sand": (200, 180, 120)}
 DIGEST = "0123456789abcdef" * 4
+
+
+def copy_serving_code(folder: Path) -> None:
+    """Write the code that a model carries into a folder, as training saves it."""
+    (folder / "pictures").mkdir(parents=True, exist_ok=True)
+    for name in CODE:
+        (folder / name).write_bytes((ROOT / "training" / SOURCES.get(name, name)).read_bytes())
 
 
 def picture(label: str, number: int, *, size: tuple[int, int] = (320, 260), quality: int = 92) -> bytes:

@@ -13,14 +13,13 @@ import torch
 from safetensors.torch import save_file
 
 from tests.bit_flips import FLIPS, flipped
-from tests.conftest import ROOT
-from tests.training.datasets import CLASSES, Dataset, write_dataset
+from tests.training.datasets import CLASSES, Dataset, copy_serving_code, write_dataset
 from training.checkpoint import FitCheckpoint, ShardCache
 from training.failures import TrainingFailure
 from training.graphs import checksum_of, sha256_of
 from training.model import Backbone
 from training.preprocess import Preprocessing
-from training.serve import BadModel, model_fn
+from training.serve import CODE, BadModel, model_fn
 from training.shards import read_manifest, read_shard
 from training.weights import load_weights
 
@@ -130,13 +129,9 @@ def test_damaged_weights_fail_the_job(tmp_path: Path) -> None:
     assert load_weights(backbone, tmp_path, expected) == expected
 
 
-@pytest.mark.parametrize(
-    "name", ["meta.json", "graph.xml", "graph.bin", "code/inference.py", "code/preprocess.py", "code/graphs.py"]
-)
+@pytest.mark.parametrize("name", ["meta.json", "graph.xml", "graph.bin", *(f"code/{name}" for name in CODE[:4])])
 def test_a_model_with_a_damaged_file_is_not_served(tmp_path: Path, name: str) -> None:
-    (tmp_path / "code").mkdir()
-    for source, target in {"serve": "inference", "preprocess": "preprocess", "graphs": "graphs"}.items():
-        shutil.copy(ROOT / "training" / f"{source}.py", tmp_path / "code" / f"{target}.py")
+    copy_serving_code(tmp_path / "code")
     for graph in ("graph.xml", "graph.bin"):
         (tmp_path / graph).write_bytes(graph.encode() * 200)
     files = {each.relative_to(tmp_path).as_posix(): sha256_of(each) for each in tmp_path.rglob("*.*")}

@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import ROOT
-from tests.training.datasets import CLASSES, DIGEST, Trained, picture
+from tests.training.datasets import CLASSES, DIGEST, Trained, copy_serving_code, picture
 from training.preprocess import load_for_evaluation
-from training.serve import MAX_BODY_BYTES, BadInput, BadModel, Predictor, input_fn, model_fn, output_fn, predict_fn
+from training.serve import LIMITS, BadInput, BadModel, Predictor, input_fn, model_fn, output_fn, predict_fn
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +81,9 @@ def test_a_limit_on_threads_does_not_change_the_scores(
     [
         (b"x", "text/plain", 415, r"content type 'text/plain' is not accepted; send one of image/jpeg"),
         (b"x", None, 415, r"content type 'none' is not accepted"),
-        (b"", "image/png", 422, r"the body is empty"),
-        (b"\0" * (MAX_BODY_BYTES + 1), "image/png", 413, r"at most 20971520 are accepted"),
-        (b"<html>", "image/jpeg; q=1", 422, r"not a JPEG, PNG or WebP picture \(6 bytes\)"),
+        (b"", "image/png", 422, r"it is empty \(0 bytes\)"),
+        (b"\0" * (LIMITS.max_bytes + 1), "image/png", 413, r"at most KENNEL_MAX_IMAGE_BYTES=20971520 are allowed"),
+        (b"<html>", "image/jpeg; q=1", 422, "it is a web page"),
         (picture("sky", 1)[:3000], "application/x-image", 422, r"truncated or damaged"),
     ],
 )
@@ -111,25 +110,20 @@ except BaseInferenceToolkitError as error:
 
 
 def test_in_awss_inference_image_bad_input_is_an_error_with_a_status(tmp_path: Path) -> None:
-    for source, name in {
-        "serve.py": "inference.py",
-        "preprocess.py": "preprocess.py",
-        "graphs.py": "graphs.py",
-    }.items():
-        shutil.copyfile(ROOT / "training" / source, tmp_path / name)
+    copy_serving_code(tmp_path)
     (tmp_path / "sagemaker_inference").mkdir()
     (tmp_path / "sagemaker_inference" / "errors.py").write_text(TOOLKIT)
     done = subprocess.run(
         [sys.executable, "-c", ASKING], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
     )
-    assert done.stdout.startswith("422; Unprocessable Entity; the body is empty"), done.stderr
+    assert done.stdout.startswith("422; Unprocessable Entity; the picture cannot be used: it is empty"), done.stderr
 
 
 def test_a_picture_with_too_many_pixels_is_413(predictor: Predictor) -> None:
     bomb = io.BytesIO()
     Image.new("1", (9000, 9000)).save(bomb, "PNG")
 
-    with pytest.raises(BadInput, match="9000×9000 px; at most 50000000 pixels") as caught:
+    with pytest.raises(BadInput, match="9000 x 9000 px; at most KENNEL_MAX_IMAGE_PIXELS=64000000 pixels") as caught:
         predict_fn(input_fn(bomb.getvalue(), "image/png"), predictor)
     assert caught.value.status_code == 413
 

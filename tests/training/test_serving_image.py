@@ -20,6 +20,7 @@ from tests.conftest import ROOT
 from tests.polling import wait_until
 from tests.test_architecture import imported_modules, top
 from tests.training.datasets import CLASSES, Trained, picture
+from training.serve import CODE, SOURCES
 
 IMAGE = ROOT / "tasks" / "serving" / "image"
 TEXT = (IMAGE / "Dockerfile").read_text().replace("\\\n", " ")
@@ -118,9 +119,8 @@ def test_the_server_of_the_image_is_the_one_that_every_local_run_uses(root: Path
 def test_the_image_has_all_packages_that_its_code_imports_and_installs_none_at_start(root: Path) -> None:
     locks = "".join((IMAGE / name).read_text() for name in ("model.txt", "server.txt"))
     packages = {line.partition("==")[0].replace("-", "_") for line in locks.splitlines() if "==" in line}
-    known = packages | {"PIL", "localaws", "graphs", "preprocess", "training", "sagemaker_inference"}
-    files = [*(root / "opt/server").rglob("*.py"), *(ROOT / "training" / f"{n}.py" for n in ("serve", "graphs"))]
-    files = [*files, ROOT / "training" / "preprocess.py"]
+    known = packages | {"PIL", "localaws", "graphs", "preprocess", "pictures", "training", "sagemaker_inference"}
+    files = [*(root / "opt/server").rglob("*.py"), *(ROOT / "training" / SOURCES.get(name, name) for name in CODE)]
     needed = {top(name) for file in files for name in imported_modules(file)}
     assert needed - known - set(sys.stdlib_module_names) == set()
     assert not any("pip" in part for part in command())

@@ -23,6 +23,7 @@ from tests.training.datasets import (
 )
 from tests.training.jobs import arguments, free_port, of_host, start
 from training.graphs import sha256_of
+from training.serve import CODE
 from training.train import main
 
 pytestmark = pytest.mark.slow
@@ -42,7 +43,7 @@ def assert_same_heads(first: Path, second: Path, *, tolerance: float) -> None:
 def test_a_job_leaves_weights_meta_graph_and_serving_code_and_nothing_else(trained: Trained) -> None:
     files = {str(path.relative_to(trained.folder)) for path in trained.folder.rglob("*") if path.is_file()}
 
-    code = {f"code/{name}" for name in ("inference.py", "preprocess.py", "graphs.py", "requirements.txt")}
+    code = {f"code/{name}" for name in (*CODE, "requirements.txt")}
     assert files == {"model.safetensors", "meta.json", "graph.xml", "graph.bin", "predictions.safetensors"} | code
     assert list(trained.folder.parent.iterdir()) == [trained.folder]
 

@@ -9,8 +9,9 @@ import pytest
 import simplejpeg
 from PIL import Image
 
-from tasks.data.image_judgement import BrokenImage, ImageLimits, PreparedImage, prepare_image
+from tasks.data.image_judgement import ONE_COLOUR, ImageLimits, PreparedImage, prepare_image
 from tests.tasks.data.datasets import encoded, jpeg, picture
+from training.pictures import BadPicture
 
 LIMITS = ImageLimits(shortest_side_px=256, jpeg_quality=90, max_pixels=4_000_000)
 
@@ -85,23 +86,32 @@ def test_a_progressive_jpeg_is_encoded_again_as_baseline() -> None:
         (jpeg(5, 300, 300)[:-2000], "truncated or damaged"),
         (jpeg(5)[:30], "damaged"),
         (b"hello, I am a text file", "it is not an image: it begins with b'hello"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC"),
-        (b"GIF89a" + bytes(50), "a GIF"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "truncated or damaged"),
+        (b"GIF89a" + bytes(50), "truncated or damaged"),
+        (b"<!DOCTYPE html><title>Sign in</title>", r"a web page \(HTML\)"),
         (png_header(30_000, 30_000), "too many pixels"),
-        (png_header(3_000, 2_000), "3000 x 2000 px; at most 4000000 pixels"),
+        (png_header(3_000, 2_000), "3000 x 2000 px; at most KENNEL_MAX_IMAGE_PIXELS=4000000 pixels"),
         (png_header(100, 100), "truncated or damaged"),
     ],
-    ids=["empty", "truncated", "cut header", "text", "heic", "gif", "bomb", "large", "short png"],
+    ids=["empty", "truncated", "cut header", "text", "heic", "gif", "web page", "bomb", "large", "short png"],
 )
 def test_a_broken_image_is_refused_with_its_reason(data: bytes, reason: str) -> None:
     begun = time.process_time()
-    with pytest.raises(BrokenImage, match=reason):
+    with pytest.raises(BadPicture, match=reason):
         prepare_image(data, LIMITS)
     assert time.process_time() - begun < 2
 
 
-def test_an_animation_is_refused() -> None:
+def test_the_first_frame_of_an_animation_is_staged_with_a_note() -> None:
     frames = [Image.new("RGB", (8, 8), (n, 0, 0)) for n in (0, 120, 250)]
-    data = encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:])
-    with pytest.raises(BrokenImage, match="an animation of 3 frames"):
-        prepare_image(data, LIMITS)
+    prepared = prepare_image(encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:]), LIMITS)
+    assert prepared.notes == ("only the first of its 3 frames is used", ONE_COLOUR)
+    assert np.abs(pixels(prepared).astype(int)).max() <= 8
+
+
+def test_the_thumbnail_has_the_mean_grey_of_each_sixteenth() -> None:
+    halves = Image.new("RGB", (64, 32), (0, 0, 0))
+    halves.paste((200, 200, 200), (32, 0, 64, 32))
+    prepared = prepare_image(encoded(halves, "PNG"), LIMITS)
+    assert prepared.thumbnail == (bytes(8) + bytes([200] * 8)) * 16
+    assert prepared.notes == ()

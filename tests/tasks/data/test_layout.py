@@ -1,16 +1,14 @@
-"""Tests of judging a dataset: what is refused before anything is created, and what only gives a warning."""
+"""Tests of finding splits and classes by looking: the layouts that people have, and what is refused."""
 
 from pathlib import Path
 
 import pytest
 
 from tasks.data.entries import Entry, Listing
-from tasks.data.layout import LabelledImage, Layout, dataset_digest, judge, read_layout
-from tasks.run.errors import DataRefused, SourceRefused
-from tasks.run.records import Quarantined
-from tasks.run.settings import Settings
+from tasks.data.layout import Layout, read_layout
+from tasks.run.errors import SourceRefused
+from tasks.run.records import SPLITS, Quarantined
 
-SETTINGS = Settings()
 CLASSES = ("cat", "dog")
 
 
@@ -18,101 +16,206 @@ def listing(*names: str, folders: tuple[str, ...] = ()) -> Listing:
     return Listing(Path("data.zip"), "zip", tuple(Entry(name, 1) for name in names), folders)
 
 
-def full(*more: str, root: str = "") -> Listing:
-    splits = [f"{root}{split}/{name}/1.jpg" for split in ("train", "valid", "test") for name in CLASSES]
-    return listing(*splits, *more)
+def photos(*splits: str, classes: tuple[str, ...] = CLASSES, count: int = 2) -> list[str]:
+    return [f"{split}{name}/{n}.jpg" for split in splits for name in classes for n in range(count)]
 
 
-def images(train: int = 2, **more: int) -> list[LabelledImage]:
-    """Return one validation and one test image of each class, and `train` train images or a number by class."""
-    made = []
-    for name in CLASSES:
-        for split, count in (("train", more.get(name, train)), ("validation", 1), ("test", 1)):
-            made += [LabelledImage(split, name, f"{split}/{name}/{n}", f"{split}{name}{n}") for n in range(count)]
-    return made
+def full(*more: str, root: str = "", folders: tuple[str, ...] = ()) -> Listing:
+    names = photos(*(f"{root}{split}/" for split in ("train", "valid", "test")))
+    return listing(*names, *more, folders=folders)
 
 
-LAYOUT = Layout(CLASSES, (), (), 0, ())
+def placed(layout: Layout, source: Listing) -> dict[str, tuple[str | None, str]]:
+    return {source.entries[each.index].name: (each.split, each.class_name) for each in layout.candidates}
 
 
-@pytest.mark.parametrize("root", ["", "dogImages/"])
-def test_splits_are_found_with_and_without_a_leading_folder(root: str) -> None:
-    layout = read_layout(full(root=root))
-    assert layout.classes == CLASSES
-    assert {candidate.split for candidate in layout.candidates} == {"train", "validation", "test"}
+def by_split(layout: Layout) -> dict[str | None, int]:
+    return {split: sum(each.split == split for each in layout.candidates) for split in (*SPLITS, None)}
 
 
-def test_files_that_no_one_would_miss_are_ignored_and_counted() -> None:
-    assert read_layout(full("__MACOSX/train/._1.jpg", "train/.DS_Store", "README.txt")).ignored == 3
+ALL_SPLITS = {"train": 4, "validation": 4, "test": 4, None: 0}
 
 
-def test_an_image_outside_a_class_is_quarantined() -> None:
-    assert read_layout(full("train/lost.jpg")).quarantined == (
-        Quarantined("train/lost.jpg", "it is not in the folder of a class"),
+@pytest.mark.parametrize(
+    "root", ["", "dogImages/", "./", "archive/chest_xray/", "Test/", "a/b/c/", "training/", ".\\", "x\\"]
+)
+def test_splits_are_found_below_any_folders(root: str) -> None:
+    source = full(root=root.replace("\\", "/"))
+    if "\\" in root:
+        source = listing(*(entry.name.replace("/", "\\") for entry in source.entries))
+    layout = read_layout(source)
+    assert (layout.classes, by_split(layout), layout.made, layout.warnings) == (CLASSES, ALL_SPLITS, (), ())
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ("Train/", "VAL/", "TEST/"),
+        ("training/", "validation/", "testing/"),
+        ("train/", "dev/", "holdout/"),
+        ("seg_train/seg_train/", "seg_dev/seg_dev/", "seg_test/seg_test/"),
+        ("train/images/", "valid/images/", "test/images/"),
+        ("train2017/", "val2017/", "test2017/"),
+        ("TrainSet/", "ValidSet/", "TestSet/"),
+        ("data/train-set/", "data/val-set/", "data/test-set/"),
+    ],
+)
+def test_splits_are_found_by_the_usual_words(folders: tuple[str, ...]) -> None:
+    layout = read_layout(listing(*photos(*folders)))
+    assert (layout.classes, by_split(layout)) == (CLASSES, ALL_SPLITS)
+
+
+def test_files_of_other_programs_are_counted_in_one_line_and_are_no_class() -> None:
+    others = ["__MACOSX/train/._1.jpg", "train/.DS_Store", "README.txt", "train/cat/Thumbs.db", "train/cat/thumbs.db"]
+    others += ["train/cat/ehthumbs.db", "valid/dog/Desktop.ini", "valid/dog/Icon\r", "train/@eaDir/x@SynoEAStream"]
+    labels = ["train/cat/0.txt", "train/dog/0.xml", "license.txt"]
+    layout = read_layout(full(*others, *labels, root="photos/"))
+    assert (layout.classes, by_split(layout), layout.ignored) == (CLASSES, ALL_SPLITS, 12)
+    assert (layout.quarantined, layout.unused, layout.warnings, len(layout.notes)) == ((), (), (), 1)
+    assert layout.notes[0].startswith("12 files are no photos and are not used: ") and "3 .txt" in layout.notes[0]
+
+
+def test_a_file_that_looks_like_an_image_and_is_not_used_is_always_a_warning() -> None:
+    previews = [f"train/cat/@eaDir/{n}.jpg/SYNOPHOTO_THUMB_M.jpg" for n in range(7)]
+    layout = read_layout(full(*previews, "cover.png", "train/cat/.hidden.jpg"))
+    assert [warning.partition(":")[0] for warning in layout.warnings] == [
+        "7 files that look like images are not used",
+        "1 files that look like images are not used",
+        "1 files that look like images are not used",
+    ]
+    assert layout.warnings[0].count("SYNOPHOTO") == 5 and "and 2 more" in layout.warnings[0]
+    assert "its name begins with a dot, which hides it (train/cat/.hidden.jpg)" in layout.warnings[1]
+    assert (layout.classes, len(layout.unused), by_split(layout)) == (CLASSES, 9, ALL_SPLITS)
+
+
+def test_a_class_may_begin_with_a_dot_and_have_odd_names() -> None:
+    odd = ("New York, USA", '🐶 dog "good"', "a=b;c|d'e $HOME `id`", "-rf", "CON", "trailing dot.", "a" * 200, ".net")
+    layout = read_layout(listing(*photos("train/", "valid/", "test/", classes=odd)))
+    assert (set(layout.classes), len(layout.candidates), layout.warnings) == (set(odd), 48, ())
+
+
+def test_deep_folders_belong_to_the_class_above_them() -> None:
+    deep = f"train/cat/2019/summer/{'x' * 200}é🐈.JPEG"
+    source = full(deep)
+    assert placed(read_layout(source), source)[deep] == ("train", "cat")
+
+
+def test_three_thousand_classes_are_found() -> None:
+    classes = tuple(f"sku-{number:04d}" for number in range(3000))
+    layout = read_layout(listing(*photos("train/", "valid/", "test/", classes=classes, count=1)))
+    assert (len(layout.classes), len(layout.candidates)) == (3000, 9000)
+
+
+@pytest.mark.parametrize(
+    ("other", "label", "difference"),
+    [
+        ("cafe\u0301", "caf\u00e9", "Unicode form"),
+        ("Caf\u00e9", "caf\u00e9", "case"),
+        ("caf\u00e9 ", "caf\u00e9", "blanks"),
+    ],
+)
+def test_a_class_that_is_spelled_otherwise_in_another_split_is_one_class(
+    other: str, label: str, difference: str
+) -> None:
+    names = [*photos("train/", classes=("chat", label)), *photos("valid/", "test/", classes=("chat", other))]
+    layout = read_layout(listing(*names))
+    assert (layout.classes, by_split(layout)) == ((label, "chat"), ALL_SPLITS)
+    (warning,) = layout.warnings
+    assert warning.startswith(f"train/{label} and valid/{other} differ only in ") and difference in warning
+    assert warning.endswith(f"they are taken as one class, {label}")
+
+
+def test_three_spellings_of_a_class_in_three_splits_are_one() -> None:
+    names = [
+        f"{split}/{name}/1.jpg"
+        for split, dog in (("train", "Dog"), ("valid", "dog"), ("test", "DOG"))
+        for name in ("cat", dog)
+    ]
+    layout = read_layout(listing(*names))
+    assert layout.classes == ("Dog", "cat")
+    assert layout.warnings[0].startswith("train/Dog and valid/dog and test/DOG differ only in case")
+
+
+def test_classes_that_one_split_keeps_apart_stay_apart_with_a_warning() -> None:
+    twins, unseen = read_layout(full("train/Dog/1.jpg")), read_layout(full("train/dog \u200b/1.jpg"))
+    differ = "look alike (case, Unicode form, blanks)"
+    assert twins.warnings == (f"classes Dog, dog {differ}: train/Dog/1.jpg, train/dog/0.jpg",)
+    assert unseen.warnings[0].startswith("classes dog, dog ") and differ in unseen.warnings[0]
+    assert "Dog" in twins.classes and "dog" in twins.classes
+
+
+def test_names_of_a_zip_that_are_utf_8_without_saying_so_are_read() -> None:
+    unmarked = "café".encode().decode("cp437")
+    layout = read_layout(listing(*photos("train/", "valid/", "test/", classes=("chat", unmarked))))
+    assert layout.classes == ("café", "chat") or layout.classes == ("caf\u00e9", "chat")
+    assert layout.notes == ("the names in the source are UTF-8 that is not marked as such, and were read as UTF-8",)
+
+
+@pytest.mark.parametrize(
+    "root", ["", "EuroSAT/2750/", "food-101/images/", "Images/", "train/", "photos/"], ids=lambda root: root or "top"
+)
+def test_folders_of_classes_without_splits_get_splits(root: str) -> None:
+    beside = ["food-101/meta/train.txt", "Annotation/cat/n02085620_10074", "README.md"]
+    layout = read_layout(listing(*photos(root), *(beside if root else [])))
+    assert (layout.classes, by_split(layout)[None], layout.made) == (CLASSES, 4, SPLITS)
+
+
+@pytest.mark.parametrize(
+    ("splits", "made"), [(("train/", "val/"), ("train", "test")), (("train/", "test/"), ("train", "validation"))]
+)
+def test_a_split_that_is_missing_is_made_from_train(splits: tuple[str, ...], made: tuple[str, ...]) -> None:
+    layout = read_layout(listing(*photos(*splits)))
+    kept = {"val/": "validation", "test/": "test"}[splits[1]]
+    assert (by_split(layout)[None], by_split(layout)[kept], layout.made) == (4, 4, made)
+
+
+@pytest.mark.parametrize("folder", ["test/", "test/unknown/", "test1/", "test/test/"])
+def test_photos_of_a_test_without_classes_are_not_used_and_a_test_is_made(folder: str) -> None:
+    flat = [f"{folder}{n}.jpg" for n in range(3)]
+    layout = read_layout(listing(*photos("train/", "valid/"), *flat))
+    assert (layout.classes, layout.made, len(layout.unused)) == (CLASSES, ("train", "test"), 3)
+    assert "has no folders of classes, so that their classes are not known" in layout.warnings[0]
+
+
+def test_photos_of_a_contest_beside_the_splits_are_not_used() -> None:
+    names = photos("seg_train/seg_train/", "seg_test/seg_test/")
+    layout = read_layout(listing(*names, "seg_pred/seg_pred/1.jpg"))
+    assert (layout.classes, layout.made, [item.name for item in layout.unused]) == (
+        CLASSES,
+        ("train", "validation"),
+        ["seg_pred/seg_pred/1.jpg"],
     )
 
 
-def test_an_unknown_folder_is_refused_with_the_name_that_was_meant() -> None:
-    with pytest.raises(SourceRefused, match=r"unknown folder trian[\s\S]*rename it to train, if you meant that"):
-        read_layout(full("trian/cat/9.jpg"))
+def test_a_test_folder_beside_folders_of_classes_is_no_class() -> None:
+    layout = read_layout(listing(*photos(""), "test/1.jpg"))
+    assert (layout.classes, layout.made, len(layout.unused)) == (CLASSES, SPLITS, 1)
 
 
-def test_a_missing_split_is_refused() -> None:
-    with pytest.raises(SourceRefused, match="has no validation and no test folder"):
-        read_layout(listing("train/cat/1.jpg", "train/dog/1.jpg"))
+def test_trains_among_cars_are_a_class() -> None:
+    layout = read_layout(listing(*photos("", classes=("train", "bus", "car"))))
+    assert (layout.classes, layout.made) == (("bus", "car", "train"), SPLITS)
 
 
-def test_two_folders_of_one_split_are_refused() -> None:
-    with pytest.raises(SourceRefused, match="the folders val and valid both exist"):
-        read_layout(full("val/cat/1.jpg"))
+def test_a_second_copy_of_the_dataset_in_a_folder_of_its_own_is_not_used() -> None:
+    names = photos("chest/train/", "chest/test/", "chest/val/")
+    again = [f"chest/{name}" for name in names]
+    layout = read_layout(listing(*names, *again))
+    assert (by_split(layout), len(layout.unused)) == (ALL_SPLITS, 12)
+    assert "chest is a second copy of the whole dataset" in layout.warnings[0]
 
 
-def test_another_layout_is_refused_with_the_one_expected() -> None:
-    with pytest.raises(SourceRefused, match=r"images must lie in train/<class>/"):
-        read_layout(listing("a.jpg", "b/c.jpg"))
+def test_an_image_outside_a_class_is_quarantined() -> None:
+    lost = Quarantined("train/lost.jpg", "it is not in the folder of a class")
+    assert read_layout(full("train/lost.jpg")).quarantined == (lost,)
 
 
 def test_a_folder_without_images_is_a_class_all_the_same() -> None:
-    splits = full().entries
-    assert read_layout(Listing(Path("x"), "zip", splits, ("train/wolf",))).classes == ("cat", "dog", "wolf")
+    assert read_layout(full(folders=("train/wolf",))).classes == ("cat", "dog", "wolf")
 
 
-def test_good_data_passes_without_a_warning() -> None:
-    assert judge(LAYOUT, images(), (), SETTINGS) == ()
-
-
-def test_the_same_image_in_two_splits_is_refused() -> None:
-    leak = LabelledImage("test", "cat", "test/cat/copy", "traincat0")
-    with pytest.raises(DataRefused, match="the same image is in two splits, 1 times: train/cat/0 = test/cat/copy"):
-        judge(LAYOUT, [*images(), leak], (), SETTINGS)
-
-
-def test_a_class_without_an_image_in_a_split_is_refused() -> None:
-    kept = [image for image in images() if (image.split, image.class_name) != ("validation", "dog")]
-    with pytest.raises(DataRefused, match="no good validation image of class dog"):
-        judge(LAYOUT, kept, (), SETTINGS)
-
-
-def test_one_class_is_refused() -> None:
-    only = [image for image in images() if image.class_name == "cat"]
-    with pytest.raises(DataRefused, match="1 class found, at least 2 are needed"):
-        judge(Layout(("cat",), (), (), 0, ()), only, (), SETTINGS)
-
-
-def test_more_broken_images_than_allowed_stop_the_run_with_their_reasons() -> None:
-    broken = [Quarantined(f"{n}.jpg", "it is empty (0 bytes)") for n in range(2)]
-    with pytest.raises(
-        DataRefused, match=r"2 of 10 files cannot be used, more than the 5.0% allowed \(0.jpg: it is empty"
-    ):
-        judge(LAYOUT, images(), broken, SETTINGS)
-    assert judge(LAYOUT, images(), broken, Settings(max_quarantined_fraction=0.2)) == ()
-
-
-def test_every_problem_is_named_at_once() -> None:
-    kept = [image for image in images() if (image.split, image.class_name) != ("test", "dog")]
-    leak = LabelledImage("test", "cat", "copy", "traincat0")
-    with pytest.raises(DataRefused, match=r"no good test image of class dog; the same image is in two splits"):
-        judge(LAYOUT, [*kept, leak], (), SETTINGS)
+def test_a_folder_of_other_files_is_no_class() -> None:
+    assert read_layout(full("train/lists/a.txt", "train/raw/0001", folders=("train/lists",))).classes == CLASSES
 
 
 @pytest.mark.parametrize("name", ["", " ", "\u200b"])
@@ -121,31 +224,38 @@ def test_a_class_without_a_name_is_refused(name: str) -> None:
         read_layout(full(f"train/{name}/1.jpg"))
 
 
-def test_imbalance_repeats_and_twin_names_are_warned_of() -> None:
-    again = LabelledImage("train", "dog", "again", "traincat0")
-    twins = read_layout(full("train/Dog/1.jpg")).warnings
-    unseen = read_layout(full("train/dog \u200b/1.jpg")).warnings
-    warnings = judge(LAYOUT, [*images(cat=100), again], (), SETTINGS)
-    differ = "look alike (case, Unicode form, blanks)"
-    assert twins == (f"classes Dog, dog {differ}: train/Dog/1.jpg, train/dog/1.jpg",)
-    assert unseen[0].startswith("classes dog, dog ") and differ in unseen[0]
-    assert warnings == (
-        "the classes are unbalanced: the train split has 100 of cat and 3 of dog",
-        "1 images are exact copies of another image in their split: train/cat/0 = again",
-        "1 images are in more than one class: cat and dog (train/cat/0 = again)",
-    )
+def test_an_unknown_folder_is_refused_with_the_name_that_was_meant_and_what_was_found() -> None:
+    with pytest.raises(SourceRefused) as refused:
+        read_layout(full("trian/cat/9.jpg"))
+    assert "unknown folder trian" in refused.value.what
+    assert "found: test/ 4 (cat/ 2, dog/ 2); train/ 4 (cat/ 2, dog/ 2); trian/ 1 (cat/ 1)" in refused.value.why
+    assert "rename it to train, if you meant that" in refused.value.next_command
 
 
-def test_warnings_name_the_first_files_and_the_number_of_the_others() -> None:
-    copies = [LabelledImage("train", "cat", f"copy{n}.jpg", "traincat0") for n in range(8)]
-    (warning,) = judge(LAYOUT, [*images(), *copies], (), SETTINGS)
-    assert warning.startswith("8 images are exact copies") and warning.count("copy") == 5
-    assert warning.endswith("copy4.jpg and 3 more")
+def test_two_folders_of_one_split_are_refused() -> None:
+    with pytest.raises(SourceRefused, match="the folders val and valid both exist"):
+        read_layout(full("val/cat/1.jpg"))
 
 
-def test_the_digest_depends_on_content_and_rules_and_not_on_order_or_names() -> None:
-    one = dataset_digest(CLASSES, images(), {"side": 256})
-    renamed = [LabelledImage(i.split, i.class_name, "other", i.source_sha256) for i in reversed(images())]
-    assert dataset_digest(CLASSES, renamed, {"side": 256}) == one
-    assert dataset_digest(CLASSES, images(), {"side": 128}) != one
-    assert dataset_digest(CLASSES, images(3), {"side": 256}) != one
+def test_splits_without_train_are_refused() -> None:
+    with pytest.raises(SourceRefused, match="has no train folder"):
+        read_layout(listing(*photos("val/", "test/")))
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["a.jpg", "b/c.jpg"], "b/ 1; 1 photos beside no folder"),
+        (["images/Abyssinian_1.jpg", "images/pug_2.jpg", "annotations/trimaps/pug_2.png"], "images/ 2"),
+        (["train/cat.0.jpg", "train/dog.0.jpg", "test1/1.jpg"], "test1/ 1; train/ 2"),
+        (["jpg/image_00001.jpg", "jpg/image_00002.jpg", "imagelabels.mat"], "jpg/ 2"),
+        (["notes.txt"], "no photo"),
+        ([], "no photo"),
+    ],
+    ids=["mixed", "pets", "dogs-vs-cats", "flowers", "text", "nothing"],
+)
+def test_another_layout_is_refused_with_what_was_found_and_what_is_allowed(names: list[str], found: str) -> None:
+    with pytest.raises(SourceRefused) as refused:
+        read_layout(listing(*names))
+    assert found in refused.value.what
+    assert "images must lie in train/<class>/, valid/<class>/ and test/<class>/, or in <class>/" in refused.value.why

@@ -133,9 +133,11 @@ def test_a_manifest_that_lacks_something_is_staged_anew_and_no_instance_trains_b
 
 
 def bad_data(files: dict[str, bytes]) -> Mapping[str, tuple[dict[str, bytes], str]]:
-    cat = files["photos/train/cat/0.jpg"]
     return {
-        "leak": ({**files, "photos/test/cat/copy.jpg": cat}, "the same image is in two splits"),
+        "leak": (
+            {**files, **{f"photos/test/cat/copy{n}.jpg": files[f"photos/train/cat/{n}.jpg"] for n in range(3)}},
+            r"no good train image of class cat; 3 photos of train are also in validation or test \(3 the same\)",
+        ),
         "one class": ({name: data for name, data in files.items() if "/cat/" in name}, "1 class found"),
         "empty class": ({**files, "photos/train/wolf/": b""}, "no good train image of class wolf"),
         "broken": ({**files, "photos/train/cat/0.jpg": b"text"}, "1 of 10 files cannot be used"),

@@ -13,6 +13,7 @@ from tasks.data.judgement_cache import JudgementCache
 from tasks.data.upload import UploadSummary, find_staged
 from tasks.run.aws import Aws
 from tasks.run.handle import Run
+from tasks.run.options import DataOptions
 from tasks.run.progress import LineProgress
 from tasks.run.records import SPLITS, DatasetRef
 from tasks.run.settings import Settings
@@ -39,9 +40,9 @@ class Workplace:
         """The number of calls that changed something."""
         return sum(count for name, count in self.calls.items() if not name.startswith(READS))
 
-    def stage(self, source: Path | str) -> tuple[DatasetRef, UploadSummary]:
+    def stage(self, source: Path | str, options: DataOptions = DataOptions()) -> tuple[DatasetRef, UploadSummary]:
         """Stage a source as the flow does."""
-        located = staging.locate(str(source), self.settings, LineProgress)
+        located = staging.locate(str(source), self.settings, LineProgress, options)
         cache = JudgementCache(located, self.settings)
         known = cache.find()
         found = find_staged(self.aws, known, located) if known else None

@@ -24,7 +24,7 @@ from tests.tasks.data.workplace import Workplace
 from tests.tasks.evaluation.predicted import meta_of
 from tests.tasks.sagemaker.jobs import archive
 from training.graphs import checksum_of, import_openvino
-from training.serve import Predictor, input_fn, model_fn, output_fn, predict_fn
+from training.serve import CODE, Predictor, input_fn, model_fn, output_fn, predict_fn
 
 CLASSES, SIDE, WIDTH = ("cat", "dog", "owl"), 48, 8
 PLAN = CapturePlan(True, 100, "s3://b/p", has_input=True, has_output=True, json_types=frozenset({"application/json"}))
@@ -65,8 +65,8 @@ def _write_model(folder: Path, classes: Sequence[str]) -> Predictor:
     hidden = ops.relu(ops.matmul(embedding, ops.constant(layers[0]), False, False))
     scores = ops.softmax(ops.matmul(hidden, ops.constant(layers[1]), False, False), 1)
     openvino.save_model(openvino.Model([scores], [image], "m"), folder / "graph.xml", compress_to_fp16=False)
-    (folder / "code").mkdir()
-    names = [f"code/{name}.py" for name in ("inference", "preprocess", "graphs")]
+    (folder / "code" / "pictures").mkdir(parents=True)
+    names = [f"code/{name}" for name in CODE]
     for name in names:
         (folder / name).write_text("")
     _seal(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.conftest import ROOT
+from tests.training.datasets import copy_serving_code
 from training.graphs import checksum_of, import_openvino, sha256_of
 from training.preprocess import Preprocessing
 
@@ -21,10 +21,7 @@ def colour_archive(folder: Path, weights: Mapping[str, tuple[float, float, float
     """Write an archive whose model takes a photo for the class whose weights fit its mean colour best."""
     folder.mkdir()
     _save_graph(folder / "graph.xml", np.array(list(weights.values()), np.float32))
-    for name, source in (("inference", "serve"), ("preprocess", "preprocess"), ("graphs", "graphs")):
-        target = folder / "code" / f"{name}.py"
-        target.parent.mkdir(exist_ok=True)
-        target.write_bytes((ROOT / "training" / f"{source}.py").read_bytes())
+    copy_serving_code(folder / "code")
     _save_meta(folder, list(weights))
     archive = folder.with_suffix(".tar.gz")
     with tarfile.open(archive, "w:gz") as tar:

@@ -101,7 +101,7 @@ def test_a_damaged_archive_fails_the_gate_and_leaves_no_folder(
 ) -> None:
     bucket = challenger.need(DatasetRef).bucket
     put_object(challenger.aws, bucket, "runs/challenger/damaged", content, content_type="application/gzip")
-    with pytest.raises(StageFailed, match="damaged has no readable model"):
+    with pytest.raises(StageFailed, match="damaged has no readable meta"):
         answered(challenger, freeze(service), [champion, f"s3://{bucket}/runs/challenger/damaged"])
     assert list(challenger.folder.glob(".gate-*")) == []
 

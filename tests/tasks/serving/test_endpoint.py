@@ -14,9 +14,10 @@ from tasks.account.prices import choose_hosting_instance
 from tasks.run.errors import OwnershipRefused, StageFailed
 from tasks.run.naming import tag_list
 from tasks.run.records import DatasetRef, FunctionRef
+from tasks.run.settings import Settings
 from tasks.serving.asking import best_of, scores_of
 from tasks.serving.endpoint import ensure_endpoint, keep_creation_seconds
-from tasks.serving.endpoint_plan import Capture, EndpointPlan
+from tasks.serving.endpoint_plan import Capture, EndpointPlan, serving_variables
 from tasks.serving.smoke import smoke_test
 from tests.scripted import Scripted, not_found
 from tests.tasks.run.test_waiting import ticking
@@ -68,6 +69,13 @@ def account(
 def in_service(config: str, **more: Any) -> dict[str, Any]:
     variants = [{"CurrentInstanceCount": 3}]
     return {"EndpointStatus": "InService", "EndpointConfigName": config, "ProductionVariants": variants, **more}
+
+
+def test_the_container_is_told_of_limits_that_are_not_the_usual_ones() -> None:
+    usual, raised = Settings(), Settings(max_image_pixels=100_000_000)
+    assert set(serving_variables(usual)) == {"SAGEMAKER_PROGRAM", "SAGEMAKER_SUBMIT_DIRECTORY"}
+    assert serving_variables(raised)["KENNEL_MAX_IMAGE_PIXELS"] == "100000000"
+    assert dataclasses.replace(PLAN, variables=serving_variables(raised)).model_name != PLAN.model_name
 
 
 def test_an_endpoint_in_service_with_the_former_configuration_was_rolled_back_and_that_is_a_failure(

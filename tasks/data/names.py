@@ -1,0 +1,133 @@
+"""Normalise the names in a source, and tell photos from other files by them, before the layout is judged.
+
+These are pure functions. Messages keep the names as the source has them. What is not used is never silent: a file of
+another kind is counted in one line of the report, and what looks like a photo is a warning (`tasks.data.layout`).
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tasks.data.entries import Listing
+
+Path = tuple[str, ...]
+"""The folders of a name and the file, from the outside in."""
+
+IMAGE_SUFFIXES = frozenset(
+    {
+        *("jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "dib", "gif", "tif", "tiff", "heic", "heif", "avif"),
+        *("jp2", "jxl", "ppm", "pgm", "pbm", "pnm", "dng", "cr2", "nef", "arw"),
+    }
+)
+OTHER_SUFFIXES = frozenset(
+    {
+        *("txt", "xml", "json", "jsonl", "csv", "tsv", "md", "rst", "html", "htm", "yaml", "yml", "toml", "ini", "cfg"),
+        *("pdf", "doc", "docx", "xls", "xlsx", "db", "dat", "mat", "npy", "npz", "pkl", "h5", "parquet", "arrow"),
+        *("tfrecord", "pt", "pth", "names", "data", "sql", "log", "py", "ipynb", "m", "sh", "bat", "exe", "lnk", "url"),
+        *("zip", "tar", "gz", "tgz", "bz2", "xz", "7z", "rar", "mp4", "mov", "avi", "mkv", "mpg", "mp3", "wav", "thm"),
+        *("aae", "xmp", "lock", "part", "tmp", "bak", "svg", "eps", "psd", "ai"),
+    }
+)
+"""Endings of files that lie beside photos and are none; a file with another ending, or none, may be a photo."""
+
+_FOREIGN = {
+    "__macosx": "it is a Mac's shadow of a file",
+    "@eadir": "it is a preview that a Synology disk made",
+    "$recycle.bin": "it is in a recycle bin",
+    ".trash": "it is in a recycle bin",
+    ".trashes": "it is in a recycle bin",
+    "system volume information": "it is a file of Windows",
+    "thumbs.db": "it is a file of Windows",
+    "ehthumbs.db": "it is a file of Windows",
+    "desktop.ini": "it is a file of Windows",
+    ".ds_store": "it is a file of macOS",
+    "icon\r": "it is a file of macOS",
+    ".appledouble": "it is a file of macOS",
+    ".spotlight-v100": "it is a file of macOS",
+    ".fseventsd": "it is a file of macOS",
+    ".ipynb_checkpoints": "it is a copy that Jupyter made",
+    ".thumbnails": "it is a preview that a viewer made",
+    ".git": "it is a file of git",
+    ".svn": "it is a file of Subversion",
+    ".cache": "it is in a cache",
+    "lost+found": "it is a file of the disk",
+}
+"""Maps the names, in lower case, of files and folders that other programs leave beside photos to what they are."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """The normalised paths of a listing's entries, in their order, and of its folders; `notes` say what was changed."""
+
+    files: tuple[Path, ...]
+    folders: tuple[Path, ...]
+    notes: tuple[str, ...]
+
+
+def normalised(listing: Listing) -> Names:
+    r"""Return the paths of a listing, without `./`, with `/` for `\` if no name has `/`, and with readable UTF-8.
+
+    The Unicode form stays: it is a class's spelling (`tasks.data.spelling`).
+    """
+    every = [*(entry.name for entry in listing.entries), *listing.folders]
+    repaired = [_as_utf_8(name) for name in every]
+    notes = []
+    if repaired != every:
+        notes.append("the names in the source are UTF-8 that is not marked as such, and were read as UTF-8")
+    if not any("/" in name for name in every) and any("\\" in name for name in every):
+        repaired = [name.replace("\\", "/") for name in repaired]
+        notes.append(r"the source has \ between its folders, which was read as /")
+    paths = [_parts(name) for name in repaired]
+    count = len(listing.entries)
+    own = [path[:-1] for path in paths[:count] if path[-1:] == ("",)]  # a folder of a zip with `\`
+    return Names(tuple(paths[:count]), (*(path for path in paths[count:] if path), *own), tuple(notes))
+
+
+def foreign_reason(path: Sequence[str]) -> str | None:
+    """Return what a file of another program is, by its name or that of a folder that it is in; else None."""
+    found = (_FOREIGN.get(part.casefold()) for part in path)
+    if path and path[-1].startswith("._"):
+        return _FOREIGN["__macosx"]
+    return next((reason for reason in found if reason), None)
+
+
+def is_shadow(path: Sequence[str]) -> bool:
+    """Tell whether a file is a Mac's `._photo.jpg`, which has a photo's name and no picture in it."""
+    return path[-1].startswith("._")
+
+
+def is_image_name(path: Sequence[str]) -> bool:
+    """Tell whether a file's name is that of a picture."""
+    return suffix(path) in IMAGE_SUFFIXES
+
+
+def is_other_name(path: Sequence[str]) -> bool:
+    """Tell whether a file's name is that of another kind of file, such as a list of labels."""
+    return path[-1] == "" or suffix(path) in OTHER_SUFFIXES
+
+
+def suffix(path: Sequence[str]) -> str:
+    """Return the ending of a file's name in lower case, without its dot; "" for none."""
+    stem, dot, ending = path[-1].rpartition(".")
+    return ending.lower() if dot and stem else ""
+
+
+def visible(name: str) -> str:
+    """Return a name without what a person does not see: invisible characters, and blanks at its ends."""
+    return "".join(each for each in name if unicodedata.category(each) not in {"Cf", "Cc"}).strip()
+
+
+def _parts(name: str) -> Path:
+    return tuple(part for part in name.split("/") if part != ".")
+
+
+def _as_utf_8(name: str) -> str:
+    """Return what a zip means that has UTF-8 without saying so (flag bit 11), and that was read as code page 437."""
+    if name.isascii():
+        return name
+    try:
+        return name.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return name

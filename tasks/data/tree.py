@@ -1,0 +1,154 @@
+"""Find the folder of a source that holds its splits or its classes, by looking at where the photos are.
+
+The words and rules by which a folder is taken for a split, for the photos of a test without labels, or for annotations
+are here. These are pure functions on paths.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from tasks.data.names import Path
+from tasks.data.texts import shortened
+
+SPLIT_WORDS = {
+    "train": "train",
+    "training": "train",
+    "valid": "validation",
+    "val": "validation",
+    "validation": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+    "holdout": "test",
+}
+"""Maps the words that name a split's folder, in lower case, to the split."""
+
+_UNLABELLED_WORDS = frozenset({"pred", "prediction", "predictions", "unlabeled", "unlabelled", "submission"})
+_WRAPPER_WORDS = frozenset({"images", "image", "img", "imgs", "photos", "photo", "pictures", "jpg", "jpeg", "data"})
+_ANNOTATION_WORDS = frozenset(
+    {"annotation", "annotations", "mask", "masks", "trimaps", "segmentation", "segmentations", "labels"}
+)
+_SHOWN_FOLDERS = 8
+
+
+class Tree:
+    """The folders of a source that have photos in or below them."""
+
+    def __init__(self, photos: Iterable[Path]) -> None:
+        self._below: Counter[Path] = Counter()
+        self._direct: Counter[Path] = Counter()
+        self._children: dict[Path, set[str]] = defaultdict(set)
+        for photo in photos:
+            self._direct[photo[:-1]] += 1
+            for depth in range(len(photo)):
+                self._below[photo[:depth]] += 1
+                if depth + 1 < len(photo):
+                    self._children[photo[:depth]].add(photo[depth])
+
+    def direct(self, folder: Path) -> int:
+        """Return the number of photos in a folder itself."""
+        return self._direct[folder]
+
+    def below(self, folder: Path) -> int:
+        """Return the number of photos in a folder and below it."""
+        return self._below[folder]
+
+    def children(self, folder: Path) -> list[str]:
+        """Return the names of the folders with photos in a folder; beside `images`, not those of annotations."""
+        names = sorted(self._children.get(folder, ()))
+        is_wrapped = any(is_wrapper(name) for name in names)
+        return [name for name in names if not (is_wrapped and is_annotation(name))]
+
+    def picture(self) -> str:
+        """Return the first two levels of folders with their numbers of photos, for a message."""
+        parts = []
+        for name in sorted(self._children.get((), ()))[:_SHOWN_FOLDERS]:
+            inner = sorted(self._children.get((name,), ()))
+            shown = [f"{shortened(each)}/ {self.below((name, each)):,}" for each in inner[:3]]
+            more = [f"and {len(inner) - 3} more"] if len(inner) > 3 else []
+            tail = f" ({', '.join([*shown, *more])})" if inner else ""
+            parts.append(f"{shortened(name)}/ {self.below((name,)):,}{tail}")
+        count = len(self._children.get((), ()))
+        parts += [f"and {count - _SHOWN_FOLDERS} more folders"] if count > _SHOWN_FOLDERS else []
+        flat = [f"{self.direct(()):,} photos beside no folder"] if self.direct(()) else []
+        return "; ".join([*parts, *flat]) or "no photo"
+
+
+@dataclass(frozen=True)
+class Base:
+    """The folder that holds the splits (`splits` maps their folders to them) or, without splits, the classes."""
+
+    folder: Path
+    splits: dict[str, str]
+
+
+def find_base(tree: Tree) -> Base:
+    """Return the outermost folder whose children are splits, or else the first one that has photos or several folders.
+
+    A folder that has only one folder with photos in it, and no photo, is passed, whatever its name is.
+    """
+    folder: Path = ()
+    while True:
+        every = tree.children(folder)
+        children = [name for name in every if not name.startswith(".")]
+        if _holds_splits(tree, folder, children):
+            return Base(folder, {name: found for name in children if (found := split_of(name))})
+        is_only = len(children) == 1 and (len(every) == 1 or tree.children((*folder, children[0])))
+        if tree.direct(folder) or not is_only:
+            return Base(folder, {})
+        folder = (*folder, children[0])
+
+
+def inner_folder(tree: Tree, folder: Path) -> Path:
+    """Return where a split's classes are: below folders that only repeat its name, or wrap everything in it."""
+    while not tree.direct(folder) and len(children := tree.children(folder)) == 1:
+        inner = (*folder, children[0])
+        repeats = split_of(children[0]) is not None and split_of(children[0]) == split_of(folder[-1])
+        wraps = is_wrapper(children[0]) or (not tree.direct(inner) and len(tree.children(inner)) > 1)
+        if not repeats and not wraps and not is_unlabelled(children[0]):
+            break
+        folder = inner
+    return folder
+
+
+def split_of(name: str) -> str | None:
+    """Return the split that one of the words of a folder's name means: seg_train, TrainImages, test1; else None."""
+    found = {SPLIT_WORDS[word] for word in _words(name) if word in SPLIT_WORDS}
+    return found.pop() if len(found) == 1 else None
+
+
+def is_split_word(name: str) -> bool:
+    """Tell whether a folder's whole name is a word for a split."""
+    return name.casefold().rstrip("0123456789") in SPLIT_WORDS
+
+
+def is_unlabelled(name: str) -> bool:
+    """Tell whether a folder's name says that its photos are without labels."""
+    return not _UNLABELLED_WORDS.isdisjoint(_words(name))
+
+
+def is_wrapper(name: str) -> bool:
+    """Tell whether a folder's name says only that photos are in it, so that it is no class."""
+    return name.casefold() in _WRAPPER_WORDS
+
+
+def is_annotation(name: str) -> bool:
+    """Tell whether a folder's name says that masks or labels are in it, so that it is no class."""
+    return name.casefold() in _ANNOTATION_WORDS
+
+
+def _holds_splits(tree: Tree, folder: Path, children: Sequence[str]) -> bool:
+    splits = {name: split_of(name) for name in children if split_of(name)}
+    exact = [name for name in splits if is_split_word(name)]
+    if len(set(splits.values())) > 1:
+        return bool(exact) or all(name in splits or is_unlabelled(name) for name in children)
+    with_classes = [name for name in exact if tree.children((*folder, name))]
+    return bool(with_classes) and len(children) > 1
+
+
+def _words(name: str) -> list[str]:
+    return [word.casefold() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)]

@@ -1,0 +1,116 @@
+"""Tests of nearly the same photos: altered copies are found, distinct ones are not, and a photo in two splits goes."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance
+
+from tasks.data.image_judgement import ImageLimits, prepare_image
+from tasks.data.judgement import LabelledImage
+from tasks.data.leakage import find_leaks, leak_warnings, same_pairs, taken_out
+from tasks.data.sample import make_sample
+from tasks.data.twins import find_twins
+from tests.tasks.data.datasets import encoded
+
+
+def photo(seed: int, side: int = 256) -> Image.Image:
+    """Return a picture with large and small shapes, as a photo has them."""
+    random = np.random.default_rng(seed)
+    layers = [(3, 0.6), (6, 0.3), (24, 0.1)]
+    parts = [
+        share * np.asarray(Image.fromarray(random.integers(0, 255, (n, n, 3), np.uint8)).resize((side, side), 3))
+        for n, share in layers
+    ]
+    return Image.fromarray(np.sum(parts, axis=0).clip(0, 255).astype(np.uint8))
+
+
+def thumbnail(image: Image.Image, quality: int = 90) -> bytes:
+    return prepare_image(encoded(image, quality=quality), ImageLimits()).thumbnail
+
+
+def again(image: Image.Image, quality: int) -> Image.Image:
+    return Image.open(io.BytesIO(encoded(image, quality=quality)))
+
+
+ALTERED: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "quality 50": lambda image: again(image, 50),
+    "half": lambda image: image.resize((128, 128), Image.Resampling.BILINEAR),
+    "brighter": lambda image: ImageEnhance.Brightness(image).enhance(1.05),
+    "darker": lambda image: ImageEnhance.Brightness(image).enhance(0.95),
+    "cut by 1 px": lambda image: image.crop((1, 1, 255, 255)),
+}
+
+
+@pytest.mark.parametrize("kind", list(ALTERED))
+def test_an_altered_copy_is_found_among_distinct_photos(kind: str) -> None:
+    photos = [photo(seed) for seed in range(30)]
+    copies = [ALTERED[kind](image) for image in photos[:10]]
+    assert find_twins([thumbnail(each) for each in (*photos, *copies)]) == [(n, n + 30) for n in range(10)]
+
+
+def test_pictures_of_nearly_one_colour_are_like_no_other() -> None:
+    plain = [Image.new("RGB", (64, 64), (grey, grey, grey)) for grey in (10, 90, 91, 250)]
+    assert find_twins([thumbnail(each) for each in plain]) == []
+    assert find_twins([]) == find_twins([thumbnail(plain[0])]) == []
+
+
+def test_no_two_digits_of_the_sample_are_twins(tmp_path: Path) -> None:
+    files = sorted(make_sample(tmp_path).rglob("*.jpg"))
+    found = find_twins([prepare_image(file.read_bytes(), ImageLimits()).thumbnail for file in files])
+    assert (len(files), found) == (1797, [])
+
+
+def test_twins_are_found_across_the_blocks_that_are_compared() -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (9000, 256), np.uint8)
+    thumbnails = [each.tobytes() for each in (*noise, *noise[:3])]
+    assert find_twins(thumbnails) == [(0, 9000), (1, 9001), (2, 9002)]
+
+
+def image(split: str, name: str, digest: str, class_name: str = "cat") -> LabelledImage:
+    return LabelledImage(split, class_name, name, digest)
+
+
+def test_exact_copies_are_paired_with_the_first_and_near_ones_by_their_thumbnails() -> None:
+    one, other = photo(1), photo(2)
+    thumbnails = [thumbnail(each) for each in (one, other, one, again(one, 50))]
+    assert same_pairs(["a", "b", "a", "c"], thumbnails) == [(0, 2), (0, 3)]
+
+
+def test_photos_of_train_in_validation_or_test_and_of_validation_in_test_are_taken_out() -> None:
+    images = [
+        image("train", "t/a", "a"),
+        image("train", "t/b", "b"),
+        image("validation", "v/a", "a"),
+        image("validation", "v/c", "c"),
+        image("test", "e/c", "c"),
+        image("test", "e/b2", "b2"),
+        image("train", "t/d", "d"),
+    ]
+    leaks = find_leaks(images, [(0, 2), (1, 5), (3, 4)])
+    assert [(images[leak.index].name, images[leak.twin].name, leak.is_exact) for leak in leaks] == [
+        ("t/a", "v/a", True),
+        ("t/b", "e/b2", False),
+        ("v/c", "e/c", True),
+    ]
+    assert leak_warnings(images, leaks, are_kept=False) == [
+        "2 photos of train are also in validation or test (1 the same, 1 nearly so) and are taken out of train: "
+        "t/a = v/a, t/b = e/b2",
+        "1 photos of validation are also in test (1 the same) and are taken out of validation: v/c = e/c",
+    ]
+    assert "and stay there, as --keep-duplicates says" in leak_warnings(images, leaks, are_kept=True)[0]
+    assert [(item.name, item.reason) for item in taken_out(images, leaks)][1] == (
+        "t/b",
+        "it is nearly the same photo as e/b2 in test, and is taken out of train",
+    )
+
+
+def test_every_copy_in_train_goes_when_one_of_them_has_a_near_twin_in_test() -> None:
+    images = [image("train", "1", "a"), image("train", "2", "a", "dog"), image("test", "3", "b")]
+    assert [leak.index for leak in find_leaks(images, [(0, 1), (0, 2)])] == [0, 1]
+
+
+def test_copies_within_a_split_are_no_leak() -> None:
+    assert find_leaks([image("train", "1", "a"), image("train", "2", "a")], [(0, 1)]) == []

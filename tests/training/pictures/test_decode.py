@@ -1,0 +1,111 @@
+"""One picture is the same for staging, training and serving: the same pixels, or the same refusal."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from tasks.data.image_judgement import ImageLimits, PreparedImage, prepare_image
+from tests.training.pictures.corpus import SIZE, Sample, damaged, display_p3, encoded, gradient, png, whole
+from training.pictures import BadPicture, PictureLimits, decode, isolation
+from training.preprocess import Pixels, Preprocessing, load_for_evaluation
+
+CROP = Preprocessing(resize=96, crop=84)
+WHOLE = list(whole())
+DAMAGED = list(damaged(WHOLE))
+
+
+def staged(sample: Sample) -> PreparedImage | str:
+    try:
+        return prepare_image(sample.data, ImageLimits(shortest_side_px=96))
+    except BadPicture as refusal:
+        return str(refusal)
+
+
+def served(sample: Sample) -> Pixels | str:
+    try:
+        return load_for_evaluation(sample.data, CROP)
+    except BadPicture as refusal:
+        return str(refusal)
+
+
+def difference(one: Pixels, other: Pixels) -> float:
+    return float(np.abs(one.astype(int) - other).mean())
+
+
+def test_the_corpus_has_some_two_hundred_files() -> None:
+    assert len(WHOLE) + len(DAMAGED) >= 200
+
+
+@pytest.mark.parametrize("sample", WHOLE, ids=lambda sample: sample.name)
+def test_every_kind_of_picture_shows_what_it_shows_elsewhere(sample: Sample) -> None:
+    found = decode(sample.data, minimum_side=96)
+    assert sample.shown is not None and found.pixels.shape == sample.shown.shape
+    assert difference(found.pixels, sample.shown) < (5 if found.format == "GIF" else 2.5)  # of 256 colours
+
+
+def test_staging_training_and_serving_see_the_same_pixels_or_refuse_alike() -> None:
+    files = [*WHOLE, *DAMAGED]
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(served, files))
+    refused = 0
+    for sample, answer in zip(files, answers, strict=True):
+        prepared = staged(sample)
+        if isinstance(prepared, str) or isinstance(answer, str):
+            assert answer == prepared, sample.name
+            refused += 1
+            continue
+        trained = load_for_evaluation(prepared.data, CROP)
+        assert difference(trained, answer) < (4 if sample.shown is not None else 16), sample.name
+    assert 60 < refused < len(DAMAGED)
+
+
+def test_what_is_no_plain_picture_is_noted() -> None:
+    notes = {sample.name: decode(sample.data, minimum_side=96).notes for sample in WHOLE if "TIFF" not in sample.name}
+    assert notes["GIF of three frames"] == notes["PNG of three frames"] == ("only the first of its 3 frames is used",)
+    assert notes["PNG, grey of 12 bits in 16"][0].startswith("its samples use 4095 of 65535")
+    assert notes["JPEG, damaged profile"] == ("its colour profile cannot be used, and its colours are taken as sRGB",)
+    assert notes["MPO"] == notes["JPEG, Display P3"] == notes["PNG, grey of 16 bits in 16"] == ()
+
+
+def test_a_dark_photo_with_a_profile_is_staged_anew_and_a_plain_one_is_kept() -> None:
+    plain = encoded(gradient(), "JPEG", quality=90)
+    with_profile = encoded(gradient(), "JPEG", quality=90, icc_profile=display_p3())
+    assert prepare_image(plain, ImageLimits()).data == plain
+    assert prepare_image(with_profile, ImageLimits()).data != with_profile
+
+
+@pytest.mark.parametrize(
+    "data", [encoded(gradient(), "JPEG"), encoded(gradient(), "TIFF"), png(np.zeros((96, 128), np.uint16))]
+)
+def test_the_limits_are_the_same_for_each_format_and_name_their_setting(data: bytes) -> None:
+    with pytest.raises(BadPicture, match=r"128 x 96 px; at most KENNEL_MAX_IMAGE_PIXELS=12287 pixels") as pixels:
+        decode(data, minimum_side=96, limits=PictureLimits(max_pixels=SIZE[0] * SIZE[1] - 1))
+    with pytest.raises(BadPicture, match=r"at most KENNEL_MAX_IMAGE_BYTES=\d+ are allowed") as size:
+        decode(data, minimum_side=96, limits=PictureLimits(max_bytes=len(data) - 1))
+    assert pixels.value.is_too_large and size.value.is_too_large
+
+
+def test_a_decoder_that_takes_too_long_is_ended_and_the_picture_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(isolation, "WALL_SECONDS", 0.001)
+    with pytest.raises(BadPicture, match="crashed or stalled"):
+        decode(encoded(gradient(), "TIFF"), minimum_side=96)
+
+
+def test_limits_are_read_from_the_environment_that_they_write() -> None:
+    limits = PictureLimits(1_000_000, 5_000)
+    assert PictureLimits.from_environment(limits.variables()) == limits
+    assert PictureLimits.from_environment({"KENNEL_MAX_IMAGE_PIXELS": "many"}) == PictureLimits()
+
+
+def test_nothing_is_printed_for_damaged_metadata(capfd: pytest.CaptureFixture[str]) -> None:
+    data = encoded(gradient(), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x09" + bytes(range(60)))
+    assert decode(data, minimum_side=96).pixels.shape == (96, 128, 3)
+    assert "".join(capfd.readouterr()) == ""
+
+
+def test_the_size_is_that_of_the_whole_picture_held_upright() -> None:
+    turned = next(sample for sample in WHOLE if sample.name == "orientation 6")
+    assert decode(turned.data, minimum_side=8).size == SIZE
+    assert decode(turned.data, minimum_side=8).pixels.shape == (12, 16, 3)
+    assert decode(encoded(gradient(), "TIFF"), minimum_side=8).size == SIZE
