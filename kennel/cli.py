@@ -500,11 +500,16 @@ def iam_operator_policy(
     region: Annotated[str | None, Parameter(help="The region; default that of the settings.")] = None,
     prefix: Annotated[str | None, Parameter(help="How names of resources begin; default kennel-.")] = None,
     bucket: Annotated[str | None, Parameter(help="A bucket of yours; default those with the prefix.")] = None,
+    source: Annotated[
+        list[str] | None,
+        Parameter(negative="", help="s3://bucket/prefix/ of photos; may be given several times."),
+    ] = None,
 ) -> int:
     """Print the least that a person who runs kennel has to be allowed: a policy for each feature."""
     from kennel.commands.iam import operator_policy
 
-    return operator_policy(features, account_id=account, region=region, prefix=prefix, bucket=bucket)
+    where = {"account_id": account, "region": region, "prefix": prefix, "bucket": bucket}
+    return operator_policy(features, **where, sources=source or ())
 
 
 @iam.command(name="used")

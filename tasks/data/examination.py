@@ -1,4 +1,4 @@
-"""Examine a source: read, decode and judge all of it, without any AWS call.
+"""Examine a source: read, decode and judge all of it; a source in a bucket is read there, and nothing is changed.
 
 What is found is told whether or not the data is fit for training: `tasks.data.staging` refuses what has problems, and
 an inspection shows them.
@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from tasks.data.archive import Listing, Reader, list_source
+from tasks.data.archive import Reader
+from tasks.data.bucket_source import fetch_objects, read_remote
+from tasks.data.entries import Listing
 from tasks.data.image_judgement import ImageLimits
 from tasks.data.judgement import LabelledImage, dataset_digest, note_warnings, problems_of, warnings_of
 from tasks.data.judgement_cache import Findings, LocatedSource, staging_parameters
@@ -20,7 +23,9 @@ from tasks.data.leakage import Pair, find_leaks, leak_warnings, same_pairs, take
 from tasks.data.shards import StagedImage
 from tasks.data.split_record import SplitRecord
 from tasks.data.splits import Photo, distribute
+from tasks.data.unpacking import list_unpacked
 from tasks.data.worker_pool import Decoded, Rejected, decode_all
+from tasks.run.aws import Aws
 from tasks.run.escaping import valid_text
 from tasks.run.options import DataOptions
 from tasks.run.progress import ProgressFactory
@@ -53,10 +58,9 @@ def examine_source(source: LocatedSource, settings: Settings, spool_dir: Path, p
         SourceRefused: the source cannot be read safely, or has no layout that is known.
         KennelError: an image worker could not start.
         DiskFailed: the staged images cannot be written.
+        AwsFailed: S3 refused to read an object of the source, or did not answer.
     """
-    listing = list_source(source.path, settings)
-    with Reader(listing.path, is_zip=listing.is_zip) as reader:
-        layout = read_layout(listing, reader.read)
+    listing, layout = _laid_out(source, settings, spool_dir, progress)
     outcomes = decode_all(
         listing,
         [candidate.index for candidate in layout.candidates],
@@ -91,6 +95,20 @@ def examine_source(source: LocatedSource, settings: Settings, spool_dir: Path, p
         findings=findings,
         problems=tuple(problems),
     )
+
+
+def _laid_out(
+    source: LocatedSource, settings: Settings, spool_dir: Path, progress: ProgressFactory
+) -> tuple[Listing, Layout]:
+    """Return what a source has and how it is laid out; photos of a bucket are fetched."""
+    objects = source.objects
+    listing = objects.listing if objects else list_unpacked(source.path, settings, spool_dir, progress)
+    with Reader(listing.root, listing.kind) as reader:
+        read = partial(read_remote, Aws(settings), objects, progress) if objects else reader.read
+        layout = read_layout(listing, read)
+    if objects is not None:
+        fetch_objects(Aws(settings), objects, [candidate.index for candidate in layout.candidates], progress)
+    return listing, layout
 
 
 def _separated(

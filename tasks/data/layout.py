@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tasks.data import label_table, names
-from tasks.data.archive import Entry, Listing, Unreadable
+from tasks.data.entries import Entry, Listing, Unreadable
 from tasks.data.label_table import Row
 from tasks.data.names import Names, Path
 from tasks.data.spelling import read_spellings

@@ -1,8 +1,8 @@
 """Stage a dataset: find the source, decode and judge all of its images, and upload it to S3 if it is good.
 
-`locate` and `judge_source` make no AWS call; they refuse data that is unfit for training. Only then does
-`tasks.data.upload` send anything. `tasks.data.judgement_cache` remembers the sources that were judged good, so that
-unchanged data is neither decoded nor sent again.
+`locate` and `judge_source` change nothing in AWS, and call it only to read a source that is in a bucket. They refuse
+data that is unfit for training; only then does `tasks.data.upload` send anything. `tasks.data.judgement_cache`
+remembers the sources that were judged good, so that unchanged data is neither decoded nor sent again.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
 
 from tasks.account.bucket import ensure_bucket
+from tasks.data.bucket_source import fetch_archive, list_prefix, place_of
 from tasks.data.download import download
+from tasks.data.entries import FORMS
 from tasks.data.examination import examine_source
 from tasks.data.judgement import refuse
 from tasks.data.judgement_cache import JudgementCache, LocatedSource
@@ -26,6 +28,7 @@ from tasks.data.left_out import refused_listed
 from tasks.data.sample import NAME as SAMPLE
 from tasks.data.sample import make_sample
 from tasks.data.upload import JudgedDataset, UploadSummary, upload
+from tasks.run.aws import Aws
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import SourceRefused
 from tasks.run.escaping import valid_text
@@ -36,7 +39,7 @@ from tasks.run.own_files import remove_tree
 from tasks.run.progress import ProgressFactory
 from tasks.run.records import DatasetRef
 from tasks.run.settings import Settings
-from tasks.run.source_name import is_url, source_name, whole_source
+from tasks.run.source_name import file_path, is_s3, is_url, source_name, whole_source
 
 
 @dataclass(frozen=True)
@@ -53,23 +56,36 @@ def locate(
 ) -> LocatedSource:
     """Return the local path of a source: a URL is downloaded, `sample` is written to a folder, a path is used as it is.
 
-    A URL may be given by the name under which this process keeps it (`tasks.run.source_name`).
+    A URL may be given by the name under which this process keeps it (`tasks.run.source_name`). Of a prefix in a bucket
+    only the listing is read; its path is where its objects will be.
 
     Raises:
         SourceRefused: the path does not exist, or the URL is not allowed.
         DownloadFailed: the URL could not be fetched.
+        AwsFailed: S3 refused or did not answer.
     """
     if source == SAMPLE:
         return LocatedSource(source, SAMPLE, make_sample(settings.home), options=options)
+    if is_s3(source):
+        return replace(_in_bucket(source, Aws(settings), progress), options=options)
     if is_url(source):
         whole, name = whole_source(source), source_name(source)
         path = download(whole, settings, progress)
         return LocatedSource(name, path.stem, path, url=name, options=options)
-    path = Path(source).expanduser()
+    path = Path(file_path(source) or source).expanduser()
     if not os.path.exists(path):  # noqa: PTH110 Path.exists() raises for a name that is too long
-        why = "there is no such file or folder"
-        raise SourceRefused("source", source_name(source), why, "give a URL, a .zip, a folder or 'sample' as --data")
+        raise SourceRefused("source", source_name(source), "there is no such file or folder", FORMS)
     return LocatedSource(valid_text(source), valid_text(path.stem or path.resolve().name), path, options=options)
+
+
+def _in_bucket(source: str, aws: Aws, progress: ProgressFactory) -> LocatedSource:
+    """Download an archive in a bucket, or list a prefix."""
+    place = place_of(source)
+    if place.is_archive:
+        path = fetch_archive(aws, place, progress)
+        return LocatedSource(source, path.stem, path, url=place.uri)
+    objects = list_prefix(aws, place)
+    return LocatedSource(source, place.name, objects.listing.root, objects=objects)
 
 
 @contextmanager
@@ -99,6 +115,7 @@ def judge_source(
         DataRefused: the source was read and is unfit for training.
         KennelError: an image worker could not start.
         DiskFailed: the staged images cannot be written.
+        AwsFailed: S3 refused to read an object of the source, or did not answer.
     """
     examined = examine_source(source, settings, spool_dir, progress)
     findings = examined.findings
@@ -113,7 +130,7 @@ def judge_and_upload(
     """Decode and judge a source; if it is good, create or adopt the bucket and upload the dataset.
 
     Raises:
-        SourceRefused, DataRefused, KennelError: as `judge_source` raises them; no AWS call was made.
+        SourceRefused, DataRefused, KennelError: as `judge_source` raises them; nothing in AWS was changed.
         OwnershipRefused, AwsFailed, LedgerRefused: as `ensure_bucket`, `upload` and `Ledger` raise them.
     """
     with spool_directory(run.settings) as spool_dir:

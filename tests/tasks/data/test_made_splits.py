@@ -30,7 +30,9 @@ class Judge:
     """Judges a source again and again, as a machine does on which it grows."""
 
     def __init__(self, home: Path) -> None:
-        self.settings, self.spool, self.told = Settings(home=home / "home"), home / "spool", ()
+        self.settings, self.spool = Settings(home=home / "home"), home / "spool"
+        self.told: tuple[str, ...] = ()
+        self.left_out: list[str] = []
         self.spool.mkdir()
 
     def splits(self, source: Path, options: DataOptions = DataOptions()) -> Splits:

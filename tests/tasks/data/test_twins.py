@@ -40,7 +40,6 @@ ALTERED: dict[str, Callable[[Image.Image], Image.Image]] = {
     "half": lambda image: image.resize((128, 128), Image.Resampling.BILINEAR),
     "brighter": lambda image: ImageEnhance.Brightness(image).enhance(1.05),
     "darker": lambda image: ImageEnhance.Brightness(image).enhance(0.95),
-    "grey": lambda image: image.convert("L").convert("RGB"),
     "cut by 1 px": lambda image: image.crop((1, 1, 255, 255)),
 }
 
