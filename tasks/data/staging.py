@@ -29,7 +29,7 @@ from tasks.data.leakage import Pair, find_leaks, leak_warnings, same_pairs, take
 from tasks.data.left_out import refused_listed
 from tasks.data.sample import NAME as SAMPLE
 from tasks.data.sample import make_sample
-from tasks.data.shards import StagedImage
+from tasks.data.shards import SpoolReader, StagedImage
 from tasks.data.split_record import SplitRecord
 from tasks.data.splits import Photo, distribute
 from tasks.data.upload import JudgedDataset, UploadSummary, upload
@@ -120,7 +120,7 @@ def judge_source(
         progress=progress,
     )
     decoded, rejected = _separated(listing, layout, outcomes)
-    pairs = same_pairs([each.source_sha256 for _, each in decoded], [each.thumbnail for _, each in decoded])
+    pairs = _same_pairs([image for _, image in decoded])
     record = SplitRecord(source, settings)
     splits = _splits(source, layout, decoded, pairs, record.read() if layout.made else {})
     everything = _staged(listing, layout, decoded, splits)
@@ -167,6 +167,12 @@ def _separated(
         else:
             decoded.append((candidate, outcome))
     return decoded, rejected
+
+
+def _same_pairs(images: Sequence[Decoded]) -> list[Pair]:
+    digests, thumbnails = [each.source_sha256 for each in images], [each.thumbnail for each in images]
+    with SpoolReader() as spools:
+        return same_pairs(digests, thumbnails, lambda n: spools.read(images[n]))
 
 
 def _splits(
