@@ -21,8 +21,8 @@ LEAST_DEVIATION = 1.5
 
 
 def read_green(jpeg: bytes) -> Image.Image:
-    """Return the green channel of a staged JPEG, in the smallest size of its decoder that has 128 x 128 px."""
-    pixels = simplejpeg.decode_jpeg(jpeg, "RGB", min_height=MOST_PX, min_width=MOST_PX)
+    """Return the green channel of a staged JPEG, decoded in full: the decoder's smaller sizes have other detail."""
+    pixels = simplejpeg.decode_jpeg(jpeg, "RGB")
     return Image.fromarray(np.ascontiguousarray(pixels[..., 1]))
 
 

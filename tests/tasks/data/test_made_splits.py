@@ -167,7 +167,7 @@ def labels_table(kind: str, labels: dict[str, str]) -> str:
 
 @pytest.mark.parametrize("split", ["80/10", "80/10/20", "100/0/0", "8O/10/10", "80/10/-10"])
 def test_shares_that_are_no_whole_are_refused(split: str) -> None:
-    with pytest.raises(ValidationError, match="it has to be|have to make 100"):
+    with pytest.raises(ValidationError, match=r"it has to be|have to make 100"):
         DataOptions(split=split)
 
 
