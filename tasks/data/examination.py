@@ -20,7 +20,7 @@ from tasks.data.judgement import LabelledImage, dataset_digest, note_warnings, p
 from tasks.data.judgement_cache import Findings, LocatedSource, staging_parameters
 from tasks.data.layout import Candidate, Layout, read_layout
 from tasks.data.leakage import Pair, find_leaks, leak_warnings, same_pairs, taken_out
-from tasks.data.shards import StagedImage
+from tasks.data.shards import SpoolReader, StagedImage
 from tasks.data.split_record import SplitRecord
 from tasks.data.splits import Photo, distribute
 from tasks.data.unpacking import list_unpacked
@@ -70,7 +70,7 @@ def examine_source(source: LocatedSource, settings: Settings, spool_dir: Path, p
         progress=progress,
     )
     decoded, rejected = _separated(listing, layout, outcomes)
-    pairs = same_pairs([each.source_sha256 for _, each in decoded], [each.thumbnail for _, each in decoded])
+    pairs = _same_pairs([image for _, image in decoded])
     record = SplitRecord(source, settings)
     splits = _splits(source, layout, decoded, pairs, record.read() if layout.made else {})
     everything = _staged(listing, layout, decoded, splits)
@@ -123,6 +123,12 @@ def _separated(
         else:
             decoded.append((candidate, outcome))
     return decoded, rejected
+
+
+def _same_pairs(images: Sequence[Decoded]) -> list[Pair]:
+    digests, thumbnails = [each.source_sha256 for each in images], [each.thumbnail for each in images]
+    with SpoolReader() as spools:
+        return same_pairs(digests, thumbnails, lambda n: spools.read(images[n]))
 
 
 def _splits(

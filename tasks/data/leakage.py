@@ -7,9 +7,11 @@ photos by which a model is judged stay. These are pure functions; `tasks.data.tw
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
+from tasks.data.detail import has_same_detail, read_green
 from tasks.data.judgement import LabelledImage
 from tasks.data.texts import listed, shortened
 from tasks.data.twins import find_twins
@@ -29,16 +31,19 @@ class Leak:
     is_exact: bool
 
 
-def same_pairs(digests: Sequence[str], thumbnails: Sequence[bytes]) -> list[Pair]:
+def same_pairs(digests: Sequence[str], thumbnails: Sequence[bytes], staged: Callable[[int], bytes]) -> list[Pair]:
     """Return the pairs of photos that are the same or nearly: exact copies are paired with the first of them.
 
-    Of exact copies, only the first is compared by its thumbnail.
+    Of exact copies, only the first is compared by its thumbnail, and then by its detail: `staged` returns the JPEG of
+    the photo with an index.
     """
+    picture = lru_cache(maxsize=1024)(lambda n: read_green(staged(n)))
     first: dict[str, int] = {}
     exact = [(first[digest], n) for n, digest in enumerate(digests) if first.setdefault(digest, n) != n]
     distinct = list(first.values())
-    near = find_twins([thumbnails[n] for n in distinct])
-    return sorted([*exact, *((distinct[one], distinct[other]) for one, other in near)])
+    alike = ((distinct[one], distinct[other]) for one, other in find_twins([thumbnails[n] for n in distinct]))
+    near = [(one, other) for one, other in alike if has_same_detail(picture(one), picture(other))]
+    return sorted([*exact, *near])
 
 
 def find_leaks(images: Sequence[LabelledImage], pairs: Iterable[Pair]) -> list[Leak]:

@@ -74,7 +74,7 @@ def pack_shard(plan: ShardPlan) -> bytes:
         KennelError: the bytes of a staged image have changed since it was decoded.
     """
     parts = bytearray()
-    with _SpoolReader() as spools:
+    with SpoolReader() as spools:
         for index, image in plan.images:
             data = spools.read(image.decoded)
             if hashlib.sha256(data).hexdigest() != image.decoded.staged_sha256:
@@ -106,13 +106,13 @@ def image_rows(plans: Sequence[ShardPlan]) -> Iterator[bytes]:
             yield json.dumps(row).encode() + b"\n"
 
 
-class _SpoolReader:
+class SpoolReader:
     """Reads staged images from spool files, each of which is opened once."""
 
     def __init__(self) -> None:
         self._open: dict[Path, int] = {}
 
-    def __enter__(self) -> _SpoolReader:
+    def __enter__(self) -> SpoolReader:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -120,6 +120,7 @@ class _SpoolReader:
             os.close(descriptor)
 
     def read(self, image: Decoded) -> bytes:
+        """Return the staged bytes of an image."""
         if image.spool not in self._open:
             self._open[image.spool] = os.open(image.spool, os.O_RDONLY)
         return os.pread(self._open[image.spool], image.size_bytes, image.offset)

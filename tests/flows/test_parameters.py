@@ -11,7 +11,7 @@ from prefect.utilities.importtools import import_object
 
 from flows.run_name import named_run, staged_run, trained_run
 from tasks.run import naming
-from tasks.run.options import TrainingOptions
+from tasks.run.options import DataOptions, TrainingOptions
 from tests.conftest import ROOT
 
 DEPLOYMENTS = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
@@ -45,6 +45,9 @@ def test_a_flow_run_is_named_by_the_run_that_it_will_work_on() -> None:
     assert trained_run({"data": "dogs.zip", "training": {"epochs": 3}, "run_id": None}) == derived
     assert trained_run({"data": "dogs.zip", "training": training}) == derived
     assert trained_run({}) == naming.training_run_id("sample", TrainingOptions())
+    kept = naming.training_run_id("dogs.zip", training, DataOptions(keep_duplicates=True))
+    given = {"data": "dogs.zip", "training": training, "data_options": {"keep_duplicates": True}}
+    assert trained_run(given) == kept != derived == naming.training_run_id("dogs.zip", training, DataOptions())
     assert staged_run({"source": "dogs.zip"}) == naming.run_id_for("dogs.zip")
     assert {read({"run_id": "dogs-1"}) for read in (trained_run, staged_run, named_run)} == {"dogs-1"}
     assert named_run({"run_id": None}) == "all-runs"

@@ -16,7 +16,7 @@ from kennel.commands.run_line import run_line
 from tasks.model.search import with_trials, without_search
 from tasks.run import naming
 from tasks.run.ledger_contents import read_ledger
-from tasks.run.options import Network, TrainingOptions
+from tasks.run.options import DataOptions, Network, TrainingOptions
 from tests.command_lines import command_line
 from tests.conftest import RunningLocalAws
 from tests.counting_proxy import Calls
@@ -53,9 +53,11 @@ def test_the_command_that_is_printed_has_every_option_that_is_not_the_default() 
     training = without_search(given, winner)
     assert training is not None
     network = Network(subnets=("subnet-0123abcd", "subnet-4567cdef"), security_groups=("sg-0123abcd",))
-    line = run_line(PipelineOptions(training, network=network, kms_key="alias/k", run_id="mine"), "a b/photos.zip")
+    data = DataOptions(split="60/20/20", split_seed=4, keep_duplicates=True)
+    chosen = PipelineOptions(training, network=network, kms_key="alias/k", run_id="mine", data_options=data)
+    line = run_line(chosen, "a b/photos.zip")
     read = parsed(line)
-    assert training_of(line) == training
+    assert (training_of(line), read["data_options"]) == (training, data)
     assert (training.trials, training.learning_rate, training.batch_size) == (None, 1.2345678901234567e-05, 256)
     assert (read["network"], read["kms_key"], read["run_id"], read["data"]) == (
         network,

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from tasks.account.objects import delete_prefix
 from tasks.data.judgement_cache import JudgementCache
+from tasks.data.left_out import write_left_out
 from tasks.data.report import finding_lines
 from tasks.data.split_record import SplitRecord
 from tasks.data.staging import judge_source, locate
@@ -18,6 +20,7 @@ from tasks.run.data_choice import chosen_data_options
 from tasks.run.errors import DataRefused, LedgerRefused
 from tasks.run.options import DataOptions
 from tasks.run.progress import LineProgress
+from tasks.run.records import Quarantined
 from tasks.run.settings import Settings
 from tests.conftest import RunningLocalAws
 from tests.tasks.data.datasets import encoded, good_files, jpeg, picture, write_folder, write_zip
@@ -160,6 +163,21 @@ def labels_table(kind: str, labels: dict[str, str]) -> str:
         "train_labels.csv": [f"{label};{name}.jpg" for name, label in labels.items()],
     }
     return "\n".join([heads[kind], *rows[kind]])
+
+
+@pytest.mark.parametrize("split", ["80/10", "80/10/20", "100/0/0", "8O/10/10", "80/10/-10"])
+def test_shares_that_are_no_whole_are_refused(split: str) -> None:
+    with pytest.raises(ValidationError, match=r"it has to be|have to make 100"):
+        DataOptions(split=split)
+
+
+def test_the_list_of_what_is_left_out_has_all_names_and_goes_when_nothing_is(tmp_path: Path) -> None:
+    path, names = tmp_path / "left_out.csv", ["a,b.jpg", 'c"d\n.jpg', "=1+1.jpg"]
+    write_left_out(path, [Quarantined(name, "it is empty") for name in names])
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        assert [row[0] for row in csv.reader(file)] == ["file", *names]
+    write_left_out(path, [])
+    assert not path.exists()
 
 
 @pytest.mark.parametrize("kind", ["labels.csv", "metadata.csv", "train_labels.csv", "metadata.jsonl"])
