@@ -46,8 +46,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("home")
 
 
-def inspected(folder: Path, home: Path, sample: int = 2000, **settings: float) -> tuple[Inspection, Path]:
-    used = Settings(home=home, **settings)
+def inspected(folder: Path, home: Path, sample: int = 2000) -> tuple[Inspection, Path]:
+    used = Settings(home=home, max_quarantined_fraction=0.1)
     target = home / "inspections" / folder.name
     source = locate(str(folder), used, LoggedProgress)
     return inspect_source(source, used, LoggedProgress, target, sample=sample), target
@@ -56,7 +56,7 @@ def inspected(folder: Path, home: Path, sample: int = 2000, **settings: float) -
 @pytest.fixture(scope="module")
 def found(home: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Inspection, Path]:
     folder = write_folder(tmp_path_factory.mktemp("photos") / "fruit", photos())
-    return inspected(folder, home, max_quarantined_fraction=0.1)
+    return inspected(folder, home)
 
 
 def test_each_defect_is_found_and_nothing_that_is_right(found: tuple[Inspection, Path]) -> None:
@@ -106,11 +106,9 @@ def test_the_page_shows_what_the_record_has(found: tuple[Inspection, Path]) -> N
 
 def test_data_that_would_be_refused_is_inspected_all_the_same(home: Path, tmp_path: Path) -> None:
     files = {name: data for name, data in photos().items() if not name.startswith("test/sky")}
-    inspection, folder = inspected(
-        write_folder(tmp_path / "lacking", files), home, sample=0, max_quarantined_fraction=0.1
-    )
+    inspection, folder = inspected(write_folder(tmp_path / "lacking", files), home, sample=0)
     assert not inspection.is_accepted and "no good test image of class sky" in inspection.problems[0]
-    assert inspection.embedded == 0 and inspection.accuracy is inspection.training is None
+    assert inspection.embedded == 0 and inspection.accuracy is None and inspection.training is None
     assert "refused" in (folder / PAGE).read_text()
     assert json.loads((folder / RECORD).read_text())["problems"]
 
