@@ -51,7 +51,8 @@ def find_sections(listing: Listing, found: Names, tree: Tree) -> list[Section]:
 
 def unknown_layout(listing: Listing, tree: Tree) -> SourceRefused:
     """Return the refusal of a source in which neither splits nor classes were found, with what was found."""
-    return SourceRefused("data layout", f"{listing.path} contains {tree.picture()}", _LAYOUTS, NEXT)
+    found = tree.picture() if listing.entries else "nothing"
+    return SourceRefused("data layout", f"{listing.path} contains {found}", _LAYOUTS, NEXT)
 
 
 def _class_sections(listing: Listing, tree: Tree, base: Base) -> list[Section]:
