@@ -7,37 +7,23 @@ The layouts are `train|valid|test/<class>/<photo>`, `<class>/<photo>` without sp
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tasks.data import label_table, names
+from tasks.data.contents import Contents, sort_files
 from tasks.data.entries import Entry, Listing, Unreadable
 from tasks.data.label_table import Row
 from tasks.data.names import Names, Path
+from tasks.data.sections import NEXT, Section, find_sections, unknown_layout
 from tasks.data.spelling import read_spellings
 from tasks.data.texts import listed, shortened
-from tasks.data.tree import (
-    SPLIT_WORDS,
-    Base,
-    Tree,
-    find_base,
-    inner_folder,
-    is_split_word,
-    is_unlabelled,
-    is_wrapper,
-    split_of,
-)
+from tasks.data.tree import Tree
 from tasks.run.errors import SourceRefused
 from tasks.run.escaping import valid_text
 from tasks.run.records import SPLITS, Quarantined
 
-_NEXT = "correct the data and run the same command again"
-_LAYOUTS = (
-    "images must lie in train/<class>/, valid/<class>/ and test/<class>/, or in <class>/ alone, or a labels.csv with "
-    "the columns file_name and label must name them; folders around these do not matter"
-)
 _NO_CLASS = "it is not in the folder of a class"
 
 Read = Callable[[Entry], bytes]
@@ -70,27 +56,6 @@ class Layout:
     made: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Section:
-    """A folder whose folders are classes, in a split or, with None, in none; or why its photos are not used."""
-
-    folder: Path
-    split: str | None
-    reason: str | None = None
-
-
-@dataclass(frozen=True)
-class _Sorted:
-    """The entries by what their names say: photos that can be read, others' files, and what cannot be read."""
-
-    photos: tuple[int, ...]
-    unused: tuple[tuple[int, str], ...]
-    refused: tuple[Quarantined, ...]
-    others: Counter[str]
-    tree: Tree
-    has_images: bool
-
-
 def read_layout(listing: Listing, read: Read | None = None) -> Layout:
     """Assign a listing's files to splits and classes; without `read`, no table of labels is looked at.
 
@@ -99,15 +64,14 @@ def read_layout(listing: Listing, read: Read | None = None) -> Layout:
             unknown folder, or the name of a class is not UTF-8 or is blank.
     """
     found = names.normalised(listing)
-    files = _sort(listing, found)
-    base = find_base(files.tree)
-    sections = _sections(listing, found, files, base)
+    files = sort_files(listing, found)
+    sections = find_sections(listing, found, files.tree)
     rows = _table_rows(listing, found, files, sections, read)
     placed = _Placed(listing, found, files, sections, rows)
     for index in files.photos:
         placed.add(index)
     if not placed.classes and not files.refused:
-        raise _unknown_layout(listing, files.tree)
+        raise unknown_layout(listing, files.tree)
     made = _missing_splits(listing, placed, files.tree)
     folders = _class_folders(found, sections)
     _refuse_unusable({name for _, name in (*placed.classes, *folders)})
@@ -134,104 +98,8 @@ def _split_in(split: str | None, made: Sequence[str]) -> str | None:
     return None if made and split in {None, "train"} else split or "train"
 
 
-def _sort(listing: Listing, found: Names) -> _Sorted:
-    has_images = any(map(names.is_image_name, found.files))
-    photos, unused, refused, shown = [], [], [], []
-    others: Counter[str] = Counter()
-    for index, (entry, path) in enumerate(zip(listing.entries, found.files, strict=True)):
-        reason = names.foreign_reason(path)
-        if reason is None and path[-1].startswith("."):
-            reason = "its name begins with a dot, which hides it"
-        if reason is not None and names.is_image_name(path) and not names.is_shadow(path):
-            unused.append((index, reason))
-        elif reason is not None or names.is_other_name(path):
-            others[_kind(path, reason)] += bool(path[-1])
-        elif entry.refusal is not None:
-            refused.append(Quarantined(valid_text(entry.name), entry.refusal))
-            shown.append(path)
-        else:
-            photos.append(index)
-            shown.append(path)
-    tree = Tree(path for path in shown if names.is_image_name(path) or not has_images)
-    return _Sorted(tuple(photos), tuple(unused), tuple(refused), others, tree, has_images)
-
-
-def _kind(path: Path, reason: str | None) -> str:
-    if reason is not None:
-        return f"of another program ({reason.removeprefix('it is ')})"
-    return f".{names.suffix(path)}"
-
-
-def _sections(listing: Listing, found: Names, files: _Sorted, base: Base) -> list[_Section]:
-    tree, children = files.tree, files.tree.children(base.folder)
-    if not base.splits:
-        flat = [name for name in children if (is_split_word(name) and split_of(name) != "train") or is_unlabelled(name)]
-        aside = [name for name in flat if len(children) - len(flat) > 1 and not tree.children((*base.folder, name))]
-        wrapped = [name for name in children if is_wrapper(name)]
-        classes = [name for name in children if name not in aside]
-        if wrapped or (len(classes) == 1 and classes != children) or (len(classes) == 1 and tree.direct(base.folder)):
-            raise _unknown_layout(listing, tree)
-        return [_Section(base.folder, None), *(_unlabelled((*base.folder, name)) for name in aside)]
-    _refuse_twice(base)
-    sections = [_Section(inner_folder(tree, (*base.folder, name)), split) for name, split in base.splits.items()]
-    known = {name for each in sections if each.split == "train" for name in tree.children(each.folder)}
-    sections = [_unlabelled(each.folder, each.split) if _is_contest(tree, each, known) else each for each in sections]
-    for name in children:
-        folder = (*base.folder, name)
-        if name in base.splits:
-            continue
-        if name.startswith("."):
-            sections.append(_Section(folder, None, "it is in a hidden folder"))
-        elif is_unlabelled(name):
-            sections.append(_unlabelled(folder))
-        elif _is_second_copy(found, base, name):
-            sections.append(_Section(folder, None, f"{shortened(name)} is a second copy of the whole dataset"))
-        else:
-            raise SourceRefused("data layout", f"unknown folder {shortened(name)}", *_unknown(name, tree))
-    return sections
-
-
-def _unlabelled(folder: Path, split: str | None = None) -> _Section:
-    why = f"the folder {shortened('/'.join(folder))} has no folders of classes, so that their classes are not known"
-    return _Section(folder, split, why)
-
-
-def _is_contest(tree: Tree, section: _Section, known: set[str]) -> bool:
-    """Tell whether a validation or test folder has no folders of classes, or only one that is none: test/unknown/."""
-    children = tree.children(section.folder)
-    is_none = len(children) == 1 and len(known) > 1 and children[0].lower() == "unknown" and "unknown" not in known
-    return section.split != "train" and (not children or is_none)
-
-
-def _refuse_twice(base: Base) -> None:
-    counted = Counter(base.splits.values())
-    twice = next((split for split, count in counted.items() if count > 1), None)
-    if twice:
-        both = " and ".join(shortened(folder) for folder, split in base.splits.items() if split == twice)
-        raise SourceRefused("data layout", f"the folders {both} both exist", f"both mean the {twice} split", _NEXT)
-
-
-def _is_second_copy(found: Names, base: Base, name: str) -> bool:
-    depth = len(base.folder)
-    own = {path[depth:] for path in found.files if len(path) > depth and path[depth] in base.splits}
-    other = {path[depth + 1 :] for path in found.files if path[: depth + 1] == (*base.folder, name)}
-    photos = {path for path in other if path and names.is_image_name(path)}
-    return bool(photos) and photos <= own
-
-
-def _unknown(folder: str, tree: Tree) -> tuple[str, str]:
-    close = difflib.get_close_matches(folder.lower(), SPLIT_WORDS, n=1)
-    hint = f"rename it to {close[0]}, if you meant that" if close else "move it out of the dataset"
-    why = f"its images would not be in any split; found: {tree.picture()}"
-    return why, f"{hint}; then run the same command again"
-
-
-def _unknown_layout(listing: Listing, tree: Tree) -> SourceRefused:
-    return SourceRefused("data layout", f"{listing.path} contains {tree.picture()}", _LAYOUTS, _NEXT)
-
-
 def _table_rows(
-    listing: Listing, found: Names, files: _Sorted, sections: Sequence[_Section], read: Read | None
+    listing: Listing, found: Names, files: Contents, sections: Sequence[Section], read: Read | None
 ) -> dict[int, Row]:
     """Return what tables say of the photos that lie in no folder of a class, if a section has only such photos."""
     flat = [each for each in sections if not files.tree.children(each.folder)]
@@ -264,8 +132,8 @@ class _Placed:
         self,
         listing: Listing,
         found: Names,
-        files: _Sorted,
-        sections: Sequence[_Section],
+        files: Contents,
+        sections: Sequence[Section],
         rows: Mapping[int, Row],
     ) -> None:
         self._listing, self._found, self._files, self._rows = listing, found, files, rows
@@ -301,10 +169,10 @@ class _Placed:
         else:
             self.quarantined.append(Quarantined(valid_text(self._listing.entries[index].name), _NO_CLASS))
 
-    def _section(self, path: Path) -> _Section | None:
+    def _section(self, path: Path) -> Section | None:
         return next((self._sections[path[:n]] for n in self._depths if path[:n] in self._sections), None)
 
-    def _is_class(self, section: _Section, path: Path) -> bool:
+    def _is_class(self, section: Section, path: Path) -> bool:
         """Tell whether the folder of the section that a file is in has photos, or the file is in a broken one."""
         return self._files.tree.below(path[: len(section.folder) + 1]) > 0
 
@@ -334,12 +202,12 @@ def _missing_splits(listing: Listing, placed: _Placed, tree: Tree) -> tuple[str,
         return SPLITS if has else ()
     if has.isdisjoint({None, "train"}):
         why = f"training needs a train split, from which the others can be made; found: {tree.picture()}"
-        raise SourceRefused("data layout", f"{listing.path} has no train folder with folders of classes", why, _NEXT)
+        raise SourceRefused("data layout", f"{listing.path} has no train folder with folders of classes", why, NEXT)
     missing = [split for split in SPLITS[1:] if split not in has]
     return ("train", *missing) if missing else ()
 
 
-def _class_folders(found: Names, sections: Sequence[_Section]) -> dict[tuple[str | None, str], str]:
+def _class_folders(found: Names, sections: Sequence[Section]) -> dict[tuple[str | None, str], str]:
     """Return the empty folders where folders of classes are: they are classes without images."""
     used = {path[:depth] for path in found.files for depth in range(1, len(path))}
     empty = [path for path in found.folders if path not in used and names.foreign_reason(path) is None]
@@ -355,9 +223,9 @@ def _refuse_unusable(classes: Iterable[str]) -> None:
     why = "the name of a class is a label of the model, and no file or answer could have this one"
     for name in sorted(classes):
         if valid_text(name) != name:
-            raise SourceRefused("data layout", f"the name of the class {shortened(name)} is not UTF-8", why, _NEXT)
+            raise SourceRefused("data layout", f"the name of the class {shortened(name)} is not UTF-8", why, NEXT)
         if not names.visible(name):
-            raise SourceRefused("data layout", f"the name of the class {name!a} is blank", why, _NEXT)
+            raise SourceRefused("data layout", f"the name of the class {name!a} is blank", why, NEXT)
 
 
 def _unused_warnings(unused: Sequence[Quarantined]) -> list[str]:

@@ -139,6 +139,7 @@ def data(dataset: DatasetRef | None) -> Markup | None:
         quarantined=f"{dataset.quarantined:,}",
         source=dataset.source,
         digest=dataset.digest,
+        notes=dataset.notes,
         warnings=dataset.warnings,
         left_out=left_out,
         more=max(0, dataset.quarantined - len(left_out)),

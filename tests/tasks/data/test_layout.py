@@ -250,7 +250,7 @@ def test_splits_without_train_are_refused() -> None:
         (["train/cat.0.jpg", "train/dog.0.jpg", "test1/1.jpg"], "test1/ 1; train/ 2"),
         (["jpg/image_00001.jpg", "jpg/image_00002.jpg", "imagelabels.mat"], "jpg/ 2"),
         (["notes.txt"], "no photo"),
-        ([], "no photo"),
+        ([], "contains nothing"),
     ],
     ids=["mixed", "pets", "dogs-vs-cats", "flowers", "text", "nothing"],
 )

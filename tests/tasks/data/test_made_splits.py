@@ -246,3 +246,25 @@ def test_the_record_of_a_run_has_the_options_and_notes_and_they_are_part_of_what
     assert JudgementCache(located, place.settings).find() is not None
     other = dataclasses.replace(located, options=DataOptions(split="60/20/20", split_seed=4))
     assert JudgementCache(other, place.settings).find() is None
+
+
+def test_data_with_all_that_one_should_be_told_of_is_accepted_and_tells_it(judge: Judge, tmp_path: Path) -> None:
+    files = good_files(root="", classes=("Dog", "dog", ".net", "owl"), train=25)
+    files = {name: data for name, data in files.items() if not name.startswith("train/owl/") or name.endswith("/0.jpg")}
+    files["train/Dog/same.jpg"] = files["train/dog/3.jpg"]
+    files |= {f"train/dog/broken{n}.jpg": files["train/dog/4.jpg"][:200] for n in range(3)}
+    splits = judge.splits(write_folder(tmp_path / "data", files))
+    assert len(splits) == len(files) - 3 and judge.left_out == [f"train/dog/broken{n}.jpg" for n in range(3)]
+    assert [text.partition(":")[0] for text in judge.told] == [
+        "classes Dog, dog look alike (case, Unicode form, blanks)",
+        "the classes are unbalanced",
+        "1 images are exact copies of another image in their split",
+        "1 images are in more than one class",
+    ]
+
+
+def test_a_class_that_one_split_lacks_is_refused(judge: Judge, tmp_path: Path) -> None:
+    files = good_files(root="", classes=("cat", "dog", "owl"))
+    del files["test/owl/0.jpg"]
+    with pytest.raises(DataRefused, match="no good test image of class owl"):
+        judge.splits(write_folder(tmp_path / "data", files))
