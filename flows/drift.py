@@ -81,7 +81,7 @@ async def drift(
         hours: How far back to look, at most to the endpoint's latest change of models.
         level: The chance of finding a change where there is none, over all tests together.
         retrains: Train the endpoint's model anew if there is drift.
-        data: Of a retraining: a URL, a .zip, a folder, or `sample`; by default the run's own source.
+        data: Of a retraining: a URL, an archive, a folder, s3://BUCKET/PREFIX/, or `sample`; else the run's source.
         promotes: Of a retraining: promote a model that may be; otherwise it is only registered.
         budget_usd: Of a retraining: the training does not begin if it may cost more.
 

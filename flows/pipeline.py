@@ -41,7 +41,6 @@ from tasks.plan.wanted import Limits as SpendingLimits
 from tasks.plan.wanted import Wanted, ec2_training
 from tasks.plan.within import begin_within
 from tasks.report.summary import RunSummary, StageTimes, forget_load_test_of_other_deployment, summarise
-from tasks.run import naming
 from tasks.run.artifacts import publish_markdown
 from tasks.run.errors import Inconclusive, KennelError, StageFailed
 from tasks.run.handle import Run, RunFolder
@@ -58,6 +57,7 @@ from tasks.run.options import (
     TtlHours,
 )
 from tasks.run.records import FunctionRef, LoadReport
+from tasks.run.run_id import run_of_training
 from tasks.run.settings import Settings
 from tasks.run.source_name import keep_in_memory
 from tasks.run.waiting import say
@@ -111,7 +111,7 @@ async def pipeline(
     summary says so.
 
     Args:
-        data: A URL, a .zip, a folder, or `sample`.
+        data: A URL, an archive, a folder, s3://BUCKET/PREFIX/, or `sample`.
         run_id: By default derived from data and training, so that a repeated command adopts what exists.
         training: The training on SageMaker.
         ec2_instances: Also train on this many EC2 instances over SSH, and compare; 0 trains on none.
@@ -133,7 +133,7 @@ async def pipeline(
     require_budget(budget_usd, budget_alarm)
     settings = Settings.load()
     require_images(settings)
-    chosen = run_id or naming.training_run_id(data, training, data_options)
+    chosen = run_id or run_of_training(settings.runs, data, training, data_options)
     run, clock = RunFolder(settings.run_dir(chosen)), StageClock()
     with run.at_work(*_stages(ec2=ec2_instances > 0, load_test=load_test)):
         same = ec2_training(training, ec2_instances)

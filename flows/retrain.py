@@ -79,7 +79,7 @@ async def retrain(
 
     Args:
         run_id: The run whose endpoint serves, the champion's.
-        data: A URL, a .zip, a folder, or `sample`; by default the run's own source. It is staged as that one was.
+        data: A URL, an archive, a folder, s3://BUCKET/PREFIX/, or `sample`; else the run's, staged as that one was.
         training: By default the options of the run's own training.
         when: Train when data, code or options changed, or always.
         at_least_hours: So many hours lie between two trainings.

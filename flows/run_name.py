@@ -7,8 +7,9 @@ from typing import Any
 
 from prefect.runtime import flow_run
 
-from tasks.run import naming
 from tasks.run.options import DataOptions, TrainingOptions
+from tasks.run.run_id import run_of, run_of_training
+from tasks.run.settings import Settings
 
 SAMPLE = "sample"
 Parameters = Mapping[str, Any]
@@ -22,13 +23,13 @@ def named(stage: str, run_id: Callable[[Parameters], str]) -> Callable[[], str]:
 def trained_run(given: Parameters) -> str:
     """Return the run of a flow that stages data and trains: the one named, or that of its data and training."""
     training = TrainingOptions.model_validate(given.get("training") or {})
-    options = DataOptions.model_validate(given.get("data_options") or {})
-    return given.get("run_id") or naming.training_run_id(given.get("data") or SAMPLE, training, options)
+    options, source = DataOptions.model_validate(given.get("data_options") or {}), given.get("data") or SAMPLE
+    return given.get("run_id") or run_of_training(Settings.load().runs, source, training, options)
 
 
 def staged_run(given: Parameters) -> str:
     """Return the run of a flow that only stages data: the one named, or that of its data."""
-    return given.get("run_id") or naming.run_id_for(given.get("source") or SAMPLE)
+    return given.get("run_id") or run_of(Settings.load().runs, given.get("source") or SAMPLE)
 
 
 def named_run(given: Parameters) -> str:

@@ -1,4 +1,4 @@
-"""Stages a dataset: a zip, folder, URL or `sample` becomes shards and a manifest in the project's bucket.
+"""Stages a dataset: an archive, a folder, a URL or `sample` becomes shards and a manifest in the project's bucket.
 
 The steps are: bring the source to this machine; look whether it is staged already; otherwise decode and check every
 image. Only then is AWS changed: the bucket is created, the shards are uploaded, and the manifest is written last.
@@ -20,7 +20,6 @@ from tasks.data.left_out import FILE, write_left_out
 from tasks.data.report import finding_lines, staging_markdown
 from tasks.data.staging import StagingOutcome
 from tasks.data.upload import UploadSummary, find_staged
-from tasks.run import naming
 from tasks.run.artifacts import publish_markdown
 from tasks.run.aws import Aws
 from tasks.run.handle import Run
@@ -28,6 +27,7 @@ from tasks.run.naming import RunId
 from tasks.run.options import DataOptions
 from tasks.run.progress import show_progress
 from tasks.run.records import DatasetRef
+from tasks.run.run_id import run_of
 from tasks.run.settings import Settings
 from tasks.run.source_name import keep_in_memory
 from tasks.run.waiting import say
@@ -90,7 +90,7 @@ async def stage_data(
     """Stage a dataset.
 
     Args:
-        source: A URL, a .zip, a folder, or `sample`.
+        source: A URL, an archive, a folder, s3://BUCKET/PREFIX/, or `sample`.
         run_id: By default derived from the source.
         options: How photos are distributed that have no split, and what becomes of a photo in two splits.
 
@@ -103,7 +103,7 @@ async def stage_data(
         AwsFailed: AWS refused.
         RunBusy: another process works on the run.
     """
-    run = Run.load(run_id or naming.run_id_for(source))
+    run = Run.load(run_id or run_of(Settings.load().runs, source))
     with working_on(run, STAGE):
         located = await locate(keep_in_memory(source), run.settings, options)
         cache = await asyncio.to_thread(JudgementCache, located, run.settings)

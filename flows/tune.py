@@ -17,11 +17,12 @@ from tasks.account.container_images import require_images
 from tasks.doctor.account import RunParts
 from tasks.model.backbones import require_backbone
 from tasks.model.search import require_search, with_trials
-from tasks.run import naming
 from tasks.run.handle import Run
 from tasks.run.naming import RunId
 from tasks.run.options import DataOptions, Network, TrainingOptions
 from tasks.run.records import TrainedModel
+from tasks.run.run_id import run_of_training
+from tasks.run.settings import Settings
 from tasks.run.source_name import keep_in_memory
 
 STAGE = "tune"
@@ -47,7 +48,7 @@ async def tune(
     The flow `pipeline` with the same data and training adopts what was trained.
 
     Args:
-        data: A URL, a .zip, a folder, or `sample`.
+        data: A URL, an archive, a folder, s3://BUCKET/PREFIX/, or `sample`.
         run_id: By default derived from data and training, so that a repeated command adopts what exists.
         training: The search and the machines; 20 trials if it names no number.
         network: The subnets and security groups of a VPC of yours.
@@ -60,7 +61,7 @@ async def tune(
     training = with_trials(training)
     require_backbone(training.backbone)
     require_search(training)
-    chosen = run_id or naming.training_run_id(data, training, data_options)
+    chosen = run_id or run_of_training(Settings.load().runs, data, training, data_options)
     run, clock = Run.load(chosen), StageClock()
     require_images(run.settings)
     with run.at_work("stage_data", "train_sagemaker"):

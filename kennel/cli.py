@@ -87,6 +87,12 @@ app.command(
 
 
 app.command(
+    "kennel.commands.inspect:inspect",
+    name="inspect",
+    help="Look at photos before they are used: classes, splits, copies, odd photos, doubtful labels, what to expect. "
+    "Nothing is sent. The exit code is 3 when they would be refused.",
+)
+app.command(
     "kennel.commands.plan:plan",
     name="plan",
     help="Show what `run` with the same options would create, adopt and replace, on which machines and why, and what "
@@ -494,11 +500,16 @@ def iam_operator_policy(
     region: Annotated[str | None, Parameter(help="The region; default that of the settings.")] = None,
     prefix: Annotated[str | None, Parameter(help="How names of resources begin; default kennel-.")] = None,
     bucket: Annotated[str | None, Parameter(help="A bucket of yours; default those with the prefix.")] = None,
+    source: Annotated[
+        list[str] | None,
+        Parameter(negative="", help="s3://bucket/prefix/ of photos; may be given several times."),
+    ] = None,
 ) -> int:
     """Print the least that a person who runs kennel has to be allowed: a policy for each feature."""
     from kennel.commands.iam import operator_policy
 
-    return operator_policy(features, account_id=account, region=region, prefix=prefix, bucket=bucket)
+    where = {"account_id": account, "region": region, "prefix": prefix, "bucket": bucket}
+    return operator_policy(features, **where, sources=source or ())
 
 
 @iam.command(name="used")

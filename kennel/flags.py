@@ -47,8 +47,8 @@ Data = Annotated[
     Parameter(
         group=DATA,
         allow_leading_hyphen=True,  # for `-`
-        help="A URL, a .zip, a folder, `sample`, or `-` to read it from standard input; default `sample`, on real AWS "
-        "the reference dataset.",
+        help="A URL, an archive, a folder, s3://BUCKET/PREFIX/, `sample`, or `-` to read it from standard input; "
+        "default `sample`, on real AWS the reference dataset.",
     ),
 ]
 Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"], negative="", help="Print only the result and errors.")]

@@ -61,6 +61,7 @@ TASKS_ROOMS: dict[str, set[str]] = {
         *("run", "account", "model", "ec2", "registry", "sagemaker", "serving", "scaling"),
         *("load", "verdicts", "teardown"),
     },
+    "inspection": {"run", "account", "data", "model", "page", "plan"},
     "audit": {"run", "account"},
     "doctor": {"run", "account", "ec2"},
     "evaluation": {"run", "account", "model"},

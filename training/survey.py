@@ -1,14 +1,17 @@
 """Look at photos before any training: `python -m training.survey ORDER RESULT`.
 
 ORDER is a JSON file: `photos`, a list of [file, offset, bytes] of encoded pictures; `embedded`, the indices of those to
-embed; `weights`, the folder of a backbone's weights; `backbone`; `threads`. RESULT, a .npz, gets `sharpness`, (photos,)
-float32, and `features`, (embedded, width) float32. Lines "NUMBER" on standard output tell how many photos are done.
+embed; `weights`, the folder of a backbone's weights; `backbone`; `threads`; `training`, how many photos a training
+would have. RESULT, a .npz, gets `sharpness`, (photos,) float32, `features`, (embedded, width) float32, `pace`, the
+photos embedded a second, and `views`, of each photo in that training. Lines "NUMBER" on standard output tell how many
+photos are done.
 
 Sharpness is the variance of the Laplacian (Pech-Pacheco et al. 2000) of the green channel.
 """
 
 import json
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from training.config import Hyperparameters, views_of_each
 from training.engines import choose_engine, padded_batches
 from training.failures import TrainingFailure
 from training.model import Backbone, Embedder, build_backbone
@@ -31,7 +35,7 @@ _AT_ONCE = 256
 _REFERENCES = 8
 
 
-def survey(order: dict[str, Any]) -> dict[str, npt.NDArray[np.float32]]:
+def survey(order: dict[str, Any]) -> dict[str, npt.NDArray[Any]]:
     """Return the arrays of the result.
 
     Raises:
@@ -43,8 +47,14 @@ def survey(order: dict[str, Any]) -> dict[str, npt.NDArray[np.float32]]:
     backbone = _backbone(str(order["backbone"]), Path(order["weights"]))
     with ThreadPoolExecutor(threads) as pool:
         sharpness = [value for part in _parts(places, 0) for value in pool.map(_sharpness_at, part)]
-        features = _features(backbone, [places[index] for index in order["embedded"]], pool, threads, len(places))
-    return {"sharpness": np.array(sharpness, np.float32), "features": features}
+        features, pace = _features(backbone, [places[index] for index in order["embedded"]], pool, threads, len(places))
+    views = views_of_each(Hyperparameters(), int(order["training"]))
+    return {
+        "sharpness": np.array(sharpness, np.float32),
+        "features": features,
+        "pace": np.array(pace),
+        "views": np.array(views),
+    }
 
 
 def sharpness_of(pixels: Pixels) -> float:
@@ -75,10 +85,10 @@ def _backbone(name: str, weights: Path) -> Backbone:
 
 def _features(
     backbone: Backbone, places: Sequence[Place], pool: ThreadPoolExecutor, threads: int, before: int
-) -> npt.NDArray[np.float32]:
-    """Return the embeddings of photos, in their order, (photos, width) float32."""
+) -> tuple[npt.NDArray[np.float32], float]:
+    """Return the embeddings of photos, in their order, (photos, width) float32, and how many were made a second."""
     if not places:
-        return np.zeros((0, backbone.width), np.float32)
+        return np.zeros((0, backbone.width), np.float32), 0.0
 
     def view(place: Place) -> Pixels:
         pixels = decode(_bytes_of(place), minimum_side=backbone.preprocessing.resize).pixels
@@ -92,8 +102,10 @@ def _features(
         for part in _parts(places, before):
             yield np.stack(list(pool.map(view, part)))
 
+    begun = time.monotonic()
     rows = list(choice.engine.run(padded_batches(groups(), choice.engine.batch_size)))
-    return np.concatenate(rows)[: len(places)].astype(np.float32)
+    pace = len(places) / (time.monotonic() - begun)
+    return np.concatenate(rows)[: len(places)].astype(np.float32), pace
 
 
 def _parts(places: Sequence[Place], before: int) -> Iterator[Sequence[Place]]:

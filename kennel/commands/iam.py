@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
@@ -21,14 +21,22 @@ LOAD_RATE_PER_SECOND, LOAD_SECONDS, IMAGES = 5.0, 10.0, 16
 
 
 def operator_policy(
-    features: Collection[str], *, account_id: str | None, region: str | None, prefix: str | None, bucket: str | None
+    features: Collection[str],
+    *,
+    account_id: str | None,
+    region: str | None,
+    prefix: str | None,
+    bucket: str | None,
+    sources: Sequence[str] = (),
 ) -> int:
     """Print the documents by feature as JSON; what is not given is what the settings say.
 
     Raises:
         SettingsRefused: no account is named, or there is no such feature.
+        SourceRefused: a source is not in a bucket of S3.
     """
     from tasks.account.operator_policy import Account, operator_policies
+    from tasks.data.bucket_source import place_of
     from tasks.run.naming import RESOURCE_PREFIX
     from tasks.run.settings import Settings
 
@@ -43,6 +51,7 @@ def operator_policy(
         settings.region,
         prefix=prefix or RESOURCE_PREFIX,
         bucket=settings.bucket or "",
+        sources=tuple(place_of(each).uri for each in sources),
     )
     every = operator_policies(account)
     unknown = [name for name in features if name not in every]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -11,9 +12,9 @@ from kennel import flags
 from tasks.load.options import PipelineLoadOptions
 from tasks.model.search import require_search, with_search_space
 from tasks.model.weights_file import with_weights_file
-from tasks.run import naming
 from tasks.run.naming import RunId
 from tasks.run.options import DataOptions, DeployOptions, Ec2Instances, Machines, ModelOptions, Network, TrainingOptions
+from tasks.run.run_id import run_of_training
 
 _ENDPOINT = {
     "instances": "endpoint-instances",
@@ -68,6 +69,6 @@ class PipelineOptions:
     kms_key: str | None = None
     data_options: DataOptions = DataOptions()
 
-    def id_for(self, data: str) -> str:
-        """Return the id of the run."""
-        return self.run_id or naming.training_run_id(data, self.training, self.data_options)
+    def id_for(self, data: str, runs: Path) -> str:
+        """Return the id of the run; `runs` is the folder of all runs."""
+        return self.run_id or run_of_training(runs, data, self.training, self.data_options)

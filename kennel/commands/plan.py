@@ -153,7 +153,7 @@ def planned(chosen: PipelineOptions) -> RunPlan:
     load = chosen.load if chosen.load_test else None
     wanted = Wanted.of(
         target,
-        chosen.id_for(data),
+        chosen.id_for(data, settings.runs),
         chosen.training,
         chosen.deploy,
         ec2_training(chosen.training, chosen.ec2_instances),

@@ -26,7 +26,6 @@ from tasks.run.source_name import source_name
 if TYPE_CHECKING:
     from tasks.run.handle import RunFolder
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
 MOST_SENT_BYTES = 4_400_000
 """Of a photo in an event: Lambda takes 6 MB, and base64 makes four bytes of three."""
 
@@ -132,14 +131,17 @@ def _photos(given: Sequence[str]) -> Iterator[str]:
     """
     if not given:
         raise SettingsRefused("photos", "none", "no photo was named", "kennel predict RUN PHOTO, a folder, or a URL")
+    from training.pictures import SUFFIXES
+
     for name in given:
         path = Path(name)
         if "://" in name or path.is_file():
             yield name
             continue
-        inside = sorted(str(file) for file in path.rglob("*") if file.suffix.lower() in ENDINGS and file.is_file())
+        inside = sorted(str(file) for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
         if not inside:
-            why = f"it has no {', '.join(ENDINGS)}" if path.is_dir() else "there is no such file or folder"
+            of_folder = f"it has no photo ({', '.join(SUFFIXES[:5])}, ...)"
+            why = of_folder if path.is_dir() else "there is no such file or folder"
             raise SettingsRefused("photos", name, why, "name a photo, a folder of photos, or a URL")
         yield from inside
 

@@ -21,7 +21,11 @@ def retrain(
     /,
     *,
     data: Annotated[
-        str | None, Parameter(group=flags.DATA, help="A URL, a .zip, a folder or `sample`; default the run's source.")
+        str | None,
+        Parameter(
+            group=flags.DATA,
+            help="A URL, an archive, a folder, s3://BUCKET/PREFIX/ or `sample`; default the run's source.",
+        ),
     ] = None,
     when: Annotated[
         Literal["changed", "always"],

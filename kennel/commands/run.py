@@ -123,7 +123,7 @@ def run_pipeline(chosen: PipelineOptions, *, as_json: bool, aws: localaws.Option
     console.say(f"AWS: {where.description}")
     import_sdk_early(where.runs)
     data = named or (SAMPLE if where.target.has_sample else REFERENCE_DATA)
-    run_dir = where.runs / chosen.id_for(data)
+    run_dir = where.runs / chosen.id_for(data, where.runs)
     console.set_run(run_dir)
     return _show(run_dir, _run_flow(chosen, data, run_dir, where), where, as_json=as_json)
 

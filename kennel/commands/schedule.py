@@ -38,7 +38,8 @@ def set_schedule(
     cron: Cron = "0 3 * * *",
     timezone: Timezone = "UTC",
     data: Annotated[
-        str | None, Parameter(help="A URL, a .zip, a folder or `sample`; default the run's own source.")
+        str | None,
+        Parameter(help="A URL, an archive, a folder, s3://BUCKET/PREFIX/ or `sample`; default the run's own source."),
     ] = None,
     at_least_hours: Annotated[
         float, Parameter(validator=Number(gte=0, lte=8784), help="So many hours lie between two trainings.")

@@ -13,10 +13,10 @@ from kennel.terminal import console
 from tasks.model.backbones import require_backbone
 from tasks.model.search import with_search_space
 from tasks.model.weights_file import with_weights_file
-from tasks.run import naming
 from tasks.run.errors import SettingsRefused
 from tasks.run.naming import RunId
 from tasks.run.options import DataOptions, Ec2Machines, Ec2TrainingOptions, ModelOptions, Network, TrainingOptions
+from tasks.run.run_id import run_of_training
 from tasks.run.source_name import keep_in_memory
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def train_ec2(
     where = environment.start_servers(meanwhile=lambda: environment.import_flow("flows.train_ec2"))
     console.say(f"AWS: {where.description}")
     chosen = data or (SAMPLE if where.target.has_sample else REFERENCE_DATA)
-    name = run_id or naming.training_run_id(chosen, sagemaker_training(training), data_options)
+    name = run_id or run_of_training(where.runs, chosen, sagemaker_training(training), data_options)
     console.set_run(where.runs / name)
 
     with refused_run_removed(where.runs / name):

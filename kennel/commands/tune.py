@@ -64,7 +64,7 @@ def tune(
     console.say(f"AWS: {where.description}")
     import_sdk_early(where.runs)
     data = named or (SAMPLE if where.target.has_sample else REFERENCE_DATA)
-    run_dir = where.runs / chosen.id_for(data)
+    run_dir = where.runs / chosen.id_for(data, where.runs)
     console.set_run(run_dir)
     from flows.tune import tune as search
 

@@ -40,12 +40,16 @@ LONGEST_POLICY = 6144
 
 @dataclass(frozen=True)
 class Account:
-    """Where kennel is to be run; `prefix` is how the names of its resources begin, `bucket` may be one of yours."""
+    """Where kennel is to be run; `prefix` is how the names of its resources begin, `bucket` may be one of yours.
+
+    `sources` are the buckets or prefixes (`s3://bucket/photos/`) from which photos are read.
+    """
 
     account_id: str
     region: str
     prefix: str = RESOURCE_PREFIX
     bucket: str = ""
+    sources: tuple[str, ...] = ()
 
     @property
     def partition(self) -> str:
@@ -72,6 +76,11 @@ class Account:
         """Return the ARNs of the buckets, or of objects in them."""
         names = [f"{self.prefix}*", *([self.bucket] if self.bucket else [])]
         return [f"arn:{self.partition}:s3:::{name}{objects}" for name in names]
+
+    def source(self, uri: str) -> tuple[str, str]:
+        """Return the ARN of a source's bucket, and that of the objects at or below its key."""
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        return f"arn:{self.partition}:s3:::{bucket}", f"arn:{self.partition}:s3:::{bucket}/{key}*"
 
 
 def operator_policies(account: Account) -> dict[str, dict[str, Any]]:
@@ -130,7 +139,19 @@ def _stage(account: Account) -> list[Row]:
         ("Prices", "pricing", ["GetProducts"], ["*"]),
         ("Bucket", "s3", bucket, account.s3()),
         ("Objects", "s3", objects, account.s3("/*")),
+        *_sources(account),
         *_budgets(account),
+    ]
+
+
+def _sources(account: Account) -> list[Row]:
+    """Return what reading photos from buckets of S3 needs; without such sources nothing."""
+    places = [account.source(uri) for uri in account.sources]
+    if not places:
+        return []
+    return [
+        ("ListSources", "s3", ["ListBucket"], sorted({bucket for bucket, _ in places})),
+        ("ReadSources", "s3", ["GetObject"], [objects for _, objects in places]),
     ]
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from tasks.data import names
-from tasks.data.archive import Listing
+from tasks.data.entries import Listing
 from tasks.data.names import Names, Path
 from tasks.data.tree import Tree
 from tasks.run.escaping import valid_text

@@ -23,6 +23,7 @@ from urllib.parse import unquote, urlsplit
 
 import httpx
 
+from tasks.data.web_answers import TemporaryFault, begins_at, refuse_status, require_content, require_file
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import DiskFailed, DownloadFailed, SourceRefused
 from tasks.run.numbers import whole_number
@@ -40,8 +41,6 @@ REFERENCE_URL = "https://s3-us-west-1.amazonaws.com/udacity-aind/dog-project/dog
 RECORD = "download.json"
 CHECKED_BYTES = 16 * 2**20
 """After so many bytes the record gets the sha256 of the part, which is checked before the download is resumed."""
-
-_TEMPORARY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 _FINAL = (
     *(httpx.TooManyRedirects, httpx.UnsupportedProtocol, httpx.DecodingError, httpx.InvalidURL),
@@ -64,10 +63,6 @@ class DownloadRecord:
     sha256: str | None = None
     part_bytes: int = 0
     part_sha256: str | None = None
-
-
-class _TemporaryFault(Exception):
-    """A failure that a retry may solve."""
 
 
 def download(
@@ -104,15 +99,15 @@ def download(
             except _FINAL as error:
                 why = f"it leads to no file: {error or type(error).__name__}"
                 raise DownloadFailed("download", source_name(url), why, "check the URL in a browser") from error
-            except (httpx.TransportError, _TemporaryFault) as error:
+            except (httpx.TransportError, TemporaryFault) as error:
                 if _is_untrusted(error):
                     why = f"the server's certificate is not valid: {error}"
                     raise DownloadFailed("download", source_name(url), why, "check the URL in a browser") from error
                 if attempt == settings.download_attempts:
                     why = f"{attempt} attempts failed, the last with: {error or type(error).__name__}"
-                    resumed = "run the same command again, which resumes the download"
-                    raise DownloadFailed("download", source_name(url), why, resumed) from error
-                pause = min(30.0, 0.5 * 2**attempt)
+                    raise DownloadFailed("download", source_name(url), why, fetch.next_command) from error
+                asked = error.wait_seconds if isinstance(error, TemporaryFault) else 0.0
+                pause = max(min(30.0, 0.5 * 2**attempt), asked)
                 say(f"download: attempt {attempt} failed ({error or type(error).__name__}); again in {pause:.0f} s")
                 sleep(pause)
     raise AssertionError("unreachable: the last attempt returns or raises")
@@ -152,10 +147,26 @@ class _Fetch:
                 return self._path
             if answer.status_code == 416 and done:
                 self._part.unlink()
-                raise _TemporaryFault("the server's file is shorter than the part that was downloaded")
-            self._refuse(answer)
-            self._receive(answer, done if answer.status_code == 206 else 0)
+                raise TemporaryFault("the server's file is shorter than the part that was downloaded")
+            refuse_status(answer, self._name)
+            begin = begins_at(answer, done)
+            if done and not begin:
+                say(f"download: {self._why_from_the_beginning()}, so it is downloaded from its beginning")
+            self._receive(answer, begin)
         return self._finish()
+
+    @property
+    def next_command(self) -> str:
+        """What to do after the last attempt."""
+        again = "run the same command again"
+        if not self.record.part_bytes:
+            return again
+        return f"{again}, which {'resumes the download' if self.record.validator else 'begins it anew'}"
+
+    def _why_from_the_beginning(self) -> str:
+        if self.record.validator is None:
+            return "the server gives the file no ETag and no date, by which a part could be continued"
+        return "the server sends no parts of the file, or the file has changed"
 
     def _headers(self, done: int, *, is_complete: bool) -> dict[str, str]:
         headers = {"Accept-Encoding": "identity"}
@@ -167,14 +178,6 @@ class _Fetch:
             return {**headers, kind: validator}
         return {**headers, "Range": f"bytes={done}-", "If-Range": validator} if done else headers
 
-    def _refuse(self, answer: httpx.Response) -> None:
-        if answer.status_code in _TEMPORARY_STATUSES:
-            raise _TemporaryFault(f"HTTP {answer.status_code}")
-        if answer.status_code not in {200, 206}:
-            phrase = httpx.codes.get_reason_phrase(answer.status_code)  # the server's own may repeat the URL's secrets
-            why = f"the server answered HTTP {answer.status_code} {phrase}".rstrip()
-            raise DownloadFailed("download", self._name, why, "check the URL in a browser")
-
     def _receive(self, answer: httpx.Response, done: int) -> None:
         length = whole_number(answer.headers.get("Content-Length", ""))
         total = done + length if length else None
@@ -185,7 +188,8 @@ class _Fetch:
             counter.advance(done)
             received = self._append(answer, done, counter)
         if total is not None and received != total:
-            raise _TemporaryFault(f"only {received} of {total} bytes were received")
+            raise TemporaryFault(f"only {received} of {total} bytes were received")
+        require_content(received, self._name)
 
     def _append(self, answer: httpx.Response, done: int, counter: Progress) -> int:
         """Write the answer after the first `done` bytes of the part; return the part's size."""
@@ -194,6 +198,8 @@ class _Fetch:
             size = saved = done
             try:
                 for data in answer.iter_raw():
+                    if not size:
+                        require_file(data, answer, self._name)
                     file.write(data)
                     digest.update(data)
                     size += len(data)

@@ -41,8 +41,8 @@ class ImageLimits:
 class PreparedImage:
     """A JPEG that is ready to be staged, with its width and height in px.
 
-    `thumbnail`: 16 x 16 levels of green, which is most of a picture's brightness, row by row, by which near duplicates
-    are found; `notes`: how it was read; `source_size`: width and height of the file's picture in px.
+    `thumbnail`: 16 x 16 grey levels, row by row, by which near duplicates are found; `notes`: how
+    it was read; `source_size`: width and height of the file's picture in px.
     """
 
     data: bytes
@@ -87,7 +87,7 @@ def _encoded(pixels: Pixels, limits: ImageLimits) -> bytes:
 
 def _thumbnail(pixels: Pixels) -> Image.Image:
     side = (THUMBNAIL_SIDE_PX, THUMBNAIL_SIDE_PX)
-    return Image.fromarray(pixels[..., 1]).resize(side, Image.Resampling.BOX)
+    return Image.fromarray(pixels).resize(side, Image.Resampling.BOX).convert("L")
 
 
 def _notes(picture: Picture, pixels: Pixels, thumbnail: Image.Image) -> tuple[str, ...]:

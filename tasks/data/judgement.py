@@ -39,25 +39,37 @@ def count_images(classes: Sequence[str], images: Iterable[LabelledImage]) -> dic
     return {split: {name: found[split, name] for name in classes} for split in SPLITS}
 
 
-def judge(
+def problems_of(
     layout: Layout,
     images: Sequence[LabelledImage],
     quarantined: Sequence[Quarantined],
     settings: Settings,
     leaks: Sequence[str] = (),
-) -> tuple[str, ...]:
-    """Return the warnings for data that is fit for training; `leaks` tell of photos that were taken out before.
+) -> list[str]:
+    """Return why data is unfit for training: too many broken images, fewer than two classes, a class without an image.
+
+    `leaks` tell of photos that were taken out before, which may be why a class has none.
+    """
+    missing = _class_problems(layout, count_images(layout.classes, images))
+    broken = _broken_problems(len(images), quarantined, settings.max_quarantined_fraction)
+    return [*broken, *missing, *(leaks if missing else ()), *(layout.warnings if missing else ())]
+
+
+def refuse(problems: Sequence[str]) -> None:
+    """Refuse data that has problems.
 
     Raises:
-        DataRefused: too many images are broken, there are fewer than two classes, or a class has no image in a split;
-            the message names every problem.
+        DataRefused: there is one; the message names all.
     """
+    if problems:
+        raise DataRefused("data gate", "; ".join(problems), "a model trained on it could not be trusted", _NEXT)
+
+
+def warnings_of(
+    layout: Layout, images: Sequence[LabelledImage], settings: Settings, leaks: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Return the warnings for data that is fit for training; `leaks` tell of photos that were taken out before."""
     counts = count_images(layout.classes, images)
-    missing = _class_problems(layout, counts)
-    broken = _broken_problems(len(images), quarantined, settings.max_quarantined_fraction)
-    if missing or broken:
-        told = [*broken, *missing, *(leaks if missing else ()), *(layout.warnings if missing else ())]
-        raise DataRefused("data gate", "; ".join(told), "a model trained on it could not be trusted", _NEXT)
     return (*layout.warnings, *leaks, *_imbalance_warnings(counts, settings), *_repeat_warnings(images))
 
 

@@ -1,8 +1,8 @@
 """Remember the sources that were judged good, and what was found in them, so that an unchanged one is not read again.
 
-A source is recognised by the size and times of its file (or of every file of its folder); a zip is also recognised by
-its sha256. The settings that it was judged with belong to the key, so another limit means another judgement. Entries
-are files below `.kennel/judged/`.
+A source is recognised by the size and times of its file (or of every file of its folder), or by the listing of its
+prefix in a bucket; an archive is also recognised by its sha256. The settings that it was judged with belong to the key,
+so another limit means another judgement. Entries are files below `.kennel/judged/`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.data.archive import list_source
+from tasks.data.bucket_source import RemoteObjects
 from tasks.data.download import read_download_record
 from tasks.run.options import DataOptions
 from tasks.run.record_store import write_atomically
@@ -31,13 +32,15 @@ STAGING_VERSION = 2
 class LocatedSource:
     """A source on this machine; `label` is what the user typed, `url` is where it is from; and how to stage it.
 
-    Both are names (`tasks.run.source_name`), without user info and query.
+    Both are names (`tasks.run.source_name`), without user info and query. `objects` is what was listed below a prefix
+    in a bucket, whose objects may not be on this machine yet.
     """
 
     label: str
     name: str
     path: Path
     url: str | None = None
+    objects: RemoteObjects | None = None
     options: DataOptions = DataOptions()
 
 
@@ -90,7 +93,7 @@ class JudgementCache:
 
     @property
     def identity(self) -> str:
-        """What the source is recognised by: a zip's content, or the sizes and times of a folder's files."""
+        """What the source is recognised by: an archive's content, a prefix's listing, or a folder's sizes and times."""
         return self._content_key() or self._state
 
     def find(self) -> Judgement | None:
@@ -117,6 +120,8 @@ class JudgementCache:
     def _state_key(self) -> str:
         """Return the key of the source's size and times."""
         path = self._source.path
+        if self._source.objects is not None:
+            return self._key("objects", self._source.objects.digest)
         if not path.is_dir():
             return self._key("file", str(path.resolve()), _times(path))
         listing = list_source(path, self._settings)
@@ -124,9 +129,9 @@ class JudgementCache:
         return self._key("folder", str(path.resolve()), [[name, *_times(path / name)] for name in names])
 
     def _content_key(self) -> str | None:
-        """Return the key of a zip's content, or None for a folder."""
+        """Return the key of an archive's content, or None for a folder or a prefix."""
         path = self._source.path
-        if path.is_dir():
+        if self._source.objects is not None or path.is_dir():
             return None
         record = read_download_record(path) if self._source.url else None
         return self._key("sha256", (record and record.sha256) or sha256_of(path))

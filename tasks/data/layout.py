@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tasks.data import label_table, names
-from tasks.data.archive import Entry, Listing, Unreadable
 from tasks.data.contents import Contents, sort_files
+from tasks.data.entries import Entry, Listing, Unreadable
 from tasks.data.label_table import Row
 from tasks.data.names import Names, Path
 from tasks.data.sections import NEXT, Section, find_sections, unknown_layout

@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tasks.data.archive import Listing
+from tasks.data.entries import Listing
 
 Path = tuple[str, ...]
 """The folders of a name and the file, from the outside in."""

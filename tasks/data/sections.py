@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from tasks.data import names
-from tasks.data.archive import Listing
+from tasks.data.entries import Listing
 from tasks.data.names import Names, Path
 from tasks.data.texts import shortened
 from tasks.data.tree import (

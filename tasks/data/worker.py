@@ -16,7 +16,8 @@ import sys
 from pathlib import Path
 from typing import BinaryIO
 
-from tasks.data.archive import Entry, Reader, Unreadable
+from tasks.data.archive import Reader
+from tasks.data.entries import Entry, Unreadable
 from tasks.data.image_judgement import ImageLimits, prepare_image
 from training.pictures import BadPicture
 
@@ -29,7 +30,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
     order = json.loads(sys.stdin.readline())
     limits = ImageLimits(**order["limits"])
-    with Reader(Path(order["source"]), is_zip=order["is_zip"]) as reader, Path(order["spool"]).open("wb") as spool:
+    with Reader(Path(order["root"]), order["kind"]) as reader, Path(order["spool"]).open("wb") as spool:
         _answer("ready")
         for line in sys.stdin:
             chunk = [(index, Entry(*fields)) for index, fields in json.loads(line)]

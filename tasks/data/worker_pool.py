@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.data.archive import Entry, Listing
+from tasks.data.entries import Entry, Listing
 from tasks.data.image_judgement import ImageLimits
 from tasks.run.disk import disk_failure
 from tasks.run.errors import KennelError
@@ -43,7 +43,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 class Decoded:
     """A decoded image: its index in the listing, two hex sha256 digests, and the position of its bytes in a spool.
 
-    `thumbnail`: 16 x 16 levels of green, row by row; `notes`: how the picture was read; `source_size`: width
+    `thumbnail`: 16 x 16 grey levels, row by row; `notes`: how the picture was read; `source_size`: width
     and height of the file's picture in px.
     """
 
@@ -150,7 +150,7 @@ class _Worker:
                 cwd=_ROOT,
                 env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
             )
-        source = {"source": str(listing.path.resolve()), "is_zip": listing.is_zip, "spool": str(self.spool)}
+        source = {"root": str(listing.root.resolve()), "kind": listing.kind, "spool": str(self.spool)}
         if self.ask({**source, "limits": dataclasses.asdict(limits)}, START_SECONDS) != "ready":
             self.end()
             why = said.read_text(errors="replace").strip().rpartition("\n")[2] or "it said nothing"

@@ -294,6 +294,8 @@ class Aws:
             read_timeout=max(read, INVOKE_TIMEOUT_SECONDS) if service in _LONG_CALLS else read,
             max_pool_connections=max(16, self.settings.upload_threads),
             ignore_configured_endpoint_urls=True,
+            # botocore presigns for S3 by version 2, with which S3 refuses what a key of KMS encrypts
+            signature_version="s3v4" if service == "s3" else None,
         )
 
     def _ask(self) -> _Caller:

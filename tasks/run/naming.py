@@ -1,6 +1,6 @@
 """Derive resource names and tags from the run id, so that a repeated command finds what the first one created.
 
-These are pure functions without clock, randomness or I/O.
+These are pure functions without clock, randomness or I/O, except that a relative path is one of the current folder.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
-from tasks.run.source_name import is_url, source_identity, source_name
+from tasks.run.source_name import earlier_identities, file_path, is_url, source_identity, source_name
 from tasks.run.text_form import TextForm
 
 if TYPE_CHECKING:
@@ -46,10 +46,19 @@ def run_id_for(source: str, **choices: object) -> str:
 
     `choices` are the options that change the outcome (backbone, epochs, instances, ...) and must be JSON-serialisable.
     None values are left out, so that a new option does not change the ids of commands that do not use it. A URL that is
-    signed anew, or has another user, gives the same id.
+    signed anew, or has another user, gives the same id, and so do all paths of one file.
     """
+    return _run_id(source, source_identity(source), choices)
+
+
+def earlier_run_ids(source: str, **choices: object) -> tuple[str, ...]:
+    """Return the run ids that earlier releases derived from the same source and choices."""
+    return tuple(_run_id(source, identity, choices) for identity in earlier_identities(source))
+
+
+def _run_id(source: str, identity: str, choices: Mapping[str, object]) -> str:
     chosen = {name: value for name, value in sorted(choices.items()) if value is not None}
-    text = json.dumps([source_identity(source), chosen], sort_keys=True, default=str)
+    text = json.dumps([identity, chosen], sort_keys=True, default=str)
     return f"{_slug(source)}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
@@ -58,29 +67,37 @@ def training_run_id(source: str, training: TrainingOptions, data_options: DataOp
 
     A training on EC2 with the same options has the same run id, so that the two can be compared.
     """
-    return run_id_for(
-        source,
-        data_options=None if data_options is None else data_options.chosen,
-        backbone=training.backbone,
-        instances=training.instances,
-        instance_type=training.instance_type,
-        epochs=training.epochs,
-        views=training.views,
-        batch_size=training.batch_size,
-        learning_rate=training.learning_rate,
-        weight_decay=training.weight_decay,
-        dropout=training.dropout,
-        label_smoothing=training.label_smoothing,
-        head_width=training.head_width,
-        seed=training.seed,
-        finetune=training.finetune or None,
-        finetune_learning_rate=training.finetune_learning_rate,
-        trials=training.trials,
-        search_space=training.search_space,
-        search=None if training.search == "job" else [training.search, training.parallel_trials, training.warm_start],
-        weights=training.weights,
-        spot=training.spot or None,
-    )
+    return run_id_for(source, **training_choices(training, data_options))
+
+
+def training_choices(training: TrainingOptions, data_options: DataOptions | None = None) -> dict[str, object]:
+    """Return the options that change the data, the model or the job, by name."""
+    return {
+        "data_options": None if data_options is None else data_options.chosen,
+        "backbone": training.backbone,
+        "instances": training.instances,
+        "instance_type": training.instance_type,
+        "epochs": training.epochs,
+        "views": training.views,
+        "batch_size": training.batch_size,
+        "learning_rate": training.learning_rate,
+        "weight_decay": training.weight_decay,
+        "dropout": training.dropout,
+        "label_smoothing": training.label_smoothing,
+        "head_width": training.head_width,
+        "seed": training.seed,
+        "finetune": training.finetune or None,
+        "finetune_learning_rate": training.finetune_learning_rate,
+        "trials": training.trials,
+        "search_space": training.search_space,
+        "search": None if training.search == "job" else _search(training),
+        "weights": training.weights,
+        "spot": training.spot or None,
+    }
+
+
+def _search(training: TrainingOptions) -> list[object]:
+    return [training.search, training.parallel_trials, training.warm_start]
 
 
 def _path_of(source: str) -> str:
@@ -91,7 +108,7 @@ def _path_of(source: str) -> str:
 
 
 def _slug(source: str) -> str:
-    name = source_name(source)
+    name = file_path(source) or source_name(source)
     path = name.split("/", 3)[3:] if is_url(source) else [_path_of(name)]
     stem = PurePosixPath(*path).stem or "data"
     return re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:15].strip("-") or "data"

@@ -7,6 +7,7 @@ process, where `whole_source` gives it to the download.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import unicodedata
 from collections.abc import Callable
@@ -41,7 +42,11 @@ _SIGNED = re.compile(
 )
 """Parameters of presigned URLs of S3, Google's storage and CloudFront; they change with each signing."""
 
+_SIGNERS = frozenset({"x-amz-signature", "x-goog-signature", "awsaccesskeyid", "googleaccessid", "key-pair-id"})
+"""The parameters of which every presigned URL has one; without it, `expires` or `policy` may say what is asked for."""
+
 _SIGNED_BY_AZURE = re.compile(r"s[vspetr]|srt|spr|sip|sig|sk[tesv]|skoid|sktid")
+_SAMPLE = "sample"
 
 MALFORMED = "..."
 UNREADABLE = "a URL that cannot be read"
@@ -55,15 +60,31 @@ def is_url(source: str) -> bool:
     return found is not None and found[1].lower() in {"http", "https"}
 
 
+def is_s3(source: str) -> bool:
+    """Tell whether a source is `s3://bucket/...`."""
+    return source[:5].lower() == "s3://"
+
+
+def file_path(source: str) -> str | None:
+    """Return the path that a `file://` URL names, or None for another source or a file of another machine."""
+    found = _URL.match(source)
+    if found is None or found[1].lower() != "file" or found[2].lower() not in {"", "localhost"}:
+        return None
+    return unquote(found[3]) if source == found[0] and found[4] is None else None
+
+
 def source_name(source: str) -> str:
     """Return a URL as scheme, host and the name of its file; a file that exists and any other source stay as they are.
+
+    The path of an `s3://` or `file://` URL is shown whole, because it lets nobody in.
 
     `MALFORMED` stands for the folders of a path, because tokens of links that anybody may use are there; for a last
     part that is not the name of a file, or looks random; and for the whole path when a query or a secret is in it. It
     stands behind the scheme when the host is in doubt: an `@` behind it may end a password that has a slash, question
     mark or hash in it. What only looks like a URL is `UNREADABLE`.
     """
-    return _with_path(source, _shown_path)
+    is_open = is_s3(source) or file_path(source) is not None
+    return _with_path(source, _plain_path if is_open else _shown_path)
 
 
 def _with_path(source: str, shown: Callable[[str], str]) -> str:
@@ -112,14 +133,46 @@ def _exists(source: str) -> bool:
 
 
 def source_identity(source: str) -> str:
-    """Return the text by which a source is recognised: a URL without user info and signature, or its name.
+    """Return the text by which a source is recognised: a URL without user info and signature, or a path from the root.
 
     It may hold a secret, so only its hash is stored.
     """
     source = whole_source(source)
+    if is_s3(source):
+        return source.rstrip("/")
+    if (path := _local_path(source)) is not None:
+        return os.path.abspath(path)  # noqa: PTH100 Path.resolve() would follow links
+    return _url_identity(source, is_strict=True)
+
+
+def earlier_identities(source: str) -> tuple[str, ...]:
+    """Return what earlier releases recognised a source by: a path as typed, and a URL without more parameters."""
+    source = whole_source(source)
+    path = None if is_s3(source) else _local_path(source)
+    if path is None:
+        return (_url_identity(source, is_strict=False),)
+    relative = os.path.relpath(path)
+    return tuple(dict.fromkeys((source, relative, f"./{relative}")))
+
+
+def _local_path(source: str) -> str | None:
+    """Return the path of a source on this machine, or None for the sample, a URL, or what may be meant as one."""
+    named = file_path(source)
+    if named is None and (source == _SAMPLE or _URL.match(source) or source_name(source) == UNREADABLE):
+        return None
+    try:
+        return str(Path(named or source).expanduser())
+    except RuntimeError:  # `~nobody`
+        return named or source
+
+
+def _url_identity(source: str, *, is_strict: bool) -> str:
+    """Return a URL without user info and signature; `is_strict` strips parameters of signed URLs only."""
     found = _URL.match(source)
     pairs = parse_qsl(found[4] or "", keep_blank_values=True) if found else []
-    signed = [_SIGNED, *([_SIGNED_BY_AZURE] if "sig" in dict(pairs) else [])]
+    names = {name.lower() for name, _ in pairs}
+    signed = [_SIGNED] if not is_strict or _SIGNERS & names else []
+    signed += [_SIGNED_BY_AZURE] if "sig" in dict(pairs) else []
     kept = [(name, value) for name, value in pairs if not any(each.fullmatch(name) for each in signed)]
     return _with_path(source, _plain_path) + (f"?{urlencode(kept)}" if kept else "")
 

@@ -239,6 +239,7 @@ sys.exit(code)
         ("kennel.commands.audit", ("audit",)),
         ("kennel.commands.demo", ("demo",)),
         ("kennel.commands.data_argument", ("run",)),
+        ("kennel.commands.data_argument", ("inspect", "sample")),
         ("kennel.commands.notebook", ("notebook", "list")),
         ("kennel.commands.flow_run", ("promote", "r", "1")),
         ("kennel.commands.flow_run", ("rollback", "r")),

@@ -29,7 +29,13 @@ def test_features_are_of_the_photos_that_were_named_and_alike_for_alike_photos(w
     spool.write_bytes(b"".join(photos))
     starts = np.cumsum([0, *map(len, photos)]).tolist()
     places = [[str(spool), start, len(data)] for start, data in zip(starts, photos, strict=False)]
-    order = {"photos": places, "embedded": [1, 3, 0, 2], "backbone": "efficientnet_lite0", "threads": 1}
+    order = {
+        "photos": places,
+        "embedded": [1, 3, 0, 2],
+        "backbone": "efficientnet_lite0",
+        "threads": 1,
+        "training": 1000,
+    }
     (tmp_path / "order.json").write_text(json.dumps({**order, "weights": str(weights)}))
     command = [sys.executable, "-m", "training.survey", str(tmp_path / "order.json"), str(tmp_path / "result.npz")]
 
@@ -39,6 +45,7 @@ def test_features_are_of_the_photos_that_were_named_and_alike_for_alike_photos(w
     assert done.stdout.split() == ["4", "8"]
     found = np.load(tmp_path / "result.npz")
     assert found["sharpness"].shape == (4,) and found["features"].shape == (4, 1280)
+    assert found["views"] == 4 and found["pace"] > 0
     sky, first, same, other = found["features"]
     assert np.allclose(first, same, rtol=1e-3, atol=1e-3)
     assert np.linalg.norm(first - other) < np.linalg.norm(first - sky)

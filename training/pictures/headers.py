@@ -14,6 +14,12 @@ GIF, BMP, TIFF, PPM, JPEG2000, HEIF, AVIF = "GIF", "BMP", "TIFF", "PPM", "JPEG20
 COMMON = frozenset({JPEG, PNG, WEBP})
 """The formats that are decoded in this process; the others are decoded in one of their own."""
 
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm"),
+    *(".pbm", ".pnm", ".jp2", ".j2k", ".heic", ".heif", ".avif"),
+)
+"""The usual endings of the names of these files, in lower case; what a file is, is decided by its bytes."""
+
 BASELINE = 0xC0
 _FRAMES = frozenset({*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)})
 _MAGIC: tuple[tuple[bytes, str], ...] = (

@@ -1,12 +1,17 @@
 """`--data` that cannot be used is refused at once: no server is started, and no folder is left."""
 
+import gzip
 import os
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from kennel.commands.data_argument import check_data_argument
+from tasks.run.errors import SourceRefused
+from tasks.run.settings import Settings
 from tests.kennel.shell import Terminal, children_cpu_seconds
+from tests.tasks.data.datasets import tar_of
 
 LIMIT_SECONDS = 5.0
 """Of processor time: it takes 0.7 s. The limit is for a slow machine, and below the start of a server there."""
@@ -80,12 +85,13 @@ def test_an_empty_folder(terminal: Terminal, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "why"),
     [
-        ("ftp://me:s3cret@host/x.zip", "kennel fetches http and https URLs only, not ftp://"),
+        ("ftp://me:s3cret@host/x.zip", "kennel fetches http, https and s3 URLs only, not ftp://"),
         ("https://me:s3cret@/x.zip", "no host"),
         ("https://me:s3c/ret@host/x.zip", "it is not a URL"),
-        ("data:s3cret", "kennel fetches http:// and https:// URLs only"),
-        ("jdbc:s3cret", "kennel fetches http:// and https:// URLs only"),
-        ("s3://bucket/s3cret/x.zip", "kennel fetches http and https URLs only, not s3://"),
+        ("data:s3cret", "kennel fetches http://, https:// and s3:// URLs only"),
+        ("jdbc:s3cret", "kennel fetches http://, https:// and s3:// URLs only"),
+        ("s3://me:s3cret@bucket/x.zip", "a bucket is named by 3 to 63 lower-case letters"),
+        ("file://me:s3cret@host/x.zip", "and file:// ones of this machine"),
         ("http://[::1/x.zip", "it is not a URL"),
         ("http://host:port/x.zip", "it is not a URL"),
     ],
@@ -114,3 +120,17 @@ def test_a_load_test_of_an_unknown_run_starts_nothing_and_names_those_that_exist
     assert done.code == 2
     assert "there is no such run" in done.err and "known: known" in done.err
     assert not terminal.home.exists() and not (terminal.runs / "nope").exists()
+
+
+def test_a_compressed_archive_is_looked_at_and_not_unpacked(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home")
+    (tmp_path / "a.tar.gz").write_bytes(gzip.compress(tar_of({"no/layout.jpg": b"x"})))
+    (tmp_path / "photo.jpg.gz").write_bytes(gzip.compress(b"x" * 1000))
+    (tmp_path / "a.tar").write_bytes(tar_of({"no/layout.jpg": b"x"}))
+    for data in (f"{tmp_path}/a.tar.gz", f"file://{tmp_path}/a.tar.gz", "s3://bucket/dogs/", "s3://bucket/a.zip"):
+        check_data_argument(data, settings)
+    with pytest.raises(SourceRefused, match="holds neither a tar nor a zip"):
+        check_data_argument(f"{tmp_path}/photo.jpg.gz", settings)
+    with pytest.raises(SourceRefused, match="data layout"):
+        check_data_argument(f"file://localhost{tmp_path}/a.tar", settings)
+    assert not settings.home.exists()

@@ -48,6 +48,18 @@ def test_a_prefix_a_bucket_and_features_narrow_it(capsys: pytest.CaptureFixture[
     assert "training-job/kennel-dogs-*" in text and "arn:aws:s3:::mine/*" in text and "us-east-1" not in text
 
 
+def test_sources_in_buckets_may_be_listed_and_read_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    sources = ["s3://photos/dogs", "s3://photos/cats/", "s3://others/x.zip"]
+    operator_policy(["stage"], account_id=ACCOUNT, region="us-east-1", prefix=None, bucket=None, sources=sources)
+    statements = {each["Sid"]: each for each in json.loads(capsys.readouterr().out)["stage"]["Statement"]}
+    assert statements["ListSources"]["Action"] == ["s3:ListBucket"]
+    assert statements["ListSources"]["Resource"] == ["arn:aws:s3:::others", "arn:aws:s3:::photos"]
+    assert statements["ReadSources"]["Action"] == ["s3:GetObject"]
+    ends = ["photos/dogs/*", "photos/cats/*", "others/x.zip*"]
+    assert statements["ReadSources"]["Resource"] == [f"arn:aws:s3:::{end}" for end in ends]
+    assert "ListSources" not in {each["Sid"] for each in EVERY["stage"]["Statement"]}
+
+
 def test_another_partition_has_its_own_arns() -> None:
     text = json.dumps(operator_policies(Account(ACCOUNT, "us-gov-west-1")))
     assert "arn:aws-us-gov:" in text and "arn:aws:" not in text

@@ -1,6 +1,7 @@
 """Build small datasets for the tests of staging: real JPEGs of different colours, in folders and zips."""
 
 import io
+import tarfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -52,3 +53,25 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
     return path
+
+
+def tar_of(files: Mapping[str, bytes], *more: tarfile.TarInfo) -> bytes:
+    """Return a tar of these files, and of further members without content."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+        for member in more:
+            tar.addfile(member)
+    return out.getvalue()
+
+
+def zip_of(files: Mapping[str, bytes]) -> bytes:
+    """Return a zip of these files."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return out.getvalue()

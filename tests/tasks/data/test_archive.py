@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.data.archive import Listing, Reader, Unreadable, list_source
+from tasks.data.archive import Reader, list_source
+from tasks.data.entries import Listing, Unreadable
 from tasks.run.errors import SourceRefused
 from tasks.run.settings import Settings
 from tests.tasks.data.datasets import write_folder, write_zip
@@ -31,7 +32,7 @@ NAMES = [
 
 
 def read_all(listing: Listing) -> dict[str, bytes]:
-    with Reader(listing.path, is_zip=listing.is_zip) as reader:
+    with Reader(listing.root, listing.kind) as reader:
         return {entry.name: reader.read(entry) for entry in listing.entries if entry.refusal is None}
 
 
@@ -124,9 +125,9 @@ def test_what_is_not_a_zip_is_refused(tmp_path: Path, content: bytes) -> None:
 def test_a_place_that_a_zip_does_not_have_is_unreadable(tmp_path: Path, offset: int) -> None:
     path = write_zip(tmp_path / "a.zip", {"train/c/1.jpg": b"x"})
     entry = replace(list_source(path, SETTINGS).entries[0], offset=offset)
-    with Reader(path, is_zip=True) as reader, pytest.raises(Unreadable, match="beyond the end of the file"):
+    with Reader(path, "zip") as reader, pytest.raises(Unreadable, match="beyond the end of the file"):
         reader.read(entry)
-    with Reader(path, is_zip=True) as reader, pytest.raises(Unreadable, match="beyond the end of the file"):
+    with Reader(path, "zip") as reader, pytest.raises(Unreadable, match="beyond the end of the file"):
         reader.read(replace(entry, offset=0, packed_bytes=2**41, method=zipfile.ZIP_DEFLATED))
 
 

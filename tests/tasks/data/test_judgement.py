@@ -1,8 +1,10 @@
 """Tests of judging a dataset: what is refused before anything is created, and what only gives a warning."""
 
+from collections.abc import Sequence
+
 import pytest
 
-from tasks.data.judgement import LabelledImage, dataset_digest, judge, note_warnings
+from tasks.data.judgement import LabelledImage, dataset_digest, note_warnings, problems_of, refuse, warnings_of
 from tasks.data.layout import Layout
 from tasks.run.errors import DataRefused
 from tasks.run.records import SPLITS, Quarantined
@@ -22,6 +24,18 @@ def images(train: int = 2, **more: int) -> list[LabelledImage]:
 
 
 LAYOUT = Layout(CLASSES, (), (), 0, ())
+
+
+def judge(
+    layout: Layout,
+    found: list[LabelledImage],
+    quarantined: Sequence[Quarantined],
+    settings: Settings,
+    leaks: Sequence[str] = (),
+) -> tuple[str, ...]:
+    """Refuse data or return its warnings, as staging does."""
+    refuse(problems_of(layout, found, quarantined, settings, leaks))
+    return warnings_of(layout, found, settings, leaks)
 
 
 def test_good_data_passes_without_a_warning() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.data.archive import Entry, Listing
+from tasks.data.entries import Entry, Listing
 from tasks.data.layout import Layout, read_layout
 from tasks.run.errors import SourceRefused
 from tasks.run.records import SPLITS, Quarantined
@@ -13,7 +13,7 @@ CLASSES = ("cat", "dog")
 
 
 def listing(*names: str, folders: tuple[str, ...] = ()) -> Listing:
-    return Listing(Path("data.zip"), True, tuple(Entry(name, 1) for name in names), folders)
+    return Listing(Path("data.zip"), "zip", tuple(Entry(name, 1) for name in names), folders)
 
 
 def photos(*splits: str, classes: tuple[str, ...] = CLASSES, count: int = 2) -> list[str]:

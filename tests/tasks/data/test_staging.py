@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import zstandard
 
 from tasks.account.bucket import ensure_bucket, tls_only_policy
 from tasks.account.objects import delete_prefix
@@ -26,7 +27,7 @@ from tasks.run.errors import DataRefused, MalformedAnswer, OwnershipRefused, Sou
 from tasks.run.handle import Run
 from tasks.run.records import SPLITS, DatasetRef, Quarantined
 from tests.conftest import RunningLocalAws
-from tests.tasks.data.datasets import encoded, good_files, jpeg, picture, write_folder, write_zip
+from tests.tasks.data.datasets import encoded, good_files, jpeg, picture, tar_of, write_folder, write_zip, zip_of
 from tests.tasks.data.workplace import Workplace, bucket_exists
 
 CAT = "photos/train/cat/0.jpg"
@@ -41,13 +42,18 @@ def place(localaws: RunningLocalAws, tmp_path: Path, request: pytest.FixtureRequ
         work.s3.delete_bucket(Bucket=work.aws.bucket)
 
 
-@pytest.mark.parametrize("kind", ["zip", "deflated zip", "folder"])
+@pytest.mark.parametrize("kind", ["zip", "deflated zip", "folder", "tar.zst", "zips in a zip"])
 def test_every_image_arrives_with_its_name_and_both_digests(place: Workplace, tmp_path: Path, kind: str) -> None:
     files = good_files(train=12)
     files["photos/train/cat/large.png"] = encoded(picture(98, 600, 300), "PNG")
     files["photos/train/cat/new\nline 🐕 %2F..jpg"] = jpeg(99)
     if kind == "folder":
         source = write_folder(tmp_path / "data", files)
+    elif kind == "tar.zst":
+        source = tmp_path / "data"
+        source.write_bytes(zstandard.ZstdCompressor().compress(tar_of(files)))
+    elif kind == "zips in a zip":
+        source = write_zip(tmp_path / "data.zip", {"photos.zip": zip_of(files)})
     else:
         source = write_zip(tmp_path / "data.zip", files, deflate=kind.startswith("deflated"))
     dataset, _ = place.stage(source)

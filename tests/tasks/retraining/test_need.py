@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tasks.data.judgement_cache import Findings, Judgement, JudgementCache, LocatedSource
+from tasks.data.staging import locate
 from tasks.gate.gate import GateRecord
 from tasks.registry.packages import ModelVersion
 from tasks.registry.register import register_model
@@ -19,6 +20,7 @@ from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.handle import Run, RunFolder
 from tasks.run.options import TrainingOptions
+from tasks.run.progress import LineProgress
 from tasks.run.training_choice import TrainingChoice, chosen_training
 from tests.counting_proxy import Calls
 from tests.kennel.interface import differences
@@ -110,6 +112,22 @@ def test_new_data_is_a_reason_until_a_model_was_trained_on_it(aws: Aws, service:
     assert found.reasons == (f"the data at {source.label} is new",)
     conclude(service, found, "e" * 64, "refused", "why")
     assert look(service, source).reasons == ()
+
+
+def test_a_look_at_a_prefix_in_a_bucket_lists_it_and_reads_no_photo(aws: Aws, service: Run, calls: Calls) -> None:
+    s3, bucket = aws.client("s3"), f"photos-{secrets.token_hex(8)}"
+    s3.create_bucket(Bucket=bucket)
+    s3.put_object(Bucket=bucket, Key="dogs/train/a/0.jpg", Body=b"photo")
+    uri = f"s3://{bucket}/dogs/"
+    judge(aws, locate(uri, aws.settings, LineProgress), DIGEST)
+    calls.seen.clear()
+    assert look(service, locate(uri, aws.settings, LineProgress)).reasons == ()
+    s3.put_object(Bucket=bucket, Key="dogs/train/a/1.jpg", Body=b"photo")
+    assert look(service, locate(uri, aws.settings, LineProgress)).reasons == (f"the data at {uri} is new",)
+    looks = [call.partition("?")[0] for call in calls.seen if bucket in call and call.startswith(("GET", "HEAD"))]
+    assert looks == [f"GET /{bucket}", f"GET /{bucket}"]
+    s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": f"dogs/train/a/{n}.jpg"} for n in range(2)]})
+    s3.delete_bucket(Bucket=bucket)
 
 
 def test_new_code_is_a_reason(service: Run, source: LocatedSource) -> None:

@@ -5,7 +5,15 @@ from pathlib import Path
 import pytest
 
 from tasks.run.naming import run_id_for
-from tasks.run.source_name import UNREADABLE, is_url, keep_in_memory, source_identity, source_name, whole_source
+from tasks.run.source_name import (
+    UNREADABLE,
+    file_path,
+    is_url,
+    keep_in_memory,
+    source_identity,
+    source_name,
+    whole_source,
+)
 
 AMAZON = "X-Amz-Algorithm=AWS4&X-Amz-Credential=AKIA%2F1&X-Amz-Expires=60&X-Amz-Signature=abc"
 CLOUDFRONT = "Expires=1&Signature=abc&Key-Pair-Id=K"
@@ -29,7 +37,12 @@ AZURE = "sv=2024&sr=b&sp=r&se=2027&sig=abc"
         ("https://host/hdnts=exp=1~acl=/*~hmac=pass/x.zip;v=pass", "https://host/..."),
         ("https://host/d/Dogs-and-cats-2024.tar.gz", "https://host/.../Dogs-and-cats-2024.tar.gz"),
         ("https://host/d/imagesofdogbreeds2024.zip", "https://host/.../imagesofdogbreeds2024.zip"),
-        ("s3://bucket/pass/x.zip", "s3://bucket/.../x.zip"),
+        ("s3://bucket/dogs/2024/x.zip", "s3://bucket/dogs/2024/x.zip"),
+        ("s3://bucket/dogs/", "s3://bucket/dogs/"),
+        ("s3://bucket/x.zip?X-Amz-Signature=pass", "s3://bucket/x.zip"),
+        ("s3://me:pass@bucket/x.zip", "s3://bucket/x.zip"),
+        ("file:///home/me/dogs.zip", "file:///home/me/dogs.zip"),
+        ("file://me:pass@host/x.zip", "file://host/x.zip"),
         ("data:pass", UNREADABLE),
         (" jdbc:pass", UNREADABLE),
         ("mailto:pass", UNREADABLE),
@@ -87,6 +100,29 @@ def test_a_url_that_is_signed_anew_is_the_same_source_and_run(signature: str) ->
     assert source_identity(signed) == source_identity(anew) == "https://host/x.zip?id=7"
     assert run_id_for(signed) == run_id_for(anew) != run_id_for("https://host/x.zip?id=8")
     assert run_id_for("https://host/x.zip?" + signature) == run_id_for("https://host/x.zip")
+
+
+@pytest.mark.parametrize(
+    "query", ["policy=dogs", "expires=never", "sv=2024", "id=7&signature=by-me", "X-Amz-Date=1", "versionId=abc"]
+)
+def test_a_parameter_without_the_others_of_a_signature_says_what_is_asked_for(query: str) -> None:
+    assert source_identity(f"https://host/x.zip?{query}") == f"https://host/x.zip?{query}"
+    assert run_id_for(f"https://host/x.zip?{query}") != run_id_for("https://host/x.zip")
+
+
+def test_all_paths_of_a_file_are_one_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    same = ["my x.zip", "./my x.zip", f"{tmp_path}/my x.zip", f"../{tmp_path.name}/my x.zip"]
+    same += [f"file://{tmp_path}/my%20x.zip", f"FILE://localhost{tmp_path}/my%20x.zip"]
+    assert {source_identity(each) for each in same} == {f"{tmp_path}/my x.zip"}
+    assert len({run_id_for(each) for each in same}) == 1
+    assert run_id_for("my x.zip") != run_id_for("other/my x.zip")
+    assert source_identity("sample") == "sample"
+
+
+def test_a_file_of_another_machine_is_no_path() -> None:
+    found = [file_path(each) for each in ("file:///a%20b", "file://localhost/a", "file://host/a", "file:///a?b", "/a")]
+    assert found == ["/a b", "/a", None, None, None]
 
 
 def test_this_process_remembers_the_whole_url_by_its_name() -> None:

@@ -72,7 +72,8 @@ def with_orientation(value: int) -> Sample:
     stored = {2: turn.FLIP_LEFT_RIGHT, 3: turn.ROTATE_180, 4: turn.FLIP_TOP_BOTTOM, 5: turn.TRANSPOSE}
     stored |= {6: turn.ROTATE_90, 7: turn.TRANSVERSE, 8: turn.ROTATE_270}
     exif = Image.Exif()
-    exif[0x0112] = value
+    exif[0x0112], exif[0x010F], exif[0x0110], exif[0x0132] = value, "Maker", "Phone 9", "2026:01:01 10:00:00"
+    exif.get_ifd(0x8769)[0x927C] = b"maker note" * 20
     image = gradient() if value == 1 else gradient().transpose(stored[value])
     return Sample(f"orientation {value}", encoded(image, "JPEG", quality=95, exif=exif), np.asarray(gradient()))
 

@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from tasks.data.image_judgement import ImageLimits, PreparedImage, prepare_image
-from tests.training.pictures.corpus import SIZE, Sample, damaged, display_p3, encoded, gradient, png, whole
+from tests.training.pictures.corpus import (
+    SIZE,
+    Sample,
+    damaged,
+    display_p3,
+    encoded,
+    gradient,
+    png,
+    whole,
+    with_orientation,
+)
 from training.pictures import BadPicture, PictureLimits, decode, isolation
 from training.preprocess import Pixels, Preprocessing, load_for_evaluation
 
@@ -109,3 +119,36 @@ def test_the_size_is_that_of_the_whole_picture_held_upright() -> None:
     assert decode(turned.data, minimum_side=8).size == SIZE
     assert decode(turned.data, minimum_side=8).pixels.shape == (12, 16, 3)
     assert decode(encoded(gradient(), "TIFF"), minimum_side=8).size == SIZE
+
+
+def test_no_damage_of_its_metadata_costs_a_photo(capfd: pytest.CaptureFixture[str]) -> None:
+    """One to four bytes of the EXIF block are wrong; the pixels are whole, held upright or as they were stored."""
+    good = with_orientation(6).data
+    begin = good.index(b"Exif\0\0")
+    end = begin - 2 + int.from_bytes(good[begin - 2 : begin], "big")
+    random = np.random.default_rng(3)
+    stored = np.rot90(np.asarray(gradient()))
+    kept = 0
+    for _ in range(300):
+        damaged = bytearray(good)
+        for at in random.integers(begin + 6, end, random.integers(1, 5)):
+            damaged[at] = random.integers(256)
+        found = decode(bytes(damaged), minimum_side=96).pixels
+        assert min(difference(found, turned) for turned in _turns(stored) if turned.shape == found.shape) < 2.5
+        kept += found.shape[:2] == (SIZE[1], SIZE[0])
+    assert kept > 150, "the orientation is used where it can be read"
+    assert "".join(capfd.readouterr()) == ""
+
+
+def _turns(pixels: Pixels) -> list[Pixels]:
+    """Return the eight ways to hold a picture."""
+    mirrored = pixels[:, ::-1]
+    return [np.rot90(each, quarter) for each in (pixels, mirrored) for quarter in range(4)]
+
+
+def test_a_photo_of_108_megapixels_is_refused_by_its_header() -> None:
+    data = bytearray(encoded(gradient(), "JPEG"))
+    frame = data.index(b"\xff\xc0")
+    data[frame + 5 : frame + 9] = (9_000).to_bytes(2, "big") + (12_000).to_bytes(2, "big")
+    with pytest.raises(BadPicture, match="12000 x 9000 px; at most KENNEL_MAX_IMAGE_PIXELS=64000000 pixels"):
+        decode(bytes(data), minimum_side=96)

@@ -1,0 +1,107 @@
+"""`kennel inspect`: what is in a source of photos, and what is wrong with it, before any server or money is needed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from kennel import flags
+from kennel.commands.pipeline_options import Staged
+from kennel.servers import environment
+from kennel.terminal.console import begin, print_json, print_plain
+from tasks.run.options import DataOptions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tasks.inspection.record import FoundPhoto, Inspection
+
+REFUSED = 3
+STAGES = ("decode and check", "look at the photos")
+SHOWN = 3
+
+Source = Annotated[str, Parameter(help="A URL, a .zip, a folder, `sample`, or `-` to read it from standard input.")]
+Sample = Annotated[int, Parameter(validator=Number(gte=0, lte=100_000), help="Embed so many photos at most.")]
+
+
+def inspect(
+    data: Source,
+    /,
+    *,
+    data_options: Staged = DataOptions(),
+    sample: Sample = 2000,
+    json: flags.Json = False,
+    quiet: flags.Quiet = False,
+    verbose: flags.Verbose = False,
+) -> int:
+    """Inspect photos before they are used, and write a page about them; return 3 if they would be refused.
+
+    Raises:
+        SourceRefused: there is no such source, it cannot be read, or it has no layout that is known.
+        KennelError: the kind that tasks/inspection/inspect.py names.
+    """
+    begin("kennel inspect", STAGES, quiet=quiet, verbose=verbose)
+    from kennel.commands.data_argument import check_data_argument, read_data_argument
+    from kennel.commands.interrupted import handle_interrupts
+    from tasks.data.staging import locate
+    from tasks.inspection.inspect import inspect_source
+    from tasks.run.naming import run_id_for
+    from tasks.run.progress import show_progress
+    from tasks.run.settings import Settings
+    from tasks.run.source_name import keep_in_memory
+
+    handle_interrupts()
+    settings = Settings(home=environment.home_and_runs()[0])
+    given = read_data_argument(data) or data
+    check_data_argument(given, settings)
+    source = keep_in_memory(given)
+    folder = settings.home / "inspections" / run_id_for(source)
+    located = locate(source, settings, show_progress, data_options)
+    found = inspect_source(located, settings, show_progress, folder, sample=sample)
+    _show(found, folder, as_json=json)
+    return 0 if found.is_accepted else REFUSED
+
+
+def _show(found: Inspection, folder: Path, *, as_json: bool) -> None:
+    from tasks.inspection.inspect import PAGE, RECORD
+
+    if as_json:
+        from dataclasses import asdict
+
+        print_json({**asdict(found), "is_accepted": found.is_accepted, "page": str(folder / PAGE)})
+        return
+    for line in _lines(found):
+        print_plain(line)
+    print_plain(f"all of it, with photos: {folder / PAGE} (and {RECORD})")
+
+
+def _lines(found: Inspection) -> list[str]:
+    """Return what a person reads in the terminal."""
+    from tasks.inspection.page import training_text
+
+    splits = ", ".join(f"{sum(by_class.values()):,} {split}" for split, by_class in found.counts.items())
+    lines = [f"{found.images:,} photos of {len(found.classes):,} classes: {splits}"]
+    lines += [f"REFUSED: {text}" for text in found.problems]
+    lines += [f"WARNING: {text}" for text in found.warnings]
+    lines += list(found.notes)
+    if found.left_out:
+        lines.append(f"{len(found.left_out):,} files are not used")
+    lines += _of_photos("may be labelled wrongly", found.suspects)
+    for what, photos in (("dark", found.dark), ("bright", found.bright), ("blurred", found.blurred)):
+        lines += _of_photos(f"are much more {what} than the others", photos)
+    if found.accuracy is not None:
+        low, high = 100 * found.accuracy.low, 100 * found.accuracy.high
+        lines.append(f"expected accuracy: {low:.0f} to {high:.0f} %, from {found.embedded:,} photos left out in turn")
+    if found.training is not None:
+        lines.append(training_text(found.training))
+    return lines
+
+
+def _of_photos(what: str, photos: tuple[FoundPhoto, ...]) -> list[str]:
+    if not photos:
+        return []
+    shown = ", ".join(f"{photo.name} ({photo.text})" for photo in photos[:SHOWN])
+    more = f" and {len(photos) - SHOWN:,} more" if len(photos) > SHOWN else ""
+    return [f"{len(photos):,} photos {what}: {shown}{more}"]

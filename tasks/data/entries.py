@@ -1,0 +1,109 @@
+"""What a source of images consists of: its entries, its listing, and the limits that every kind of source has.
+
+No file is ever written under a name from a source, so `../` cannot do harm; such entries are refused anyway.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tasks.run.errors import SourceRefused
+from tasks.run.settings import Settings
+
+FORMS = "give a URL, an archive, a folder or 'sample' as --data"
+
+SMALL_BYTES = 2**20
+"""Below this size the compression ratio is not checked, because a small picture of one colour may reach 500:1."""
+
+MAY_UNPACK_BYTES = 100 * SMALL_BYTES
+"""A whole archive may unpack to this size whatever its compression ratio is."""
+
+Kind = Literal["zip", "tar", "folder"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file of a source; `name` is exact, with `/` between folders, and `refusal` says why it must not be read.
+
+    `offset` and `packed_bytes` are the place of its bytes in a zip or tar; `method` and `crc` are of a zip. `file` is
+    where the bytes are, relative to the listing's `root`: "" is the root itself or, in a folder, the file of this name.
+    """
+
+    name: str
+    size_bytes: int
+    refusal: str | None = None
+    offset: int = 0
+    packed_bytes: int = 0
+    method: int = 0
+    crc: int = 0
+    file: str = ""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The content of a source: its files in the source's order, and the names of its folders.
+
+    `path` is what messages name. `root` is the file or folder that has the bytes, of the kind that `kind` says; it is
+    another one than `path` when the source was unpacked, or its objects were downloaded.
+    """
+
+    path: Path | str
+    kind: Kind
+    entries: tuple[Entry, ...]
+    folders: tuple[str, ...]
+    root: Path = Path()
+
+
+class Unreadable(Exception):
+    """The bytes of an entry cannot be read; the message is the reason for the quarantine."""
+
+
+def points_outside(name: str) -> bool:
+    """Tell whether a name leads out of the folder that it would be unpacked to."""
+    return name.startswith("/") or ".." in name.split("/") or (len(name) > 1 and name[1] == ":")
+
+
+def refusal_of(name: str, size_bytes: int, seen: set[str], settings: Settings) -> str | None:
+    """Return why an archive's entry of this name and size is refused, if it is, and add the name to those seen."""
+    is_repeated = name in seen
+    seen.add(name)
+    if is_repeated:
+        return "the archive holds this name twice"
+    return "its path points outside the archive" if points_outside(name) else too_large(size_bytes, settings)
+
+
+def too_large(size_bytes: int, settings: Settings) -> str | None:
+    """Return why an image of this size is refused, if it is."""
+    if size_bytes <= settings.max_image_bytes:
+        return None
+    return f"it has {size_bytes} bytes, more than the {settings.max_image_bytes} allowed for one image"
+
+
+def beyond_ratio(size_bytes: int, packed_bytes: int, settings: Settings) -> str | None:
+    """Return why an archive that unpacks to this size is refused as a bomb, if it is."""
+    if size_bytes <= max(MAY_UNPACK_BYTES, settings.max_archive_ratio * packed_bytes):
+        return None
+    return f"it unpacks to {size_bytes} bytes from only {packed_bytes} compressed bytes, so it is a zip bomb"
+
+
+def check_bounds(listing: Listing, settings: Settings) -> None:
+    """Return if a listing is within the limits of the settings.
+
+    Raises:
+        SourceRefused: it has too many files or bytes, or unpacks to far more than it has.
+    """
+    size_bytes = sum(entry.size_bytes for entry in listing.entries)
+    packed_bytes = sum(entry.packed_bytes for entry in listing.entries)
+    if len(listing.entries) > settings.max_archive_files:
+        variable = "KENNEL_MAX_ARCHIVE_FILES"
+        why: str | None = f"it has more than {variable}={settings.max_archive_files} files"
+    elif size_bytes > settings.max_archive_bytes:
+        variable = "KENNEL_MAX_ARCHIVE_BYTES"
+        why = f"it has {size_bytes} bytes unpacked, more than {variable}={settings.max_archive_bytes}"
+    else:
+        variable = "KENNEL_MAX_ARCHIVE_RATIO"
+        why = beyond_ratio(size_bytes, packed_bytes, settings) if listing.kind == "zip" else None
+    if why is not None:
+        raise SourceRefused("source", f"{listing.path}", why, f"if you trust the source, raise {variable}")

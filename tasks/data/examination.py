@@ -1,0 +1,188 @@
+"""Examine a source: read, decode and judge all of it; a source in a bucket is read there, and nothing is changed.
+
+What is found is told whether or not the data is fit for training: `tasks.data.staging` refuses what has problems, and
+an inspection shows them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from tasks.data.archive import Reader
+from tasks.data.bucket_source import fetch_objects, read_remote
+from tasks.data.entries import Listing
+from tasks.data.image_judgement import ImageLimits
+from tasks.data.judgement import LabelledImage, dataset_digest, note_warnings, problems_of, warnings_of
+from tasks.data.judgement_cache import Findings, LocatedSource, staging_parameters
+from tasks.data.layout import Candidate, Layout, read_layout
+from tasks.data.leakage import Pair, find_leaks, leak_warnings, same_pairs, taken_out
+from tasks.data.shards import SpoolReader, StagedImage
+from tasks.data.split_record import SplitRecord
+from tasks.data.splits import Photo, distribute
+from tasks.data.unpacking import list_unpacked
+from tasks.data.worker_pool import Decoded, Rejected, decode_all
+from tasks.run.aws import Aws
+from tasks.run.escaping import valid_text
+from tasks.run.options import DataOptions
+from tasks.run.progress import ProgressFactory
+from tasks.run.records import SPLITS, Quarantined
+from tasks.run.settings import Settings
+
+
+@dataclass(frozen=True)
+class Examined:
+    """All that was found in a source; `problems` is empty for data that is fit for training.
+
+    `images` are those of the dataset, `everything` also has what was taken out because it is in two splits, and
+    `twins` are the pairs of images that are the same or nearly.
+    """
+
+    source: LocatedSource
+    digest: str
+    classes: tuple[str, ...]
+    images: tuple[StagedImage, ...]
+    everything: tuple[StagedImage, ...]
+    twins: tuple[tuple[StagedImage, StagedImage], ...]
+    findings: Findings
+    problems: tuple[str, ...]
+
+
+def examine_source(source: LocatedSource, settings: Settings, spool_dir: Path, progress: ProgressFactory) -> Examined:
+    """Read, decode and judge a whole source, and write its staged bytes to `spool_dir`.
+
+    Raises:
+        SourceRefused: the source cannot be read safely, or has no layout that is known.
+        KennelError: an image worker could not start.
+        DiskFailed: the staged images cannot be written.
+        AwsFailed: S3 refused to read an object of the source, or did not answer.
+    """
+    listing, layout = _laid_out(source, settings, spool_dir, progress)
+    outcomes = decode_all(
+        listing,
+        [candidate.index for candidate in layout.candidates],
+        limits=_limits(settings),
+        processes=settings.staging_processes,
+        spool_dir=spool_dir,
+        progress=progress,
+    )
+    decoded, rejected = _separated(listing, layout, outcomes)
+    pairs = _same_pairs([image for _, image in decoded])
+    record = SplitRecord(source, settings)
+    splits = _splits(source, layout, decoded, pairs, record.read() if layout.made else {})
+    everything = _staged(listing, layout, decoded, splits)
+    images, leaks, told = _without_leaks(everything, pairs, source.options)
+    broken = (*layout.quarantined, *rejected)
+    labelled = [image.labelled for image in images]
+    problems = problems_of(layout, labelled, broken, settings, told)
+    warnings = (*(() if problems else warnings_of(layout, labelled, settings, told)), *_notes_of(images))
+    if layout.made and not problems:
+        pool = (n for n, (candidate, _) in enumerate(decoded) if candidate.split is None)
+        record.add({decoded[n][1].source_sha256: splits[n] for n in pool})
+    notes = (*layout.notes, *_split_notes(source.options, layout, labelled))
+    digest = dataset_digest(layout.classes, labelled, staging_parameters(settings))
+    findings = Findings((*broken, *leaks), warnings, layout.ignored, layout.unused, notes)
+    return Examined(
+        source=source,
+        digest=digest,
+        classes=layout.classes,
+        images=tuple(images),
+        everything=tuple(everything),
+        twins=tuple((everything[one], everything[other]) for one, other in pairs),
+        findings=findings,
+        problems=tuple(problems),
+    )
+
+
+def _laid_out(
+    source: LocatedSource, settings: Settings, spool_dir: Path, progress: ProgressFactory
+) -> tuple[Listing, Layout]:
+    """Return what a source has and how it is laid out; photos of a bucket are fetched."""
+    objects = source.objects
+    listing = objects.listing if objects else list_unpacked(source.path, settings, spool_dir, progress)
+    with Reader(listing.root, listing.kind) as reader:
+        read = partial(read_remote, Aws(settings), objects, progress) if objects else reader.read
+        layout = read_layout(listing, read)
+    if objects is not None:
+        fetch_objects(Aws(settings), objects, [candidate.index for candidate in layout.candidates], progress)
+    return listing, layout
+
+
+def _separated(
+    listing: Listing, layout: Layout, outcomes: Sequence[Decoded | Rejected]
+) -> tuple[list[tuple[Candidate, Decoded]], list[Quarantined]]:
+    """Separate the decoded images from the rejected ones."""
+    decoded: list[tuple[Candidate, Decoded]] = []
+    rejected: list[Quarantined] = []
+    for candidate, outcome in zip(layout.candidates, outcomes, strict=True):
+        if isinstance(outcome, Rejected):
+            rejected.append(Quarantined(valid_text(listing.entries[candidate.index].name), outcome.reason))
+        else:
+            decoded.append((candidate, outcome))
+    return decoded, rejected
+
+
+def _same_pairs(images: Sequence[Decoded]) -> list[Pair]:
+    digests, thumbnails = [each.source_sha256 for each in images], [each.thumbnail for each in images]
+    with SpoolReader() as spools:
+        return same_pairs(digests, thumbnails, lambda n: spools.read(images[n]))
+
+
+def _splits(
+    source: LocatedSource,
+    layout: Layout,
+    decoded: Sequence[tuple[Candidate, Decoded]],
+    pairs: Sequence[Pair],
+    known: Mapping[str, str],
+) -> list[str]:
+    """Return the split of each image: that of its folder, or the one that it gets."""
+    pool = {n: place for place, n in enumerate(n for n, (each, _) in enumerate(decoded) if each.split is None)}
+    photos = [Photo(decoded[n][0].class_name, decoded[n][1].source_sha256) for n in pool]
+    among = [(pool[one], pool[other]) for one, other in pairs if one in pool and other in pool]
+    shares = {split: source.options.shares[split] for split in layout.made}
+    made = distribute(photos, among, shares, seed=source.options.split_seed, known=known) if pool else []
+    return [each.split or made[pool[n]] for n, (each, _) in enumerate(decoded)]
+
+
+def _staged(
+    listing: Listing, layout: Layout, decoded: Sequence[tuple[Candidate, Decoded]], splits: Sequence[str]
+) -> list[StagedImage]:
+    class_index = {name: index for index, name in enumerate(layout.classes)}
+    return [
+        StagedImage(split, class_index[each.class_name], each.class_name, listing.entries[each.index].name, image)
+        for (each, image), split in zip(decoded, splits, strict=True)
+    ]
+
+
+def _without_leaks(
+    images: Sequence[StagedImage], pairs: Sequence[Pair], options: DataOptions
+) -> tuple[list[StagedImage], list[Quarantined], list[str]]:
+    """Return the images that stay, those that are taken out because they are in two splits, and the warnings."""
+    labelled: list[LabelledImage] = [image.labelled for image in images]
+    leaks = find_leaks(labelled, pairs)
+    told = leak_warnings(labelled, leaks, are_kept=options.keep_duplicates)
+    if options.keep_duplicates:
+        return list(images), [], told
+    out = {leak.index for leak in leaks}
+    return [image for n, image in enumerate(images) if n not in out], taken_out(labelled, leaks), told
+
+
+def _notes_of(images: Sequence[StagedImage]) -> list[str]:
+    return note_warnings((image.name, image.decoded.notes) for image in images)
+
+
+def _split_notes(options: DataOptions, layout: Layout, images: Sequence[LabelledImage]) -> list[str]:
+    if not layout.made:
+        return []
+    counts = Counter(image.split for image in images)
+    shown = ", ".join(f"{counts[split]:,} {split}" for split in SPLITS)
+    lacking = "splits" if len(layout.made) == len(SPLITS) else f"{' and no '.join(layout.made[1:])} split"
+    return [f"the data has no {lacking}: made {options.split}, seed {options.split_seed}, by kennel: {shown} images"]
+
+
+def _limits(settings: Settings) -> ImageLimits:
+    staged = (settings.shortest_side_px, settings.jpeg_quality)
+    return ImageLimits(*staged, settings.max_image_pixels, settings.max_image_bytes)

@@ -1,0 +1,121 @@
+"""Makes the page of an inspection: one file without scripts, with small copies of the photos that it speaks of."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from tasks.data.shards import StagedImage
+from tasks.inspection.record import FoundPhoto, Inspection, TrainingTime
+from tasks.page.rendering import rendered_from, style
+
+TEMPLATES = Path(__file__).with_name("templates")
+SHOWN, SHOWN_PAIRS, ROWS = 24, 12, 200
+MANY_CLASSES = 150
+"""Beyond so many classes each is shown by one photo, and beyond 600 by none."""
+
+_SIDE, _SMALL_SIDE, _QUALITY = 224, 72, 70
+
+
+def inspection_page(found: Inspection, images: Mapping[str, StagedImage], when: str) -> str:
+    """Return the page; `images` are the staged ones by name, `when` the time that it tells."""
+    return str(
+        rendered_from(
+            TEMPLATES,
+            "inspection.html.j2",
+            found=found,
+            when=when,
+            style=style(),
+            size=f"{found.staged_bytes / 1e6:,.1f} MB staged",
+            splits=[(split, f"{sum(by_class.values()):,}") for split, by_class in found.counts.items()],
+            training=None if found.training is None else training_text(found.training),
+            suspects=_photos(found.suspects[:SHOWN], images),
+            pairs=_pairs(found, images),
+            across=sum(pair.split != pair.twin_split for pair in found.pairs),
+            outliers=_outliers(found, images),
+            classes=_classes(found, images),
+            most=ROWS,
+        )
+    )
+
+
+def training_text(training: TrainingTime) -> str:
+    """Return what training takes and costs, in a sentence or two."""
+    price = "at an unknown price"
+    if training.usd is not None:
+        price = f"at {training.usd_per_hour:.4g} USD an hour, about {training.usd:.2g} USD"
+    return (
+        f"Training makes {training.passes:,} passes through the network, {training.seconds:,.0f} s at the "
+        f"{training.photos_per_second:,.0f} photos a second of this machine ({training.hardware}). On "
+        f"{training.instance}, which is billed for {training.billed:,.0f} s at least: {price}."
+    )
+
+
+def _photos(found: Iterable[FoundPhoto], images: Mapping[str, StagedImage]) -> list[dict[str, object]]:
+    return [{**asdict(photo), "picture": _picture(images.get(photo.name), _SIDE)} for photo in found]
+
+
+def _pairs(found: Inspection, images: Mapping[str, StagedImage]) -> list[dict[str, object]]:
+    return [
+        {
+            **asdict(pair),
+            "kind": "the same" if pair.is_exact else "nearly the same",
+            "pictures": [_picture(images.get(name), _SIDE // 2) for name in (pair.name, pair.twin)],
+        }
+        for pair in found.pairs[:SHOWN_PAIRS]
+    ]
+
+
+def _outliers(
+    found: Inspection, images: Mapping[str, StagedImage]
+) -> list[tuple[str, str, list[dict[str, object]], int]]:
+    kinds: tuple[tuple[str, str, Sequence[FoundPhoto]], ...] = (
+        ("Dark photos", "They are much darker than the others.", found.dark),
+        ("Bright photos", "They are much brighter than the others.", found.bright),
+        ("Blurred photos", "They have much less detail than the others: a blur, or an even ground.", found.blurred),
+    )
+    return [
+        (title, text, _photos(photos[:SHOWN], images), max(0, len(photos) - SHOWN))
+        for title, text, photos in kinds
+        if photos
+    ]
+
+
+def _classes(found: Inspection, images: Mapping[str, StagedImage]) -> list[dict[str, object]]:
+    each = 3 if len(found.classes) <= MANY_CLASSES else 1 if len(found.classes) <= 4 * MANY_CLASSES else 0
+    examples: dict[str, list[str]] = defaultdict(list)
+    for name, image in images.items():
+        if len(examples[image.class_name]) < each:
+            examples[image.class_name].append(name)
+    totals = {name: sum(by_class[name] for by_class in found.counts.values()) for name in found.classes}
+    most = max(totals.values(), default=0) or 1
+    return [
+        {
+            "name": name,
+            "counts": [f"{by_class[name]:,}" for by_class in found.counts.values()],
+            "percent": round(100 * totals[name] / most),
+            "pictures": [_picture(images[one], _SMALL_SIDE) for one in examples[name]],
+        }
+        for name in found.classes
+    ]
+
+
+def _picture(image: StagedImage | None, side: int) -> str | None:
+    """Return a staged photo as a `data:` URI of a small JPEG; None for one that was not staged."""
+    from PIL import Image
+
+    if image is None:
+        return None
+    with image.decoded.spool.open("rb") as spool:
+        spool.seek(image.decoded.offset)
+        data = spool.read(image.decoded.size_bytes)
+    with Image.open(io.BytesIO(data), formats=("JPEG",)) as photo:
+        photo.draft("RGB", (side, side))
+        photo.thumbnail((side, side))
+        content = io.BytesIO()
+        photo.convert("RGB").save(content, "JPEG", quality=_QUALITY)
+    return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
