@@ -10,6 +10,7 @@ import pytest
 from tests.conftest import RunningLocalAws
 from tests.lambda_front.conftest import CLASSIFY
 from tests.lambda_front.scripted_server import answer, scripted
+from tests.lambda_front.web_events import form, part, public, version_1, version_2
 from tests.localaws.functions.functions_kit import Functions
 
 
@@ -46,6 +47,12 @@ def test_the_deployed_function_answers_with_the_right_status_codes(functions: Fu
             {"url": "http://169.254.169.254/latest/meta-data/"},
             {"url": "not a url"},
             {"nothing": 1},
+            [{"url": server.url("/photo.jpg")}],
+            version_1(b"\xff\xd8\xff" + bytes(99), content_type="image/jpeg"),
+            version_2(form(part("f", b"\xff\xd8\xff", "a.jpg")), content_type="multipart/form-data; boundary=X"),
+            version_2(method="GET", query=f"url={server.url('/photo.jpg')}"),
+            public(method="GET", query=f"url={server.url('/photo.jpg')}"),
+            version_1(method="OPTIONS", Origin="https://app.example"),
         ]
         replies = [functions.invoke(name, event) for event in events]
     assert [told(reply) for reply in replies] == [
@@ -54,6 +61,12 @@ def test_the_deployed_function_answers_with_the_right_status_codes(functions: Fu
         (400, "UrlNotAllowed"),
         (400, "BadUrl"),
         (400, "BadRequest"),
+        (400, "BadRequest"),
+        (503, "EndpointMissing"),
+        (503, "EndpointMissing"),
+        (503, "EndpointMissing"),
+        (403, "UrlsNotFetched"),
+        (403, "OriginNotAllowed"),
     ]
     assert replies[0]["Payload"]["headers"] == {"Content-Type": "application/json", "Retry-After": "30"}
 
