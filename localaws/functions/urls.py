@@ -11,19 +11,17 @@ import string
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from localaws.errors import AwsError
 from localaws.functions import validation
 from localaws.functions.deployment import LATEST
 from localaws.functions.naming import FunctionName
+from localaws.functions.requests import Target
 from localaws.functions.service import FunctionService
 from localaws.functions.url_config import BUFFERED, UrlConfig
 from localaws.paging import page_of
 from localaws.partition import partition
-
-if TYPE_CHECKING:
-    from localaws.functions.backend import ExecutingLambda
 
 METHODS = ("GET", "PUT", "HEAD", "POST", "PATCH", "DELETE", "*")
 PAGE_LIMIT = 50
@@ -31,10 +29,24 @@ ID_LENGTH = 32
 _ID_CHARACTERS = string.ascii_lowercase + string.digits
 
 
+class Functions(Protocol):
+    """The functions of one account and region."""
+
+    region_name: str
+    account_id: str
+
+    def resolve(self, name: FunctionName) -> Target:
+        """Return what a name leads to.
+
+        Raises:
+            AwsError: it does not exist.
+        """
+
+
 class FunctionUrls:
     """Creates, changes and deletes the URLs of one account's functions in one region."""
 
-    def __init__(self, service: FunctionService, functions: ExecutingLambda) -> None:
+    def __init__(self, service: FunctionService, functions: Functions) -> None:
         self._configs = service.url_configs
         self._settings = service.core.settings
         self._functions = functions
