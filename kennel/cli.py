@@ -58,7 +58,7 @@ Exit codes:
   12  the audit found something of the severity asked for, the
       doctor something that would make a run fail, or `kennel
       drift` a change
-  13  the costs were not agreed to, or are above the budget
+  13  the costs or a public URL were not agreed to, or the costs are above the budget
   14  this machine's disk is full or read-only, its folder
       refuses the user, or it has no more files or memory
  129  the command was interrupted: its terminal was closed

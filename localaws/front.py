@@ -31,6 +31,7 @@ from localaws.console.welcome import Welcome
 from localaws.core import Core
 from localaws.error_replies import Reply, error_reply, is_own_xml, legible
 from localaws.errors import AwsError
+from localaws.hosts import HostGate, HostRoute, SignedCallers
 from localaws.inputs.faults import refusal_of
 from localaws.inputs.gate import InputGate
 from localaws.inputs.refusals import check_constraints, check_types
@@ -96,7 +97,8 @@ def build_app(core: Core, routes: list[BaseRoute], root_key: RootKey) -> ASGIApp
     """Return the ASGI application: health, clock, the services' own `routes`, then moto for the supported services.
 
     The gates before it: for what web pages send, for what is not signed with a key of this server, for values of wrong
-    types, for what IAM does not allow, and for values that break constraints.
+    types, for what IAM does not allow, and for values that break constraints. Host names of their own (function URLs)
+    come before these.
     """
     from moto.moto_server.werkzeug_app import create_backend_app
 
@@ -124,14 +126,18 @@ def build_app(core: Core, routes: list[BaseRoute], root_key: RootKey) -> ASGIApp
     throttle = Throttle(core.clock) if core.strictness.is_throttled else None
     keys = Keys(root_key, core.settings.account_id)
     allowed = PermissionGate(InputGate(starlette, check_constraints), core.authority, keys, throttle)
+    verifier = Verifier(keys.find, bucket_of=bucket_of)
     signed = SignatureGate(
         RequestIds(InputGate(Prepared(allowed, core), check_types)),
-        Verifier(keys.find, bucket_of=bucket_of),
+        verifier,
         token=root_key.token,
         routes=[*own, *routes],
         is_held=core.credentials.refuses,
     )
-    return PageGate(Welcome(Feeding(signed, core.feed, PREFIX)), [*own, *routes])
+    hosts = [each for each in routes if isinstance(each, HostRoute)]
+    for each in hosts:
+        each.callers = SignedCallers(verifier, allowed.caller_of, core.credentials.refuses)
+    return HostGate(PageGate(Welcome(Feeding(signed, core.feed, PREFIX)), [*own, *routes]), hosts)
 
 
 class Prepared:

@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 
 FOUND = 12
 _ENDPOINT = {"instances": "endpoint-instances", "instance_type": "endpoint-instance-type"}
-_OF_DEPLOYMENTS = ("allowed_hosts", "capture", "capture_days", "canary", "canary_minutes")  # what no check is about
+_OF_DEPLOYMENTS = (  # what no check is about
+    *("allowed_hosts", "capture", "capture_days", "canary", "canary_minutes"),
+    *("public_url", "confirm_public", "public_concurrency", "fetch_urls", "allowed_origins"),
+)
 _WORDS = {"ok": "OK", "warn": "WARN", "fail": "FAIL", "skipped": "SKIPPED"}
 _CHECK_WIDTH, _WORD_WIDTH = 11, 7
 

@@ -20,6 +20,7 @@ _ENDPOINT = {
     "instances": "endpoint-instances",
     "instance_type": "endpoint-instance-type",
     "allowed_hosts": "allow-host",
+    "allowed_origins": "allow-origin",
 }
 _LOAD = {"mode": "load-mode", "rate_per_second": "load-rate-per-second", "seconds": "load-seconds"}
 _NOT_FLAGS = tuple(name for name in PipelineLoadOptions.model_fields if name not in _LOAD)

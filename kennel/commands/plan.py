@@ -124,6 +124,17 @@ def agree_to_costs(chosen: PipelineOptions, *, yes: bool) -> bool:
     return True
 
 
+def agree_to_public_url(deploy: DeployOptions) -> DeployOptions:
+    """Return the options with a function URL for anybody confirmed: by a flag, or by an answer at the terminal.
+
+    Raises:
+        SpendingRefused: it was not confirmed.
+    """
+    from tasks.plan.consent import confirm_public
+
+    return confirm_public(deploy, ask=_ask)
+
+
 def planned(chosen: PipelineOptions) -> RunPlan:
     """Return the plan of a run, from the AWS that is named or from the embedded one if it runs.
 

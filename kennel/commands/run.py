@@ -66,7 +66,7 @@ def run(
 
     Raises:
         SettingsRefused: the backbone is unknown.
-        SpendingRefused: the costs were not agreed to, or are above the budget.
+        SpendingRefused: the costs were not agreed to, or are above the budget; or a public URL was not confirmed.
         KennelError: the kind that the failing stage names.
     """
     stages, expects = run_stages(ec2=ec2_instances > 0, load_test=load_test), load_seconds(load.mode, load.seconds)
@@ -74,13 +74,14 @@ def run(
     if not plan:
         begin()
     from kennel.commands.data_argument import read_data_argument
-    from kennel.commands.plan import agree_to_costs, hours_of, show_plan
+    from kennel.commands.plan import agree_to_costs, agree_to_public_url, hours_of, show_plan
 
     training = training_of(model, machines)
+    confirmed = deploy if plan else agree_to_public_url(deploy)
     chosen = PipelineOptions(
         training,
         ec2_instances,
-        deploy,
+        confirmed,
         load_test,
         load,
         read_data_argument(data),
@@ -94,7 +95,7 @@ def run(
     )
     if plan:
         return show_plan(chosen, as_json=json)
-    if agree_to_costs(chosen, yes=yes):
+    if agree_to_costs(chosen, yes=yes) or confirmed is not deploy:
         begin()  # the plan and the question took the place of the view
     return run_pipeline(chosen, as_json=json)
 

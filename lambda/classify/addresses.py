@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from refusal import Refusal
+from urls import ascii_url, bad_url
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 PORTS = {"http": 80, "https": 443}
-URL_LIMIT = 2048
 LAMBDA_RUNTIME_API_PORT = 9001
 _PRINTABLE = re.compile(r"[!-~]+")
 _HOST = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_]([a-z0-9_-]{0,62}))*\.?")
@@ -66,11 +66,14 @@ class Target:
 def parse_url(url: str, allowed_hosts: Collection[str]) -> Target:
     """Parse a URL; refuse it unless it is a plain http or https URL of a web server.
 
+    A URL as people type it, with spaces or umlauts, is parsed in its ASCII form.
+
     Raises:
         Refusal: the URL is not allowed (400).
     """
-    if len(url) > URL_LIMIT or not _PRINTABLE.fullmatch(url) or "\\" in url:
-        raise bad_url(f"The URL must be at most {URL_LIMIT} printable ASCII characters.")
+    url = ascii_url(url)
+    if not _PRINTABLE.fullmatch(url) or "\\" in url:
+        raise bad_url("The URL is empty, or has a backslash, or a space in its host.")
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -154,8 +157,3 @@ def is_public(address: Address) -> bool:
     if any(address.version == network.version and address in network for network in _DENIED):
         return False
     return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
-
-
-def bad_url(message: str) -> Refusal:
-    """Return the refusal of an invalid URL."""
-    return Refusal(400, "BadUrl", message)

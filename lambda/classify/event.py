@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from dataclasses import dataclass
 from typing import Any
 
-from refusal import Refusal
+from encoded import check_size, decode_image, is_data_uri
+from forms import Part, read_form
+from kinds import recognise
+from refusal import Refusal, bad_request
+from web import WebRequest
+
+ALLOWED = '{"url": "https://..."} or {"image": "<base64>"}'
+_BOM = b"\xef\xbb\xbf"
+_REPLACED = "\ufffd".encode()  # what a byte becomes that is no text, when it is decoded as text
 
 
 @dataclass(frozen=True)
@@ -20,41 +26,79 @@ class ImageRequest:
 
 
 def read_request(event: Any, *, max_image_bytes: int) -> ImageRequest:
-    """Read `{"url": …}`, `{"image": …}`, or an API Gateway event whose body is one of these.
+    """Read an event that a client sends to Lambda directly, or the HTTP request that is in it.
 
     Raises:
-        Refusal: the event is none of these (400), or the image is too large (413).
+        Refusal: the event has no image and no URL (400), or the image is too large (413).
     """
-    fields = body_of(event) if is_api_gateway(event) else event
-    if not isinstance(fields, dict):
-        raise bad_request('The request must be a JSON object with "url" or "image".')
-    if ("url" in fields) == ("image" in fields):
-        raise bad_request('The request must have exactly one of "url" and "image".')
-    if "url" in fields:
-        return ImageRequest(url=text(fields, "url"))
-    return ImageRequest(image=decode_image(text(fields, "image"), max_image_bytes))
+    web = WebRequest.of(event)
+    if web is None:
+        return read_fields(event, max_image_bytes)
+    if web.method in ("GET", "HEAD"):
+        return ImageRequest(url=one_url(web))
+    if isinstance(web.body, dict):  # API Gateway without proxy integration has read the JSON already
+        return read_fields(web.body, max_image_bytes)
+    return read_body(web.headers.get("content-type", ""), web.content(), max_image_bytes)
 
 
-def is_api_gateway(event: Any) -> bool:
-    """Return whether the event has a `body`, as API Gateway v1 and v2 and function URLs send; direct events do not."""
-    return isinstance(event, dict) and "body" in event and "url" not in event and "image" not in event
-
-
-def body_of(event: dict[str, Any]) -> Any:
-    """Return the JSON value in the body of an API Gateway event.
+def one_url(web: WebRequest) -> str:
+    """Return the URL in the query.
 
     Raises:
-        Refusal: there is no body, or it is not JSON (400).
+        Refusal: the query has none, or several (400).
     """
-    body = event["body"]
-    if not isinstance(body, str):
-        raise bad_request("The request has no body.")
+    if len(web.urls) != 1:
+        raise bad_request(f"A {web.method} request must have one ?url=, percent-encoded. It has {len(web.urls)}.")
+    return web.urls[0]
+
+
+def read_body(content_type: str, body: bytes, max_image_bytes: int) -> ImageRequest:
+    """Read the body of an HTTP request: a form, the picture itself, or JSON.
+
+    Raises:
+        Refusal: it is none of these (400), or the image is too large (413).
+    """
+    if content_type.lower().startswith("multipart/form-data"):
+        return read_parts(read_form(content_type, body), max_image_bytes)
+    if recognise(body):
+        check_size(body, max_image_bytes)
+        return ImageRequest(image=body)
+    if content_type.lower().startswith("image/") and _REPLACED not in body:
+        raise Refusal(415, "UnsupportedImage", f"The body is no picture although its Content-Type is {content_type!r}.")
+    return read_fields(json_of(body), max_image_bytes)
+
+
+def read_parts(parts: list[Part], max_image_bytes: int) -> ImageRequest:
+    """Return the first file of a form, or what its fields "url" or "image" say.
+
+    Raises:
+        Refusal: the form has none of these (400), or the image is too large (413).
+    """
+    for part in parts:
+        if part.filename:
+            check_size(part.content, max_image_bytes)
+            return ImageRequest(image=part.content)
+    fields = {part.name: part.content.decode("utf-8", "replace") for part in parts if part.name in ("url", "image")}
+    if not any(fields.values()):
+        raise bad_request('The form has no file and no field "url" or "image".')
+    return read_fields({name: value for name, value in fields.items() if value}, max_image_bytes)
+
+
+def json_of(body: bytes) -> Any:
+    """Return the JSON value of a body, which may begin with a byte order mark.
+
+    Raises:
+        Refusal: it is not JSON (400).
+    """
+    if _REPLACED in body[:16]:
+        raise bad_request(
+            "The body was binary data and was read as text on the way. Add its Content-Type to the API's "
+            f"binaryMediaTypes, or send {ALLOWED}."
+        )
     try:
-        if event.get("isBase64Encoded") is True:
-            body = base64.b64decode(body, validate=True).decode("utf-8")
-        return json.loads(body, object_pairs_hook=unique_keys)
-    except (ValueError, RecursionError) as error:  # binascii.Error and UnicodeDecodeError are ValueErrors
-        raise bad_request("The request's body is not JSON.") from error
+        return json.loads(body.removeprefix(_BOM).decode("utf-8"), object_pairs_hook=unique_keys)
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
+        raise bad_request(f"The request's body is neither JSON nor a picture nor a form. Send {ALLOWED}.") from error
 
 
 def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -69,6 +113,33 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
+def read_fields(fields: Any, max_image_bytes: int) -> ImageRequest:
+    """Read `{"url": ...}` or `{"image": ...}`; a member that is null counts as absent.
+
+    Raises:
+        Refusal: it is something else (400), or the image is too large (413).
+    """
+    if not isinstance(fields, dict):
+        raise bad_request(f"The request is {named(fields)}. Send one JSON object for each picture: {ALLOWED}.")
+    if "Records" in fields:
+        raise bad_request(f"The request is a batch of a queue, a stream or a bucket. Invoke with {ALLOWED} instead.")
+    present = [name for name in ("url", "image") if fields.get(name) is not None]
+    if len(present) != 1:
+        found = "both" if present else "neither"
+        raise bad_request(f'The request must have exactly one of "url" and "image"; it has {found}. Send {ALLOWED}.')
+    value = text(fields, present[0])
+    if present[0] == "url" and not is_data_uri(value.strip()):
+        return ImageRequest(url=value)
+    return ImageRequest(image=decode_image(value, max_image_bytes))
+
+
+def named(value: Any) -> str:
+    """Return what a value that is no object is, in words."""
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    return "a string" if isinstance(value, str) else "empty" if value is None else "a number or a truth value"
+
+
 def text(fields: dict[str, Any], name: str) -> str:
     """Return a field that must be a non-empty string.
 
@@ -76,28 +147,6 @@ def text(fields: dict[str, Any], name: str) -> str:
         Refusal: it is not (400).
     """
     value = fields[name]
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value.strip():
         raise bad_request(f'"{name}" must be a non-empty string.')
     return value
-
-
-def decode_image(encoded: str, max_image_bytes: int) -> bytes:
-    """Decode a base64 image; if it is too large, refuse it before decoding.
-
-    Raises:
-        Refusal: it is not base64 (400), or too large (413).
-    """
-    if len(encoded) > (max_image_bytes + 2) // 3 * 4:
-        raise Refusal(413, "ImageTooLarge", f"The image is larger than {max_image_bytes} bytes.")
-    try:
-        image = base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise bad_request('"image" is not base64.') from error
-    if len(image) > max_image_bytes:
-        raise Refusal(413, "ImageTooLarge", f"The image is larger than {max_image_bytes} bytes.")
-    return image
-
-
-def bad_request(message: str) -> Refusal:
-    """Return the refusal of a malformed request."""
-    return Refusal(400, "BadRequest", message)

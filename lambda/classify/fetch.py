@@ -14,11 +14,13 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from urllib.parse import urljoin
+from urllib.parse import quote, urljoin
 
-from addresses import Target, bad_url, check_addresses, is_address, parse_url
+from addresses import Target, check_addresses, is_address, parse_url
+from encoded import too_large
 from refusal import Refusal
 from timing import Budget
+from urls import PRINTABLE, bad_url
 
 Resolver = Callable[[str, int], list[str]]
 
@@ -78,7 +80,8 @@ def redirected(target: Target, location: str, policy: FetchPolicy) -> Target:
     """
     base = f"{target.scheme}://{target.netloc}{target.path}"
     try:
-        following = urljoin(base, location)
+        sent = location.strip().encode("latin-1")  # the bytes that http.client decoded
+        following = urljoin(base, quote(sent, safe=PRINTABLE))
     except ValueError as error:
         raise bad_url("The URL is redirected to one that cannot be parsed.") from error
     followed = parse_url(following, policy.allowed_hosts)
@@ -222,11 +225,6 @@ def failure(budget: Budget) -> Refusal:
 def not_fetched(message: str) -> Refusal:
     """Return the refusal of a URL whose content cannot be fetched."""
     return Refusal(422, "ImageNotFetched", message)
-
-
-def too_large(max_bytes: int) -> Refusal:
-    """Return the refusal of an image with too many bytes."""
-    return Refusal(413, "ImageTooLarge", f"The image is larger than {max_bytes} bytes.")
 
 
 def timed_out() -> Refusal:

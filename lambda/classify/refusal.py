@@ -12,3 +12,8 @@ class Refusal(Exception):
         self.code = code
         self.message = message
         self.retry_after_seconds = retry_after_seconds
+
+
+def bad_request(message: str) -> Refusal:
+    """Return the refusal of a malformed request."""
+    return Refusal(400, "BadRequest", message)

@@ -2,7 +2,7 @@
 
 `install` puts the executing backend and its responses in moto's place and returns the routes of the data plane, which
 moto never sees. `ProvisionedCapacity` is what Application Auto Scaling scales. Not emulated, and refused by name:
-images, layers, VPC, arm64, function URLs, event source mappings, destinations.
+images, layers, VPC, arm64, event source mappings, destinations, response streaming.
 """
 
 import shutil
@@ -29,6 +29,7 @@ def install(core: Core) -> list[BaseRoute]:
     from localaws.functions.front import Front
     from localaws.functions.responses import ExecutingLambdaResponse
     from localaws.functions.service import FunctionService
+    from localaws.functions.url_front import UrlFront
 
     shutil.rmtree(core.settings.home / "functions", ignore_errors=True)  # moto's state does not outlive a server
     service = FunctionService(core)
@@ -37,7 +38,8 @@ def install(core: Core) -> list[BaseRoute]:
     urls: dict[str, Any] = moto_urls.url_paths
     patterns = [*urls, r"{0}/(?P<api_version>20\d\d-\d\d-\d\d)/(?P<operation_path>.+)$"]
     urls.update(dict.fromkeys(patterns, ExecutingLambdaResponse.dispatch))
-    return [*Front(service, _Functions(core)).routes()]
+    functions = _Functions(core)
+    return [*Front(service, functions).routes(), UrlFront(service, functions)]
 
 
 class _Functions:

@@ -18,7 +18,7 @@ from moto.core.utils import iso_8601_datetime_with_nanoseconds
 from moto.iam.models import iam_backends
 
 from localaws.errors import AwsError, NoSuchRole
-from localaws.functions import naming, validation, vpc
+from localaws.functions import naming, url_conditions, validation, vpc
 from localaws.functions.concurrency import RefusedError, Resource
 from localaws.functions.deployment import LATEST
 from localaws.functions.function import ExecutingFunction
@@ -27,6 +27,7 @@ from localaws.functions.naming import FunctionName
 from localaws.functions.provisioning import Provisioning
 from localaws.functions.requests import AsyncPolicy, Target
 from localaws.functions.service import FunctionService
+from localaws.functions.urls import FunctionUrls
 from localaws.iam.principals import unknown_principals
 from localaws.partition import partition
 from localaws.permissions.roles import Role
@@ -50,8 +51,14 @@ class ExecutingLambda(_LambdaBackend):  # type: ignore[misc]
         """The provisioned concurrency of its functions."""
         return Provisioning(self.service, self)
 
+    @property
+    def urls(self) -> FunctionUrls:
+        """The URLs of its functions."""
+        return FunctionUrls(self.service, self)
+
     def reset(self) -> None:
         """Forget all functions and end their processes."""
+        self.service.url_configs.clear()
         for name in self._lambdas._functions:
             self.provisioning.forget(name)
         self.service.remove_environments(lambda _: True)
@@ -166,6 +173,7 @@ class ExecutingLambda(_LambdaBackend):  # type: ignore[misc]
         super().delete_function(function_name, qualifier)
         if is_whole:
             self.provisioning.forget(name)
+            self.urls.forget(name)
             self.service.concurrency.forget(name)
         else:
             self.provisioning.delete(name, version)
@@ -213,9 +221,10 @@ class ExecutingLambda(_LambdaBackend):  # type: ignore[misc]
         return alias
 
     def delete_alias(self, name: str, function_name: str) -> None:
-        """Delete an alias and what is provisioned for it."""
+        """Delete an alias, what is provisioned for it, and its URL."""
         function: ExecutingFunction = self.get_function(function_name)
         super().delete_alias(name, function_name)
+        self.urls.forget(function.function_name, name)
         self.provisioning.delete(function.function_name, name)
 
     def _check_routing(self, function_name: str, version: str, weights: Mapping[str, float]) -> None:
@@ -270,12 +279,18 @@ class ExecutingLambda(_LambdaBackend):  # type: ignore[misc]
         """Add a statement to the function's policy; a user or role that it names exists.
 
         Raises:
-            AwsError: InvalidParameterValueException for one that does not.
+            AwsError: InvalidParameterValueException for one that does not, or for a condition on a function URL that
+                is not of the action; ResourceConflictException for an id that is there.
         """
-        named = {"Statement": {"Principal": {"AWS": json.loads(raw).get("Principal", "")}}}
+        request = json.loads(raw)
+        named = {"Statement": {"Principal": {"AWS": request.get("Principal", "")}}}
         if unknown_principals(iam_backends[self.account_id][partition()], named):
             raise AwsError("InvalidParameterValueException", _NO_PRINCIPAL)
-        return super().add_permission(function_name, qualifier, raw)
+        conditions = url_conditions.taken_from(request)
+        present = self.get_function(function_name, qualifier).policy.statements
+        url_conditions.require_new(request["StatementId"], qualifier, present)
+        statement = super().add_permission(function_name, qualifier, json.dumps(request))
+        return url_conditions.added(statement, conditions)
 
     def _require_region(self) -> None:
         region = self.service.core.settings.region

@@ -145,7 +145,13 @@ def _qualifier(query: bytes) -> str | None:
     return found[-1] if found else None
 
 
-async def _payload(receive: Receive, limit_bytes: int) -> bytes:
+async def read_whole(receive: Receive, limit_bytes: int) -> bytes:
+    """Return a request's body.
+
+    Raises:
+        AwsError: it is larger (413).
+        ClientDisconnect: the client went away.
+    """
     chunks, size_bytes, is_more = [], 0, True
     while is_more:
         message = await receive()
@@ -157,7 +163,11 @@ async def _payload(receive: Receive, limit_bytes: int) -> bytes:
             text = f"Request must be smaller than {limit_bytes} bytes for the InvokeFunction operation"
             raise AwsError("RequestEntityTooLargeException", text, status=413)
         chunks.append(chunk)
-    payload = b"".join(chunks) or b"{}"
+    return b"".join(chunks)
+
+
+async def _payload(receive: Receive, limit_bytes: int) -> bytes:
+    payload = await read_whole(receive, limit_bytes) or b"{}"
     try:
         if len(payload) <= PARSE_INLINE_BYTES:
             json.loads(payload)

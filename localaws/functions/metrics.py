@@ -11,6 +11,7 @@ from functools import lru_cache
 from localaws.core import Core
 from localaws.functions.concurrency import Resource, Running
 from localaws.functions.deployment import Execution
+from localaws.functions.naming import FunctionName
 from localaws.functions.provisioned import Key, ProvisionedState
 
 NAMESPACE = "AWS/Lambda"
@@ -38,6 +39,17 @@ class FunctionMetrics:
         """An invocation of a version with provisioned concurrency ran: in it, or on demand because none was free."""
         name = "ProvisionedConcurrencySpilloverInvocations" if is_spillover else "ProvisionedConcurrencyInvocations"
         self._count(resource, version, name, 1.0)
+
+    def url_answered(self, function: FunctionName, status: int, milliseconds: float) -> None:
+        """A request to a function's URL was answered, by the function or without it.
+
+        Source: https://docs.aws.amazon.com/lambda/latest/dg/urls-monitoring.html
+        """
+        resource = Resource(function.name, function.qualifier)
+        self._count(resource, None, "UrlRequestCount", 1.0)
+        self._count(resource, None, "Url4xxCount", float(400 <= status < 500))
+        self._count(resource, None, "Url5xxCount", float(status >= 500))
+        self._count(resource, None, "UrlRequestLatency", milliseconds, "Milliseconds")
 
     def dropped(self, resource: Resource) -> None:
         """An asynchronous event was given up after its retries."""

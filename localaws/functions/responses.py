@@ -14,6 +14,7 @@ from localaws.functions import naming, validation
 from localaws.functions.backend import require_revision
 from localaws.functions.deployment import LATEST
 from localaws.functions.provisioning import PAGE_LIMIT
+from localaws.functions.urls import PAGE_LIMIT as URLS_LIMIT
 
 Answer = tuple[int, dict[str, Any], str]
 
@@ -51,6 +52,11 @@ OPERATIONS = frozenset(
         "update_function_event_invoke_config",
         "delete_function_event_invoke_config",
         "list_function_event_invoke_configs",
+        "create_function_url_config",
+        "get_function_url_config",
+        "update_function_url_config",
+        "delete_function_url_config",
+        "list_function_url_configs",
         "get_account_settings",
     }
 )
@@ -141,6 +147,32 @@ class ExecutingLambdaResponse(_LambdaResponse):  # type: ignore[misc]
         name = naming.parse(unquote(self.path.rsplit("/", 2)[-2]), None).name
         page = self.backend.provisioning.page(name, int(most or PAGE_LIMIT), marker)
         return 200, {}, json.dumps(page)
+
+    def create_function_url_config(self) -> Answer:
+        """Answer CreateFunctionUrlConfig."""
+        return 201, {"status": 201}, json.dumps(self.backend.urls.create(self._function_or_alias(), self.json_body))
+
+    def get_function_url_config(self) -> Answer:
+        """Answer GetFunctionUrlConfig."""
+        return 200, {}, json.dumps(self.backend.urls.get(self._function_or_alias()))
+
+    def update_function_url_config(self) -> Answer:
+        """Answer UpdateFunctionUrlConfig."""
+        return 200, {}, json.dumps(self.backend.urls.update(self._function_or_alias(), self.json_body))
+
+    def delete_function_url_config(self) -> Answer:
+        """Answer DeleteFunctionUrlConfig."""
+        self.backend.urls.delete(self._function_or_alias())
+        return 204, {"status": 204}, ""
+
+    def list_function_url_configs(self) -> Answer:
+        """Answer ListFunctionUrlConfigs, in pages."""
+        most, marker = self._get_param("MaxItems"), self._get_param("Marker")
+        name = self._function_or_alias().name
+        return 200, {}, json.dumps(self.backend.urls.page(name, int(most or URLS_LIMIT), marker))
+
+    def _function_or_alias(self) -> naming.FunctionName:
+        return naming.parse(unquote(self.path.rsplit("/", 2)[-2]), self.querystring.get("Qualifier", [None])[0])
 
     def _version_or_alias(self) -> tuple[str, str]:
         name = naming.parse(unquote(self.path.rsplit("/", 2)[-2]), self._get_param("Qualifier"))

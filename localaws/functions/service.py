@@ -24,11 +24,13 @@ from localaws.functions.deployment import Deployment, Execution, Invocation
 from localaws.functions.environment import Environment, EnvironmentGoneError, InitFailedError
 from localaws.functions.launch import PROVISIONED, Launch
 from localaws.functions.metrics import FunctionMetrics
+from localaws.functions.naming import FunctionName
 from localaws.functions.pool import IDLE_SECONDS, Pool
 from localaws.functions.provisioned import Key, Provisioner
 from localaws.functions.requests import Event, Result, Target, new_trace_id
 from localaws.functions.spare_records import NO_SPARES, SPARES, Bounds
 from localaws.functions.spares import Spares
+from localaws.functions.url_config import UrlConfig
 from localaws.idle_priority import can_come_back
 from localaws.permissions.roles import LogsOfRole, Role
 from localaws.settings import Settings
@@ -59,7 +61,8 @@ class FunctionService:
         self.core = core
         self.folder = core.settings.home / "functions"
         self.concurrency = Concurrency(core.quotas.executions)
-        self._metrics = FunctionMetrics(core)
+        self.metrics = FunctionMetrics(core)
+        self.url_configs: dict[FunctionName, UrlConfig] = {}
         self._logs: dict[tuple[str, str], LogsOfRole] = {}
         idle_seconds = IDLE_SECONDS / core.settings.time_scale
         self._pool = Pool(
@@ -99,7 +102,7 @@ class FunctionService:
                 admission = self._admit(target.resource, deployment, is_synchronous=is_synchronous)
                 environment = admission.environment or await self._take(admission)
             except ThrottledError:
-                self._metrics.throttled(target.resource)
+                self.metrics.throttled(target.resource)
                 raise
             try:
                 execution = await environment.run(
@@ -123,9 +126,9 @@ class FunctionService:
             lease = self.concurrency.lease_provisioned(resource)
         else:
             lease = self.concurrency.lease(resource, is_synchronous=is_synchronous)
-        self._metrics.running(resource, lease.running)
+        self.metrics.running(resource, lease.running)
         if key is not None and (state := self.provisioner.state(key)):
-            self._metrics.provisioned(key, state)
+            self.metrics.provisioned(key, state)
         return Admission(resource, deployment, lease, environment, key)
 
     async def _take(self, admission: Admission) -> Environment:
@@ -156,10 +159,10 @@ class FunctionService:
     ) -> Result:
         deployment = admission.deployment
         version = deployment.version if target.is_alias else None
-        self._metrics.finished(admission.resource, version, execution)
+        self.metrics.finished(admission.resource, version, execution)
         if admission.provisioned_for is not None:
             is_spillover = admission.environment is None
-            self._metrics.provisioned_invocation(admission.resource, version, is_spillover=is_spillover)
+            self.metrics.provisioned_invocation(admission.resource, version, is_spillover=is_spillover)
         lines = log_lines.of_invocation(deployment, event.request_id, execution)
         self._write(deployment, environment.log_stream, lines)
         return Result(deployment.version, execution, lines)
@@ -182,10 +185,10 @@ class FunctionService:
         while True:
             await asyncio.sleep(seconds)
             for resource, running in self.concurrency.running().items():
-                self._metrics.running(resource, running)
+                self.metrics.running(resource, running)
             for key, state in self.provisioner.states().items():
                 if state.busy:
-                    self._metrics.provisioned(key, state)
+                    self.metrics.provisioned(key, state)
 
     def accept_event(self, resolve: Callable[[], Target], event: Event) -> None:
         """Take an asynchronous event: it is run in the background, and again if it fails."""
@@ -217,7 +220,7 @@ class FunctionService:
             age = (time.monotonic() - accepted_at) * scale
             policy = target.async_policy
             if failures > policy.maximum_retry_attempts or age + delay > policy.maximum_event_age_seconds:
-                self._metrics.dropped(target.resource)
+                self.metrics.dropped(target.resource)
                 return
             await asyncio.sleep(delay / scale)
 

@@ -243,7 +243,10 @@ def _serving(account: Account) -> list[Row]:
     function = [
         *("CreateFunction", "GetFunction", "GetFunctionConfiguration", "UpdateFunctionCode"),
         *("UpdateFunctionConfiguration", "PublishVersion", "ListVersionsByFunction", "CreateAlias", "GetAlias"),
-        *("UpdateAlias", "InvokeFunction", "TagResource", "ListTags"),
+        *("UpdateAlias", "InvokeFunction", "TagResource", "ListTags", "AddPermission", "RemovePermission"),
+        "GetPolicy",
+        *(f"{verb}FunctionUrlConfig" for verb in ("Create", "Get", "Update", "Delete")),
+        *("PutFunctionConcurrency", "GetFunctionConcurrency", "DeleteFunctionConcurrency"),
     ]
     groups = [
         account.arn("logs", f"log-group:{each}/{account.prefix}*")
@@ -344,7 +347,8 @@ def _teardown(account: Account) -> list[Row]:
         account.arn("logs", f"log-group:/aws/lambda/{account.prefix}*"),
     ]
     tagged = {"StringEquals": {"aws:ResourceTag/kennel:project": "kennel"}}
-    function, alarms = ["DeleteFunction", "DeleteAlias"], [account.arn("cloudwatch", f"alarm:{account.prefix}*")]
+    urls = ["GetFunctionUrlConfig", "DeleteFunctionUrlConfig", "RemovePermission"]
+    function, alarms = ["DeleteFunction", "DeleteAlias", *urls], [account.arn("cloudwatch", f"alarm:{account.prefix}*")]
     removed = ["Model", "EndpointConfig", "Endpoint", "HyperParameterTuningJob", "ModelPackage", "ModelPackageGroup"]
     return [
         ("FindRoles", "iam", ["ListRoles", "ListInstanceProfiles"], ["*"]),

@@ -27,6 +27,7 @@ KINDS = {
     "no-mfa": Kind("high", "a password without MFA", "A guessed or leaked password is enough to sign in."),
     "bucket-public": Kind("high", "a public bucket", "Anybody on the internet can use the bucket."),
     "function-public": Kind("high", "a function for anybody", "Strangers can run it with its role, at your cost."),
+    "function-url-public": Kind("high", "a function URL for anybody", "Strangers can call it at your cost, unsigned."),
     "service-full-access": Kind("medium", "every action of a service", "One leak reaches everything in the service."),
     "data-exfiltration": Kind("medium", "everybody's data", "It can copy data that has nothing to do with its work."),
     "confused-deputy": Kind("medium", "a service for any customer", "The service may act here for another customer."),

@@ -117,6 +117,12 @@ def _alias(aws: Aws, row: LedgerRow) -> Facts:
     return {"version": found["FunctionVersion"]}
 
 
+def _url(aws: Aws, row: LedgerRow) -> Facts:
+    function, _, alias = row.name.partition(":")
+    found = aws.client("lambda").get_function_url_config(FunctionName=function, Qualifier=alias)
+    return {"address": found["FunctionUrl"], "authentication": found["AuthType"]}
+
+
 def _provisioned(aws: Aws, row: LedgerRow) -> Facts:
     function, _, alias = row.name.partition(":")
     found = aws.client("lambda").get_provisioned_concurrency_config(FunctionName=function, Qualifier=alias)
@@ -148,5 +154,6 @@ LOOKS: Mapping[str, Look] = {
     "scalable-target": Look("application-autoscaling:DescribeScalingPolicies", _scalable_target),
     "function": Look("lambda:GetFunctionConfiguration", _function),
     "function-alias": Look("lambda:GetAlias", _alias),
+    "function-url": Look("lambda:GetFunctionUrlConfig", _url),
     "provisioned-concurrency": Look("lambda:GetProvisionedConcurrencyConfig", _provisioned),
 }

@@ -10,6 +10,8 @@ from tasks.plan.costs import Usd
 from tasks.plan.plan import RunPlan
 from tasks.plan.text import amount, amounts
 from tasks.run.errors import SpendingRefused
+from tasks.run.options import DeployOptions
+from tasks.serving.public_url import require_confirmed
 
 WHERE = "costs"
 
@@ -38,6 +40,25 @@ def confirm(plan: RunPlan, *, yes: bool, ask: Callable[[str], str] = input) -> N
     what = f"this run costs {amounts(plan.usd)} USD, and its endpoint serves until `kennel down`"
     if ask(f"{what}. Type yes to make it: ").strip().lower() != "yes":
         raise SpendingRefused(WHERE, what, "the answer was not yes; nothing was made", "run the same command again")
+
+
+def confirm_public(
+    deploy: DeployOptions, *, ask: Callable[[str], str] = input, is_terminal: bool | None = None
+) -> DeployOptions:
+    """Return the options with a function URL for anybody confirmed, after asking at the terminal if need be.
+
+    Raises:
+        SpendingRefused: it was not confirmed.
+    """
+    if deploy.public_url == "none" and not deploy.confirm_public:
+        question = (
+            f"anybody on the internet may run the function at your cost, {deploy.public_concurrency} executions at "
+            "once. Type public to make its URL: "
+        )
+        if not (sys.stdin.isatty() if is_terminal is None else is_terminal) or ask(question).strip() != "public":
+            require_confirmed(deploy)
+        return deploy.model_copy(update={"confirm_public": True})
+    return deploy
 
 
 def require_within_budget(plan: RunPlan) -> None:

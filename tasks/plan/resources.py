@@ -19,6 +19,7 @@ from tasks.sagemaker.tuning_plan import tuning_prefix
 from tasks.serving.autoscaling import resource_id
 from tasks.serving.endpoint_plan import VARIANT, endpoint_log_group, endpoint_name
 from tasks.serving.function import ALIAS, function_log_group, function_name
+from tasks.serving.public_url import KIND as URL
 
 UNKNOWN = "…"
 
@@ -135,6 +136,15 @@ def _deploy(wanted: Wanted, names: Names) -> Iterator[Planned]:
     yield Planned(stage, "role", role_name(run_id, "classify"))
     yield Planned(stage, "function", function_name(run_id))
     yield Planned(stage, "function-alias", f"{function_name(run_id)}:{ALIAS}", _shift(wanted))
+    if wanted.deploy.public_url is not None:
+        yield Planned(stage, URL, f"{function_name(run_id)}:{ALIAS}", _callers(wanted.deploy))
+
+
+def _callers(deploy: DeployOptions) -> str:
+    """Return who may call the function's URL."""
+    if deploy.public_url == "iam":
+        return "it takes signed requests only"
+    return f"anybody on the internet may call it, {deploy.public_concurrency} at once at most"
 
 
 def _shift(wanted: Wanted) -> str:

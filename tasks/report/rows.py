@@ -9,16 +9,19 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import TypeVar
 
+from tasks.audit.findings import KINDS
 from tasks.data.report import dataset_json, finding_rows
 from tasks.load.report import load_json, load_text
 from tasks.report.notes import made_or_note
 from tasks.report.parity import Parity
 from tasks.report.search import search_json, search_rows, trial_rows
 from tasks.report.summary import RunSummary, StageTimes, accuracy_text
-from tasks.run.records import DatasetRef, EndpointRef, InstanceModel, TrainedModel
+from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, InstanceModel, TrainedModel
+from tasks.serving.public_url import NONE, who_may_call
 from tasks.serving.smoke import SmokeResult
 from tasks.verdicts.report import checked_rows, scaling_json
 
+PUBLIC_URL = "function-url-public"
 NOT_RECORDED = "there is no record of it"
 Kept = TypeVar("Kept")
 
@@ -31,7 +34,7 @@ def summary_rows(summary: RunSummary) -> dict[str, str]:
         **_rows("model", summary.model, _model_rows),
         **({} if summary.search is None else _rows("search", summary.model, search_rows)),
         **_rows("endpoint", summary.endpoint, lambda it: {"endpoint": f"{it.name} ({_machines(it)})"}),
-        **_rows("function", summary.function, lambda it: {"function": f"{it.name}:{it.alias} (version {it.version})"}),
+        **_rows("function", summary.function, _function_rows),
         **_rows("smoke test", summary.smoke, _smoke_rows),
     }
     if summary.ec2 is not None:
@@ -51,6 +54,16 @@ def _rows(name: str, record: Kept | None, make: Callable[[Kept], dict[str, str]]
     if record is None:
         return {name: NOT_RECORDED}
     return made_or_note(lambda: make(record), lambda why: {name: why})
+
+
+def _function_rows(function: FunctionRef) -> dict[str, str]:
+    """Return the function's rows; one about a URL that is open to anybody names what the audit says of it."""
+    rows = {"function": f"{function.name}:{function.alias} (version {function.version})"}
+    if function.url is None:
+        return rows
+    told = f"; kennel audit tells it as {PUBLIC_URL} ({KINDS[PUBLIC_URL].severity})"
+    callers = who_may_call(function.url_auth_type) + (told if function.url_auth_type == NONE else "")
+    return {**rows, "function URL": f"{function.url}, {callers}"}
 
 
 def _data_rows(data: DatasetRef) -> dict[str, str]:
@@ -114,6 +127,8 @@ def summary_json(summary: RunSummary) -> dict[str, object]:
         "endpoint": endpoint and endpoint.name,
         "function": function and function.name,
         "function_alias": function and function.alias_arn,
+        "function_url": function and function.url,
+        "function_url_auth_type": function and function.url_auth_type,
         "ec2": None if summary.ec2 is None else ec2_json(summary.ec2, summary.parity),
         "loadtest": load_json(summary.loadtest),
         "scaling": scaling and made_or_note(lambda: scaling_json(scaling), lambda why: {"note": why}),

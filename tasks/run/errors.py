@@ -26,7 +26,7 @@
     │       ├── ConnectionLost      9   no connection could be made, or it was closed or stopped responding
     │       └── CommandFailed       9   a command ended with a status other than 0, or by a signal
     ├── TeardownIncomplete          10  a resource of ours still exists
-    ├── SpendingRefused             13  the costs were not agreed to, or are above the budget
+    ├── SpendingRefused             13  the costs or a public URL were not agreed to, or they are above the budget
     ├── DiskFailed                  14  this machine's disk is full or read-only, refuses, or a limit of it is reached
     └── Unexpected                  1   something was raised that is none of these: a defect
 

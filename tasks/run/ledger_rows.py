@@ -13,7 +13,7 @@ KINDS = frozenset(
         *("bucket", "s3-prefix", "role", "log-group", "training-job", "tuning-job", "budget"),
         *("model", "endpoint-config", "endpoint", "scalable-target"),
         *("model-package", "model-package-group", "alarm"),
-        *("function", "function-alias", "provisioned-concurrency"),
+        *("function", "function-alias", "function-url", "provisioned-concurrency"),
         *("instance", "instance-profile", "security-group", "key-pair"),
         *("notebook-instance", "notebook-lifecycle"),
     }

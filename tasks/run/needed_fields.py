@@ -179,6 +179,7 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     "cloudwatch.GetMetricStatistics": ("Datapoints[].Sum",),
     "lambda.CreateAlias": ("AliasArn",),
     "lambda.CreateFunction": ("FunctionArn",),
+    "lambda.CreateFunctionUrlConfig": ("FunctionUrl", "FunctionArn", "AuthType"),
     "lambda.GetAccountSettings": ("AccountLimit.ConcurrentExecutions", "AccountLimit.UnreservedConcurrentExecutions"),
     "lambda.GetAlias": ("AliasArn", "FunctionVersion"),
     "lambda.GetFunction": (
@@ -191,6 +192,9 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
         *("FunctionArn", "CodeSha256", "MemorySize", "Version"),
         *("State?", "LastUpdateStatus?"),
     ),
+    "lambda.GetFunctionUrlConfig": ("FunctionUrl", "FunctionArn", "AuthType"),
+    "lambda.UpdateFunctionUrlConfig": ("FunctionUrl", "FunctionArn", "AuthType"),
+    "lambda.AddPermission": ("Statement",),
     "lambda.GetProvisionedConcurrencyConfig": ("Status", "RequestedProvisionedConcurrentExecutions"),
     "lambda.GetPolicy": ("Policy",),
     "lambda.ListFunctions": ("Functions[].FunctionName",),

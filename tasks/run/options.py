@@ -30,6 +30,13 @@ AllowedHost = Annotated[
         "a host and a port, such as photos.example.org:443 or [2001:db8::1]:443",
     ),
 ]
+Origin = Annotated[
+    str,
+    TextForm(
+        r"https?://([a-z0-9.-]{1,253}|\[[0-9a-f:]{2,39}\])(:\d{1,5})?",
+        "the origin of a web page, such as https://app.example.org",
+    ),
+]
 SubnetId = Annotated[
     str, TextForm(r"subnet-([0-9a-f]{8}|[0-9a-f]{17})", "the id of a subnet, such as subnet-0123456789abcdef0")
 ]
@@ -205,7 +212,7 @@ class Ec2TrainingOptions(Ec2Machines, ModelOptions):
 
 
 class DeployOptions(Options):
-    """The endpoint's instances and what it keeps of requests; what the function may fetch, and how it is replaced."""
+    """The endpoint's instances and what it keeps; what the function may fetch, how it is replaced, who may call it."""
 
     instances: Annotated[int, Field(ge=1, le=MOST_INSTANCES, description="Instances of the endpoint.")] = 1
     instance_type: Annotated[InstanceType | None, Field(description="Instead of the smallest that autoscales.")] = None
@@ -242,6 +249,28 @@ class DeployOptions(Options):
     canary_minutes: Annotated[
         float, Field(ge=1, le=60, description="How long that lasts, on AWS's clock, before it gets all.")
     ] = 5.0
+    public_url: Annotated[
+        Literal["iam", "none"] | None,
+        Field(
+            description="Give the function a URL: `iam` takes signed requests only, `none` takes everybody's and has "
+            "to be confirmed. Without it there is none."
+        ),
+    ] = None
+    confirm_public: Annotated[
+        bool, Field(description="Anybody on the internet may run the function at your cost: the URL for `none`.")
+    ] = False
+    public_concurrency: Annotated[
+        int,
+        Field(ge=1, le=1000, description="Executions at once of the function with a URL for `none`: reserved for it."),
+    ] = 5
+    fetch_urls: Annotated[
+        bool,
+        Field(description="Fetch photos by their URL for anybody too; without it a URL for `none` takes photos only."),
+    ] = False
+    allowed_origins: Annotated[
+        tuple[Origin, ...],
+        Field(description="The origin of web pages that may call the function from a browser (CORS)."),
+    ] = ()
 
 
 class PromotionOptions(Options):

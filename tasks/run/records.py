@@ -267,7 +267,7 @@ class InstanceRef(Record, file="ec2/instance-{number}.json", called="EC2 instanc
 
 @dataclass(frozen=True)
 class FunctionRef(Record, file="function.json", called="function", made_by="deploy"):
-    """A published Lambda function; callers use `alias_arn`, never $LATEST."""
+    """A published Lambda function; callers use `alias_arn`, never $LATEST, or the alias's `url` if it has one."""
 
     name: str
     arn: str
@@ -278,6 +278,8 @@ class FunctionRef(Record, file="function.json", called="function", made_by="depl
     role_arn: str
     code_sha256: str
     endpoint_name: str
+    url: str | None = None
+    url_auth_type: str | None = None
 
     @property
     def resources(self) -> tuple[tuple[str, str], ...]:

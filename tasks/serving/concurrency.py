@@ -24,6 +24,7 @@ from tasks.run.waiting import wait_for
 from tasks.scaling.choice import ScalingPlan
 from tasks.scaling.rules import UNRESERVED_MINIMUM, Limits, unreserved_minimum
 from tasks.serving.function import point_alias
+from tasks.serving.public_url import NONE
 
 KIND = "provisioned-concurrency"
 _SERVED = ("CodeSha256", "Handler", "Runtime", "Role", "Timeout", "Environment", "VpcConfig")
@@ -223,8 +224,9 @@ def _settled(aws: Aws, plan: ConcurrencyPlan) -> None:
 
 def _set_reserved(run: Run, plan: ConcurrencyPlan, state: ConcurrencyState) -> None:
     client, name = run.aws.client("lambda"), plan.function.name
-    if state.reserved == plan.reserved:
-        return
+    is_public = plan.function.url_auth_type == NONE
+    if state.reserved == plan.reserved or (plan.reserved is None and is_public):
+        return  # a URL that is open to anybody keeps its ceiling
     if plan.reserved is None:
         repeated_if_lost(lambda: client.delete_function_concurrency(FunctionName=name))
     else:

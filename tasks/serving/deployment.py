@@ -30,6 +30,7 @@ from tasks.serving.endpoint_plan import (
 )
 from tasks.serving.function import FunctionPlan, GoLive, at_once, ensure_function, function_log_group
 from tasks.serving.packaging import serving_archive, serving_uri
+from tasks.serving.public_url import ensure_url, plan_url
 from tasks.serving.releases import Release, Releases, promoted_release
 from tasks.serving.smoke import SmokeResult, smoke_test
 from tasks.serving.staged_images import read_test_image
@@ -164,14 +165,16 @@ def deploy_function(
     zip_sha256: str,
     go_live: GoLive = at_once,
 ) -> FunctionRef:
-    """Create the function's role, code, version and alias, or adopt them. `zip_path` holds the code.
+    """Create the function's role, code, version, alias and URL, or adopt them. `zip_path` holds the code.
 
     Raises:
+        SpendingRefused: a URL for anybody was not confirmed; nothing was made.
         StageFailed: an update of the function failed, or its new version was taken back.
         WaitTimedOut: an update was not over in time.
         OwnershipRefused: a resource of that name does not have this run's tags.
         AwsFailed: AWS refused.
     """
+    url = plan_url(deploy)
     group = function_log_group(run.id)
     ensure_log_group(run, group)
     vpc = network.vpc
@@ -185,10 +188,12 @@ def deploy_function(
         zip_sha256=zip_sha256,
         allowed_hosts=deploy.allowed_hosts,
         vpc=vpc,
+        allowed_origins=deploy.allowed_origins,
+        fetches_for_anybody=deploy.fetch_urls,
     )
     function = ensure_function(run, plan, go_live)
     say(f"function {function.name}: the alias {function.alias} points to version {function.version}")
-    return function
+    return ensure_url(run, function, url)
 
 
 def try_function(run: Run, function: FunctionRef) -> SmokeResult:

@@ -37,8 +37,9 @@ TIMEOUT_SECONDS = 30
 class FunctionPlan:
     """The planned code and configuration of the function.
 
-    `zip_sha256` is in hex. `allowed_hosts` lists the `host:port` pairs that may be loopback. With `memory_mb` None the
-    memory stays as a scaling plan has set it, and a new function gets `FIRST_MEMORY_MB`.
+    `zip_sha256` is in hex. `allowed_hosts` lists the `host:port` pairs that may be loopback, `allowed_origins` the web
+    pages that may call it. Without `fetches_for_anybody`, callers of a URL without authentication have nothing fetched.
+    With `memory_mb` None the memory stays as a scaling plan has set it, and a new function gets `FIRST_MEMORY_MB`.
     """
 
     run_id: str
@@ -54,6 +55,8 @@ class FunctionPlan:
     fetch_timeout_seconds: float = 10.0
     deadline_seconds: float = 600.0
     vpc: VpcConfig | None = None
+    allowed_origins: tuple[str, ...] = ()
+    fetches_for_anybody: bool = False
 
     @property
     def name(self) -> str:
@@ -73,6 +76,8 @@ class FunctionPlan:
             "ALLOWED_HOSTS": ",".join(self.allowed_hosts),
             "MAX_IMAGE_BYTES": str(self.max_image_bytes),
             "FETCH_TIMEOUT_SECONDS": f"{self.fetch_timeout_seconds:g}",
+            **({"ALLOWED_ORIGINS": ",".join(self.allowed_origins)} if self.allowed_origins else {}),
+            **({"FETCH_URLS": "on"} if self.fetches_for_anybody else {}),
         }
         configuration = {
             "Role": self.role_arn,

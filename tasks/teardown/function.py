@@ -1,4 +1,4 @@
-"""Finds and removes Lambda functions and their aliases."""
+"""Finds and removes Lambda functions, their aliases and URLs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from tasks.account.lookup import function_tags, none_if_missing
 from tasks.run.aws import Aws
 from tasks.run.naming import RESOURCE_PREFIX
+from tasks.serving.public_url import KIND as URL
+from tasks.serving.public_url import find_url, remove_url
 from tasks.teardown.kinds import Kind, find_none, only_tagged, until_gone
 from tasks.teardown.plan import Resource
 from tasks.teardown.scaling import remove_provisioned_of
@@ -32,6 +34,10 @@ def _remove_function(aws: Aws, name: str) -> None:
     )
 
 
+def _find_url(aws: Aws, name: str) -> Resource | None:
+    return None if find_url(aws, name) is None else Resource(URL, name)
+
+
 def _find_alias(aws: Aws, name: str) -> Resource | None:
     function, _, alias = name.partition(":")
     found = none_if_missing(lambda: aws.client("lambda").get_alias(FunctionName=function, Name=alias))
@@ -46,6 +52,7 @@ def _remove_alias(aws: Aws, name: str) -> None:
 
 
 FUNCTION_KINDS: Mapping[str, Kind] = {
+    URL: Kind(_find_url, find_none, remove_url),
     "function-alias": Kind(_find_alias, find_none, _remove_alias),
     "function": Kind(_find_function, _find_tagged_functions, _remove_function),
 }

@@ -27,6 +27,7 @@ ORDER = (
     "model-package",
     "model-package-group",
     "provisioned-concurrency",
+    "function-url",
     "function-alias",
     "function",
     "instance",
@@ -45,7 +46,9 @@ AWS does not delete a scalable target with its endpoint, and deletes no security
 last: AWS cannot delete an endpoint without its execution role, and no role that an instance profile holds.
 """
 
-_BELONGS_TO = {"scalable-target": "endpoint", "provisioned-concurrency": "function", "function-alias": "function"}
+_BELONGS_TO = {"scalable-target": "endpoint"} | dict.fromkeys(
+    ("provisioned-concurrency", "function-alias", "function-url"), "function"
+)
 SHARED = frozenset({"bucket", "model-package-group"})
 """They carry kennel's tag and no run's, because all runs use them."""
 

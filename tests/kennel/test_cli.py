@@ -197,6 +197,14 @@ def test_a_flag_out_of_bounds_is_named_with_what_is_allowed_before_anything_is_s
     assert not terminal.home.exists()
 
 
+def test_a_url_for_anybody_is_not_made_without_its_own_confirmation(terminal: Terminal) -> None:
+    refused = terminal.kennel("run", "--public-url", "none", "--yes", "--json")
+    error = refused.answer["error"]
+    assert (refused.code, error["kind"], error["what"]) == (13, "SpendingRefused", "--public-url none")
+    assert "--confirm-public" in error["next"]
+    assert not terminal.runs.exists()
+
+
 def test_a_defect_is_one_message_with_the_file_that_has_its_traceback(terminal: Terminal) -> None:
     defect = "from kennel import cli; cli.app.command(lambda *, json=False: 1 // 0, name='defect'); cli.main()"
     done = terminal.program("-c", defect, "defect", "--json")

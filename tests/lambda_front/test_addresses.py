@@ -31,10 +31,19 @@ BAD_URLS = [
     "http://example.org:99999/",
     "http://example.org:x/",
     "http://example.org/\r\nHost: internal",
-    "http://example.org/a b",
+    "http://exa mple.org/a",
     "http://example.org/\x00",
     "http://example.org\\@127.0.0.1/",
-    "http://ex\u0430mple.org/",
+    "http://stra\u00dfe.example/",
+    "http://example.org\uff0f/",
+    "http://\u00e4.example\uff1a8123/",
+    "http://user\uff20\u00e4.example/",
+    "http://\uff11\uff12\uff17.1/",
+    "http://\uff10x7f000001/",
+    "http://\u00e4..example/",
+    "http://" + "\u00e4" * 80 + ".example/",
+    "http://example.org/\u0085",
+    "http://example.org/\ud800",
     "http://127.1/",
     "http://2130706433/",
     "http://0x7f000001/",
@@ -83,6 +92,40 @@ def test_plain_urls_are_parsed() -> None:
     assert parse_url("http://[2606:2800::1]:80", ()).host_header == "[2606:2800::1]"
     assert parse_url("http://img1.example.org/", ()).host == "img1.example.org"
     assert parse_url("http://8.8.8.8/", ()).host == "8.8.8.8"
+
+
+@pytest.mark.parametrize(
+    ("typed", "host", "path"),
+    [
+        (" https://example.org/a.jpg\r\n", "example.org", "/a.jpg"),
+        ("https://example.org/my dog.jpg?q=a b#my part", "example.org", "/my%20dog.jpg?q=a%20b"),
+        ("https://example.org/h\u00fcndchen.jpg?\u00e4=\u20ac", "example.org", "/h%C3%BCndchen.jpg?%C3%A4=%E2%82%AC"),
+        ("https://example.org/100%25/%fc.jpg", "example.org", "/100%25/%fc.jpg"),
+        ("https://M\u00dcLLER.example/", "xn--mller-kva.example", "/"),
+        ("https://\u4f8b\u3048\u3002\u30c6\u30b9\u30c8:443/", "xn--r8jz45g.xn--zckzah", "/"),
+        ("https://ex\u0430mple.org/", "xn--exmple-4nf.org", "/"),
+    ],
+)
+def test_a_url_as_people_type_it_is_sent_in_its_ascii_form(typed: str, host: str, path: str) -> None:
+    target = parse_url(typed, ())
+    assert (target.host, target.path) == (host, path)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://\uff11\uff12\uff17.\uff10.\uff10.\uff11/",
+        "http://\u2460\u2461\u2466.0.0.1/",
+        "http://127\u30020.0\u30021/",
+        "http://169.254.169.\uff12\uff15\uff14/",
+        "http://\uff2c\uff4f\uff43\uff41\uff4chost/",
+    ],
+)
+def test_an_international_form_of_a_private_address_is_checked_like_the_address(url: str) -> None:
+    local = FetchPolicy(1000, resolver=lambda host, port: ["127.0.0.1"] if host == "localhost" else ["93.184.216.34"])
+    with pytest.raises(Refusal) as caught:
+        fetch(url, local, Budget.of_context(None, margin_seconds=0.0))
+    assert (caught.value.status, caught.value.code) == (400, "UrlNotAllowed")
 
 
 @pytest.mark.parametrize("address", BLOCKED)

@@ -68,6 +68,20 @@ def test_a_host_with_public_and_private_addresses_is_refused_without_a_connectio
     assert server.connections == 0
 
 
+def test_a_typed_url_and_a_redirect_in_raw_utf_8_are_percent_encoded() -> None:
+    def script(_request: bytes, number: int) -> Pieces:
+        moved = answer("302 Found", Location="/h\u00fcndchen 2.jpg ")
+        return [moved if number == 1 else answer("200 OK", IMAGE)]
+
+    with scripted(script) as server:
+        typed = " " + server.url("/my dog.jpg?\u00e4#x") + "\n"
+        assert fetch(typed, policy_for(server), budget()) == IMAGE
+    assert [request.split(b" HTTP/")[0] for request in server.requests] == [
+        b"GET /my%20dog.jpg?%C3%A4",
+        b"GET /h%C3%BCndchen%202.jpg",
+    ]
+
+
 def test_three_redirects_are_followed_and_a_fourth_is_not() -> None:
     def hop(last: int) -> Script:
         def script(_request: bytes, number: int) -> Pieces:

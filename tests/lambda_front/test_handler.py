@@ -8,8 +8,7 @@ import sys
 from typing import Any
 
 import pytest
-from handler import content_type_of, handler
-from refusal import Refusal
+from handler import handler
 
 from tests.lambda_front.conftest import CLASSIFY
 from tests.lambda_front.scripted_server import ScriptedServer, answer, scripted
@@ -113,13 +112,3 @@ def test_an_unexpected_error_is_a_500_without_its_trace(capsys: pytest.CaptureFi
     assert code_of(reply) == (500, "InternalError")
     assert "canary-secret" not in reply["body"]
     assert "LookupError" in capsys.readouterr().err
-
-
-def test_images_are_recognised_by_their_first_bytes() -> None:
-    assert content_type_of(JPEG) == "image/jpeg"
-    assert content_type_of(b"\x89PNG\r\n\x1a\n....") == "image/png"
-    assert content_type_of(b"RIFF\x00\x00\x00\x00WEBPVP8 ") == "image/webp"
-    for other in (b"", b"GIF89a", b"<svg>", b"%PDF-1.7", b"RIFF\x00\x00\x00\x00WAVE", b"<html>\xff\xd8\xff"):
-        with pytest.raises(Refusal) as caught:
-            content_type_of(other)
-        assert caught.value.status == 415

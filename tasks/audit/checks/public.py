@@ -41,13 +41,20 @@ def _function(account: Account, policy: FunctionPolicy) -> Iterator[Finding]:
     for each, _, value in trusted(policy.document, CALLERS):
         if value == "*" and policy.arn in each.resources:
             shown = f"statement {each.sid} of {policy.name}'s policy allows everybody {', '.join(each.actions)}"
-            yield finding("function-public", policy.arn, policy.name, shown, _remove(where, each))
+            kind = "function-url-public" if _is_of_url(each) else "function-public"
+            yield finding(kind, policy.arn, policy.name, shown, _remove(where, each))
     for each, kind, value in trusted(policy.document, SOURCES):
         if kind == "Service" and policy.arn in each.resources:
             shown = f"statement {each.sid} of {policy.name}'s policy allows {value} for any customer"
             allowed = {"principal": value, "action": each.actions[0], "source_account": account.account_id}
             again = aws_command("lambda add-permission", **where, statement_id=each.sid, **allowed)
             yield finding("confused-deputy", policy.arn, policy.name, shown, _remove(where, each), again)
+
+
+def _is_of_url(statement: Statement) -> bool:
+    """Tell whether a statement is about calls of the function's URL only, which strangers may then make unsigned."""
+    held = {(each.key, value.lower()) for each in statement.conditions for value in each.values}
+    return bool(held & {("lambda:functionurlauthtype", "none"), ("lambda:invokedviafunctionurl", "true")})
 
 
 def _remove(where: Mapping[str, str], statement: Statement) -> str:

@@ -37,6 +37,7 @@ from tests.kennel.pseudo_terminal import OnATerminal
 from tests.kennel.shell import ROOT, Finished, Terminal, open_to_others
 from tests.kennel.signalled import check, generators_of, held, send, started, wait_for_stage
 from tests.keys import for_boto3
+from tests.localaws.functions.url_kit import Url
 from tests.polling import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -71,7 +72,7 @@ def served(photos: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def command(served: str) -> tuple[str, ...]:
     url = f"http://me-{SECRET}:{SECRET}@{served}/{SECRET}/{RUN}.zip?X-Amz-Signature={SECRET}"
-    return ("run", "--data", url, "--run-id", RUN, *QUICK, *TWO, "--allow-host", served)
+    return ("run", "--data", url, "--run-id", RUN, *QUICK, *TWO, "--allow-host", served, "--public-url", "iam")
 
 
 @dataclass(frozen=True)
@@ -283,6 +284,14 @@ def test_the_function_fetches_a_photo_from_the_host_that_was_named_and_from_no_o
     assert ask(f"{calls.url}/photo.jpg")["statusCode"] == 400
 
 
+def test_the_functions_url_classifies_a_photo_that_is_uploaded_by_who_signs(first: Finished, photos: Path) -> None:
+    url, photo = Url(RUN, first.answer["function_url"]), (photos / "test" / "red" / "0.jpg").read_bytes()
+    answer = url.signed(body=photo)
+    assert answer.status == 200, answer.body
+    assert json.loads(answer.body)["top5"][0]["label"] == "red"
+    assert url.send("/", "POST", photo).status == 403
+
+
 def test_both_hosts_saw_disjoint_shards(first: Finished, terminal: Terminal) -> None:
     logs = terminal.kennel("logs", RUN)
     lines = [line for line in logs.out.splitlines() if "split=train shards=" in line]
@@ -329,7 +338,7 @@ def test_every_flow_is_deployed_and_a_worker_runs_the_pipeline(
             "data": str(photos),
             "run_id": RUN,
             "training": {"backbone": "efficientnet_lite0", "instances": 2, "epochs": 3, "views": 1},
-            "deploy": {"allowed_hosts": [served]},
+            "deploy": {"allowed_hosts": [served], "public_url": "iam"},
             "load": {"rate_per_second": 20, "seconds": 2},
         }
         calls.seen.clear()

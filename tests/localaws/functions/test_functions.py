@@ -399,9 +399,9 @@ def test_what_is_not_emulated_is_refused_by_name(functions: Functions, config: d
 
 def test_operations_that_are_not_emulated_are_refused_by_name(functions: Functions) -> None:
     name = functions.make()
-    code, message, _ = error_of(functions.aws.create_function_url_config, FunctionName=name, AuthType="NONE")
+    code, message, _ = error_of(functions.aws.get_function_code_signing_config, FunctionName=name)
     assert code == "UnsupportedOperationException"
-    assert message == "localaws does not emulate the Lambda operation CreateFunctionUrlConfig."
+    assert message == "localaws does not emulate the Lambda operation GetFunctionCodeSigningConfig."
 
 
 def test_a_function_whose_role_is_gone_cannot_run(localaws: Any) -> None:

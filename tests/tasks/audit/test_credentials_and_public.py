@@ -95,8 +95,13 @@ def test_a_function_with_everybody_in_its_policy_is_public() -> None:
     assert finding.commands == (
         "aws lambda remove-permission --region=us-east-1 --function-name=f --qualifier=live --statement-id=s",
     )
-    (url,) = function("*", Condition={"StringEquals": {"lambda:FunctionUrlAuthType": "NONE"}})
-    assert url.id == "function-public"
+    for condition in (
+        {"StringEquals": {"lambda:FunctionUrlAuthType": "NONE"}},
+        {"Bool": {"lambda:InvokedViaFunctionUrl": "true"}},
+    ):
+        (url,) = function("*", Condition=condition)
+        assert (url.id, url.severity) == ("function-url-public", "high")
+        assert "policy allows everybody lambda:InvokeFunction" in url.evidence
 
 
 def test_a_service_that_invokes_for_any_customer_is_a_confused_deputy() -> None:

@@ -32,6 +32,7 @@ from tests.tasks.run.test_waiting import ticking
 
 NAMES = {
     "function-alias": "kennel-none:live",
+    "function-url": "kennel-none:live",
     "provisioned-concurrency": "kennel-none:live",
     "scalable-target": "endpoint/kennel-none/variant/all",
     "s3-prefix": "kennel-none/prefix",
@@ -63,7 +64,7 @@ ASKED: Mapping[str, tuple[str, dict[str, Any]]] = {
     "tagging": ("get_resources", {}),
 }
 """Of each service that localaws has, a call."""
-CODE_IN_A_HEADER = {"function", "function-alias", "provisioned-concurrency"}
+CODE_IN_A_HEADER = {"function", "function-alias", "function-url", "provisioned-concurrency"}
 """Kinds of Lambda, which names an error in a header too."""
 
 

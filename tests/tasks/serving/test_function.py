@@ -26,9 +26,9 @@ def make_plan(run: Run, folder: Path) -> FunctionPlan:
     source = folder / "source"
     source.mkdir(exist_ok=True)
     (source / "handler.py").write_text("def handler(event, context):\n    return 1\n")
-    role = function_role(run.aws, RUN, "arn:aws:sagemaker:us-east-1:123456789012:endpoint/e", "/aws/lambda/f")
+    role = function_role(run.aws, run.id, "arn:aws:sagemaker:us-east-1:123456789012:endpoint/e", "/aws/lambda/f")
     sha256 = build_lambda_zip(folder / "f.zip", source)
-    return FunctionPlan(RUN, "e", role.name, ensure_role(run, role), folder / "f.zip", sha256)
+    return FunctionPlan(run.id, "e", role.name, ensure_role(run, role), folder / "f.zip", sha256)
 
 
 def test_a_function_is_published_once_and_again_only_when_something_changed(calls: Calls, tmp_path: Path) -> None:

@@ -29,7 +29,9 @@ NAMES = (
     "kennel-run-1-x:live",
 )
 
-PARTS = {"function-alias": "function", "provisioned-concurrency": "function", "scalable-target": "endpoint"}
+PARTS = {"scalable-target": "endpoint"} | dict.fromkeys(
+    ("function-alias", "function-url", "provisioned-concurrency"), "function"
+)
 kinds = st.sampled_from([*ORDER, "ec2-instance"])
 names = st.sampled_from(NAMES)
 tags: st.SearchStrategy[dict[str, str]] = st.one_of(

@@ -1,0 +1,86 @@
+"""Tests of web pages that call the function, and of a URL that authenticates nobody, which must be no open proxy."""
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from handler import handler
+
+from tests.lambda_front.scripted_server import answer, scripted
+from tests.lambda_front.test_handler import JPEG, SCORES, code_of, environment, run
+from tests.lambda_front.web_events import public, signed, version_1, version_2
+
+APP = "https://app.example"
+OTHER = "https://evil.example"
+
+
+@pytest.mark.parametrize("make", [version_1, version_2, signed, public])
+@pytest.mark.parametrize(("allowed", "status"), [(f"http://localhost:3000, {APP}/", 204), ("*", 204), ("", 403)])
+def test_a_preflight_is_answered_for_an_allowed_origin_only(
+    make: Any, allowed: str, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALLOWED_ORIGINS", allowed)
+    reply = handler(make(method="OPTIONS", origin=APP), None)
+    assert reply["statusCode"] == status
+    assert reply["headers"].get("Access-Control-Allow-Origin") == (APP if status == 204 else None)
+    if status == 204:
+        assert reply["headers"]["Access-Control-Allow-Methods"] == "GET, POST"
+        assert reply["body"] == ""
+
+
+def test_a_preflight_of_another_origin_or_of_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALLOWED_ORIGINS", APP)
+    for headers in ({"origin": OTHER}, {"origin": APP + ".evil.example"}, {"origin": "null"}, {}):
+        reply = handler(version_1(method="OPTIONS", **headers), None)
+        assert code_of(reply) == (403, "OriginNotAllowed")
+        assert "Access-Control-Allow-Origin" not in reply["headers"]
+
+
+def test_errors_too_can_be_read_by_the_page_of_an_allowed_origin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALLOWED_ORIGINS", APP)
+    reply = handler(version_2("{}", origin=APP), None)
+    assert (code_of(reply), reply["headers"]["Access-Control-Allow-Origin"]) == ((400, "BadRequest"), APP)
+    assert reply["headers"]["Vary"] == "Origin"
+    foreign = handler(version_2("{}", origin=OTHER), None)
+    assert code_of(foreign) == (400, "BadRequest")
+    assert "Access-Control-Allow-Origin" not in foreign["headers"]
+
+
+def test_a_public_url_refuses_a_foreign_origin_and_fetches_nothing_unless_asked() -> None:
+    ok = answer("200 OK", json.dumps(SCORES).encode(), Content_Type="application/json")
+    with scripted(lambda _r, _n: [ok]) as runtime, scripted(lambda _r, _n: [answer("200 OK", JPEG)]) as photos:
+        environ = {**environment(runtime, photos), "ALLOWED_ORIGINS": APP}
+        by_url = json.dumps({"url": photos.url()})
+        photo = JPEG
+        events = [
+            public(photo),
+            public(photo, origin=APP),
+            public(photo, origin=OTHER),
+            public(by_url),
+            public(method="GET", query=f"url={photos.url()}"),
+            signed(by_url),
+            {"url": photos.url()},
+        ]
+        unset, off, on = (
+            run({**environ, **more}, *events) for more in ({}, {"FETCH_URLS": "off"}, {"FETCH_URLS": "on"})
+        )
+        fetched = photos.connections
+    assert [reply["statusCode"] for reply in unset] == [200, 200, 403, 403, 403, 200, 200]
+    assert [reply["statusCode"] for reply in off] == [200, 200, 403, 403, 403, 403, 403]
+    assert [reply["statusCode"] for reply in on] == [200, 200, 403, 400, 400, 200, 200]  # loopback is not public
+    assert [code_of(unset[2]), code_of(unset[3])] == [(403, "OriginNotAllowed"), (403, "UrlsNotFetched")]
+    assert fetched == 4
+    assert unset[1]["headers"]["Access-Control-Allow-Origin"] == APP
+
+
+def test_a_wrong_setting_fetches_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FETCH_URLS", "yes")
+    assert code_of(handler({"url": "https://example.org/"}, None)) == (500, "Misconfigured")
+
+
+def test_a_public_caller_cannot_name_an_authorizer_in_a_body() -> None:
+    body = json.dumps({"url": "https://example.org/", "requestContext": {"authorizer": {"iam": {"userArn": "x"}}}})
+    assert code_of(handler(public(body), None)) == (403, "UrlsNotFetched")
+    encoded = base64.b64encode(body.encode()).decode()
+    assert code_of(handler({**public(), "body": encoded, "isBase64Encoded": True}, None)) == (403, "UrlsNotFetched")
