@@ -3,8 +3,8 @@
 ORDER is a JSON file: `photos`, a list of [file, offset, bytes] of encoded pictures; `embedded`, the indices of those to
 embed; `weights`, the folder of a backbone's weights; `backbone`; `threads`; `training`, how many photos a training
 would have. RESULT, a .npz, gets `sharpness`, (photos,) float32, `features`, (embedded, width) float32, `pace`, the
-photos embedded a second, and `views`, of each photo in that training. Lines "NUMBER" on standard output tell how many
-photos are done.
+photos embedded a second, and `views`, of each photo in that training. Lines "sharpness NUMBER" and "embed NUMBER" on
+standard output tell how many photos are done. torch is imported only if photos are to be embedded.
 
 Sharpness is the variance of the Laplacian (Pech-Pacheco et al. 2000) of the green channel.
 """
@@ -19,15 +19,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from training.config import Hyperparameters, views_of_each
-from training.engines import choose_engine, padded_batches
 from training.failures import TrainingFailure
-from training.model import Backbone, Embedder, build_backbone
 from training.pictures import decode
 from training.preprocess import Pixels, evaluation_view
-from training.weights import load_weights, stated_preprocessing
 
 Place = tuple[str, int, int]
 
@@ -42,18 +38,16 @@ def survey(order: dict[str, Any]) -> dict[str, npt.NDArray[Any]]:
         TrainingFailure: the weights are damaged, or do not fit the backbone.
         BadPicture: a picture is damaged.
     """
-    threads = int(order["threads"])
     places: list[Place] = [(str(file), int(offset), int(size)) for file, offset, size in order["photos"]]
-    backbone = _backbone(str(order["backbone"]), Path(order["weights"]))
-    with ThreadPoolExecutor(threads) as pool:
-        sharpness = [value for part in _parts(places, 0) for value in pool.map(_sharpness_at, part)]
-        features, pace = _features(backbone, [places[index] for index in order["embedded"]], pool, threads, len(places))
-    views = views_of_each(Hyperparameters(), int(order["training"]))
+    chosen = [places[index] for index in order["embedded"]]
+    with ThreadPoolExecutor(int(order["threads"])) as pool:
+        sharpness = [value for part in _parts(places, "sharpness") for value in pool.map(_sharpness_at, part)]
+        embedded = _embedded(order, chosen, pool) if chosen else (np.zeros((0, 0), np.float32), 0.0)
     return {
         "sharpness": np.array(sharpness, np.float32),
-        "features": features,
-        "pace": np.array(pace),
-        "views": np.array(views),
+        "features": embedded[0],
+        "pace": np.array(embedded[1]),
+        "views": np.array(views_of_each(Hyperparameters(), int(order["training"]))),
     }
 
 
@@ -77,42 +71,43 @@ def _bytes_of(place: Place) -> bytes:
         return opened.read(size)
 
 
-def _backbone(name: str, weights: Path) -> Backbone:
-    backbone = build_backbone(name, stated_preprocessing(weights))
-    load_weights(backbone, weights)
-    return backbone
-
-
-def _features(
-    backbone: Backbone, places: Sequence[Place], pool: ThreadPoolExecutor, threads: int, before: int
+def _embedded(
+    order: dict[str, Any], places: Sequence[Place], pool: ThreadPoolExecutor
 ) -> tuple[npt.NDArray[np.float32], float]:
     """Return the embeddings of photos, in their order, (photos, width) float32, and how many were made a second."""
-    if not places:
-        return np.zeros((0, backbone.width), np.float32), 0.0
+    import torch
+
+    from training.engines import choose_engine, padded_batches
+    from training.model import Embedder, build_backbone
+    from training.weights import load_weights, stated_preprocessing
+
+    weights = Path(order["weights"])
+    backbone = build_backbone(str(order["backbone"]), stated_preprocessing(weights))
+    load_weights(backbone, weights)
 
     def view(place: Place) -> Pixels:
         pixels = decode(_bytes_of(place), minimum_side=backbone.preprocessing.resize).pixels
         return evaluation_view(pixels, backbone.preprocessing)
 
-    embedder = Embedder(backbone).eval().requires_grad_(False)
-    references = np.stack([view(place) for place in places[:_REFERENCES]])
-    choice = choose_engine(embedder, references, device=torch.device("cpu"), threads=threads, say=_say)
-
     def groups() -> Iterator[Pixels]:
-        for part in _parts(places, before):
+        for part in _parts(places, "embed"):
             yield np.stack(list(pool.map(view, part)))
 
+    embedder = Embedder(backbone).eval().requires_grad_(False)
+    references = np.stack([view(place) for place in places[:_REFERENCES]])
+    threads = int(order["threads"])
+    choice = choose_engine(embedder, references, device=torch.device("cpu"), threads=threads, say=_say)
     begun = time.monotonic()
     rows = list(choice.engine.run(padded_batches(groups(), choice.engine.batch_size)))
     pace = len(places) / (time.monotonic() - begun)
     return np.concatenate(rows)[: len(places)].astype(np.float32), pace
 
 
-def _parts(places: Sequence[Place], before: int) -> Iterator[Sequence[Place]]:
-    """Yield the places in parts; behind each, tell how many photos are done since the beginning."""
+def _parts(places: Sequence[Place], what: str) -> Iterator[Sequence[Place]]:
+    """Yield the places in parts; behind each, tell how many photos are done."""
     for start in range(0, len(places), _AT_ONCE):
         yield places[start : start + _AT_ONCE]
-        print(before + min(start + _AT_ONCE, len(places)), flush=True)
+        print(what, min(start + _AT_ONCE, len(places)), flush=True)
 
 
 def _say(text: str) -> None:

@@ -19,11 +19,20 @@ if TYPE_CHECKING:
     from tasks.inspection.record import FoundPhoto, Inspection
 
 REFUSED = 3
-STAGES = ("decode and check", "look at the photos")
-SHOWN = 3
+STAGES = ("decode and check", "measure sharpness", "embed")
+SHOWN, SHOWN_CLASSES = 3, 8
 
-Source = Annotated[str, Parameter(help="A URL, a .zip, a folder, `sample`, or `-` to read it from standard input.")]
-Sample = Annotated[int, Parameter(validator=Number(gte=0, lte=100_000), help="Embed so many photos at most.")]
+Source = Annotated[
+    str,
+    Parameter(help="As `--data` of `kennel run`: an archive, a folder, a URL, s3://BUCKET/PREFIX/, `sample`, or `-`."),
+]
+Sample = Annotated[
+    int,
+    Parameter(
+        validator=Number(gte=0, lte=100_000),
+        help="Judge labels, and estimate the accuracy, by so many photos at most; 0 leaves it out.",
+    ),
+]
 
 
 def inspect(
@@ -82,15 +91,17 @@ def _lines(found: Inspection) -> list[str]:
     from tasks.inspection.page import training_text
 
     splits = ", ".join(f"{sum(by_class.values()):,} {split}" for split, by_class in found.counts.items())
-    lines = [f"{found.images:,} photos of {len(found.classes):,} classes: {splits}"]
+    shown = ", ".join(found.classes[:SHOWN_CLASSES]) + (", ..." if len(found.classes) > SHOWN_CLASSES else "")
+    lines = [
+        f"{_counted(found.images, 'photo')}: {splits}",
+        f"{_counted(len(found.classes), 'class', 'classes')}: {shown}",
+    ]
     lines += [f"REFUSED: {text}" for text in found.problems]
     lines += [f"WARNING: {text}" for text in found.warnings]
     lines += list(found.notes)
-    if found.left_out:
-        lines.append(f"{len(found.left_out):,} files are not used")
-    lines += _of_photos("may be labelled wrongly", found.suspects)
-    for what, photos in (("dark", found.dark), ("bright", found.bright), ("blurred", found.blurred)):
-        lines += _of_photos(f"are much more {what} than the others", photos)
+    lines += _of_photos("perhaps labelled wrongly", found.suspects)
+    for what, photos in (("darker", found.dark), ("brighter", found.bright), ("less sharp", found.blurred)):
+        lines += _of_photos(f"much {what} than the others", photos)
     if found.accuracy is not None:
         low, high = 100 * found.accuracy.low, 100 * found.accuracy.high
         lines.append(f"expected accuracy: {low:.0f} to {high:.0f} %, from {found.embedded:,} photos left out in turn")
@@ -104,4 +115,8 @@ def _of_photos(what: str, photos: tuple[FoundPhoto, ...]) -> list[str]:
         return []
     shown = ", ".join(f"{photo.name} ({photo.text})" for photo in photos[:SHOWN])
     more = f" and {len(photos) - SHOWN:,} more" if len(photos) > SHOWN else ""
-    return [f"{len(photos):,} photos {what}: {shown}{more}"]
+    return [f"{_counted(len(photos), 'photo')} {what}: {shown}{more}"]
+
+
+def _counted(count: int, one: str, more: str = "") -> str:
+    return f"{count:,} {one if count == 1 else more or one + 's'}"

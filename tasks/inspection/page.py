@@ -12,9 +12,10 @@ from pathlib import Path
 from tasks.data.shards import StagedImage
 from tasks.inspection.record import FoundPhoto, Inspection, TrainingTime
 from tasks.page.rendering import rendered_from, style
+from tasks.run.records import Quarantined
 
 TEMPLATES = Path(__file__).with_name("templates")
-SHOWN, SHOWN_PAIRS, ROWS = 24, 12, 200
+SHOWN, SHOWN_PAIRS, SHOWN_NAMES = 24, 12, 5
 MANY_CLASSES = 150
 """Beyond so many classes each is shown by one photo, and beyond 600 by none."""
 
@@ -38,7 +39,8 @@ def inspection_page(found: Inspection, images: Mapping[str, StagedImage], when: 
             across=sum(pair.split != pair.twin_split for pair in found.pairs),
             outliers=_outliers(found, images),
             classes=_classes(found, images),
-            most=ROWS,
+            left_out=_by_reason(found.left_out),
+            sides=_sides(found),
         )
     )
 
@@ -85,6 +87,23 @@ def _outliers(
     ]
 
 
+def _by_reason(left_out: Iterable[Quarantined]) -> list[tuple[str, str, str]]:
+    """Return how many files are not used for a reason, the reason, and the first names."""
+    names: dict[str, list[str]] = defaultdict(list)
+    for item in left_out:
+        names[item.reason].append(item.name)
+    ordered = sorted(names.items(), key=lambda entry: (-len(entry[1]), entry[0]))
+    return [(f"{len(files):,}", reason, ", ".join(sorted(files)[:SHOWN_NAMES])) for reason, files in ordered]
+
+
+def _sides(found: Inspection) -> str:
+    least, _, most = found.shortest_sides
+    between = f"all {least} px" if least == most else f"{least} to {most} px"
+    small = found.smaller_than_crop
+    below = "all" if small == found.images else f"{small:,}" if small else "none"
+    return f"{between}; {below} below the {found.crop} px that the network sees"
+
+
 def _classes(found: Inspection, images: Mapping[str, StagedImage]) -> list[dict[str, object]]:
     each = 3 if len(found.classes) <= MANY_CLASSES else 1 if len(found.classes) <= 4 * MANY_CLASSES else 0
     examples: dict[str, list[str]] = defaultdict(list)
@@ -97,6 +116,7 @@ def _classes(found: Inspection, images: Mapping[str, StagedImage]) -> list[dict[
         {
             "name": name,
             "counts": [f"{by_class[name]:,}" for by_class in found.counts.values()],
+            "all": f"{totals[name]:,}",
             "percent": round(100 * totals[name] / most),
             "pictures": [_picture(images[one], _SMALL_SIDE) for one in examples[name]],
         }

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +28,7 @@ START_SECONDS, SECONDS_EACH = 240.0, 0.5
 """On a busy machine: to load the network, and for each photo."""
 
 _WHERE = "inspect"
+_PASSES = {"sharpness": "measure sharpness", "embed": "embed"}
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ def survey(
 
     with tempfile.TemporaryDirectory(prefix="kennel-survey-") as scratch:
         folder = Path(scratch)
-        (folder / FILE_NAME).symlink_to(imagenet_weights(backbone, None, settings).resolve())
+        if embedded:
+            (folder / FILE_NAME).symlink_to(imagenet_weights(backbone, None, settings).resolve())
         order = {
             "photos": [(str(each.spool), each.offset, each.size_bytes) for each in photos],
             "embedded": list(embedded),
@@ -74,24 +76,23 @@ def survey(
             "training": training,
         }
         (folder / "order.json").write_text(json.dumps(order))
-        total = len(photos) + len(embedded)
-        _run(folder, total, START_SECONDS + SECONDS_EACH * total, progress)
+        counts = {"sharpness": len(photos), "embed": len(embedded)}
+        _run(folder, counts, START_SECONDS + SECONDS_EACH * sum(counts.values()), progress)
         with np.load(folder / "result.npz", allow_pickle=False) as found:
             return Survey(found["sharpness"], found["features"], float(found["pace"]), int(found["views"]))
 
 
-def _run(folder: Path, total: int, deadline_seconds: float, progress: ProgressFactory) -> None:
+def _run(folder: Path, counts: Mapping[str, int], deadline_seconds: float, progress: ProgressFactory) -> None:
+    """Run the program; `counts`: how many photos each of its passes looks at."""
     command = [sys.executable, "-P", "-m", "training.survey", str(folder / "order.json"), str(folder / "result.npz")]
     environment = {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1", "PATH": "/usr/bin:/bin"}
-    with (folder / "errors").open("w+") as errors, progress("look at the photos", total, "looks") as counter:
+    with (folder / "errors").open("w+") as errors:
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
             timer = threading.Timer(deadline_seconds, process.kill)
             timer.start()
             try:
-                done = 0
-                for line in process.stdout or ():
-                    counter.advance(int(line) - done)
-                    done = int(line)
+                for name, count in counts.items():
+                    _follow(process, name, count, progress)
                 process.wait()
             finally:
                 is_late = timer.finished.is_set()
@@ -100,6 +101,18 @@ def _run(folder: Path, total: int, deadline_seconds: float, progress: ProgressFa
         if process.returncode != 0:
             errors.seek(0)
             raise _failure(errors.read().strip()[-400:], process.returncode, deadline_seconds, is_late=is_late)
+
+
+def _follow(process: subprocess.Popen[str], name: str, count: int, progress: ProgressFactory) -> None:
+    """Show how far one pass is, until it has looked at all photos or the process ends."""
+    if not count:
+        return
+    done = 0
+    with progress(_PASSES[name], count, "photos") as counter:
+        while done < count and (line := process.stdout.readline() if process.stdout else ""):
+            number = int(line.split()[1])
+            counter.advance(number - done)
+            done = number
 
 
 def _failure(said: str, status: int, deadline_seconds: float, *, is_late: bool) -> StageFailed | WaitTimedOut:

@@ -42,7 +42,7 @@ def test_features_are_of_the_photos_that_were_named_and_alike_for_alike_photos(w
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
 
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["4", "8"]
+    assert done.stdout.splitlines() == ["sharpness 4", "embed 4"]
     found = np.load(tmp_path / "result.npz")
     assert found["sharpness"].shape == (4,) and found["features"].shape == (4, 1280)
     assert found["views"] == 4 and found["pace"] > 0
