@@ -16,8 +16,8 @@ from tasks.run.records import Quarantined
 
 TEMPLATES = Path(__file__).with_name("templates")
 SHOWN, SHOWN_PAIRS, SHOWN_NAMES = 24, 12, 5
-MANY_CLASSES = 150
-"""Beyond so many classes each is shown by one photo, and beyond 600 by none."""
+SOME_CLASSES, MANY_CLASSES = 12, 150
+"""So many classes are shown at first. Beyond `MANY_CLASSES` each has one photo, beyond four times as many none."""
 
 _SIDE, _SMALL_SIDE, _QUALITY = 224, 72, 70
 
@@ -39,6 +39,7 @@ def inspection_page(found: Inspection, images: Mapping[str, StagedImage], when: 
             across=sum(pair.split != pair.twin_split for pair in found.pairs),
             outliers=_outliers(found, images),
             classes=_classes(found, images),
+            some=SOME_CLASSES,
             left_out=_by_reason(found.left_out),
             sides=_sides(found),
         )
