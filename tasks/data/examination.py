@@ -38,7 +38,8 @@ class Examined:
     """All that was found in a source; `problems` is empty for data that is fit for training.
 
     `images` are those of the dataset, `everything` also has what was taken out because it is in two splits, and
-    `twins` are the pairs of images that are the same or nearly.
+    `twins` are the pairs of images that are the same or nearly. `made` has the splits of photos that their
+    folders do not tell, by the hex sha256 of their bytes.
     """
 
     source: LocatedSource
@@ -49,6 +50,7 @@ class Examined:
     twins: tuple[tuple[StagedImage, StagedImage], ...]
     findings: Findings
     problems: tuple[str, ...]
+    made: Mapping[str, str]
 
 
 def examine_source(source: LocatedSource, settings: Settings, spool_dir: Path, progress: ProgressFactory) -> Examined:
@@ -71,17 +73,14 @@ def examine_source(source: LocatedSource, settings: Settings, spool_dir: Path, p
     )
     decoded, rejected = _separated(listing, layout, outcomes)
     pairs = _same_pairs([image for _, image in decoded])
-    record = SplitRecord(source, settings)
-    splits = _splits(source, layout, decoded, pairs, record.read() if layout.made else {})
+    known = SplitRecord(source.options, settings).read() if layout.made else {}
+    splits = _splits(source, layout, decoded, pairs, known)
     everything = _staged(listing, layout, decoded, splits)
     images, leaks, told = _without_leaks(everything, pairs, source.options)
     broken = (*layout.quarantined, *rejected)
     labelled = [image.labelled for image in images]
     problems = problems_of(layout, labelled, broken, settings, told)
     warnings = (*(() if problems else warnings_of(layout, labelled, settings, told)), *_notes_of(images))
-    if layout.made and not problems:
-        pool = (n for n, (candidate, _) in enumerate(decoded) if candidate.split is None)
-        record.add({decoded[n][1].source_sha256: splits[n] for n in pool})
     notes = (*layout.notes, *_split_notes(source.options, layout, labelled))
     digest = dataset_digest(layout.classes, labelled, staging_parameters(settings))
     findings = Findings((*broken, *leaks), warnings, layout.ignored, layout.unused, notes)
@@ -94,6 +93,11 @@ def examine_source(source: LocatedSource, settings: Settings, spool_dir: Path, p
         twins=tuple((everything[one], everything[other]) for one, other in pairs),
         findings=findings,
         problems=tuple(problems),
+        made={
+            image.source_sha256: split
+            for (candidate, image), split in zip(decoded, splits, strict=True)
+            if candidate.split is None
+        },
     )
 
 

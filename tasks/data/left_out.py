@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tasks.run.errors import DataRefused
+from tasks.run.escaping import csv_text
 from tasks.run.record_store import write_atomically
 from tasks.run.records import Quarantined
 from tasks.run.settings import Settings
@@ -30,7 +31,7 @@ def write_left_out(path: Path, left_out: Sequence[Quarantined]) -> None:
     text = io.StringIO()
     rows = csv.writer(text)
     rows.writerow(("file", "reason"))
-    rows.writerows((item.name, item.reason) for item in left_out)
+    rows.writerows((csv_text(item.name), csv_text(item.reason)) for item in left_out)
     write_atomically(path, text.getvalue().encode("utf-8-sig"))
 
 

@@ -27,6 +27,7 @@ from tasks.data.judgement_cache import JudgementCache, LocatedSource
 from tasks.data.left_out import refused_listed
 from tasks.data.sample import NAME as SAMPLE
 from tasks.data.sample import make_sample
+from tasks.data.split_record import SplitRecord
 from tasks.data.upload import JudgedDataset, UploadSummary, upload
 from tasks.run.aws import Aws
 from tasks.run.disk import disk_boundary
@@ -121,6 +122,8 @@ def judge_source(
     findings = examined.findings
     with refused_listed((*findings.quarantined, *findings.unused), source.name, settings):
         refuse(examined.problems)
+    if examined.made:
+        SplitRecord(source.options, settings).add(examined.made)
     return JudgedDataset(source, examined.digest, examined.classes, examined.images, findings)
 
 

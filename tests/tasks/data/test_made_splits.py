@@ -46,8 +46,8 @@ class Judge:
         self.left_out = [item.name for item in judged.findings.left_out]
         return {image.name: image.split for image in judged.images}
 
-    def record(self, source: Path) -> SplitRecord:
-        return SplitRecord(locate(str(source), self.settings, LineProgress), self.settings)
+    def record(self) -> SplitRecord:
+        return SplitRecord(DataOptions(), self.settings)
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_a_test_that_is_missing_is_made_from_train(judge: Judge, tmp_path: Path)
 def test_a_damaged_record_of_splits_is_refused_and_not_made_anew(judge: Judge, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "birds", photos(6))
     judge.splits(folder)
-    path = judge.record(folder).path
+    path = judge.record().path
     path.write_bytes(path.read_bytes().replace(b"train", b"test", 1))
     with pytest.raises(LedgerRefused, match="does not hold the splits of a source"):
         judge.splits(folder)
@@ -175,7 +175,7 @@ def test_the_list_of_what_is_left_out_has_all_names_and_goes_when_nothing_is(tmp
     path, names = tmp_path / "left_out.csv", ["a,b.jpg", 'c"d\n.jpg', "=1+1.jpg"]
     write_left_out(path, [Quarantined(name, "it is empty") for name in names])
     with path.open(encoding="utf-8-sig", newline="") as file:
-        assert [row[0] for row in csv.reader(file)] == ["file", *names]
+        assert [row[0] for row in csv.reader(file)] == ["file", *names[:2], "'=1+1.jpg"]
     write_left_out(path, [])
     assert not path.exists()
 
@@ -268,3 +268,9 @@ def test_a_class_that_one_split_lacks_is_refused(judge: Judge, tmp_path: Path) -
     del files["test/owl/0.jpg"]
     with pytest.raises(DataRefused, match="no good test image of class owl"):
         judge.splits(write_folder(tmp_path / "data", files))
+
+
+def test_a_source_that_is_renamed_keeps_its_splits(judge: Judge, tmp_path: Path) -> None:
+    before = judge.splits(write_folder(tmp_path / "birds-v1", photos(20)))
+    after = judge.splits(write_zip(tmp_path / "birds-v2.zip", photos(40)))
+    assert len(after) == 2 * len(before) and all(after[name] == split for name, split in before.items())

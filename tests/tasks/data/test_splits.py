@@ -58,3 +58,22 @@ def test_a_new_photo_joins_the_oldest_of_its_twins() -> None:
     photos = made_photos(3)
     known = {photos[1].digest: "test", photos[0].digest: "train"}
     assert distribute(photos, [(0, 2), (1, 2)], SHARES, seed=0, known=known) == ["train", "test", "test"]
+
+
+def test_old_photos_nearly_all_keep_their_splits_where_nothing_is_known_of_them() -> None:
+    """On another machine, or when the record was lost: the two ends of one order are far from each other."""
+    photos = made_photos(1100)
+    before = distribute(photos[:1000], [], SHARES, seed=0, known={})
+    after = distribute(photos, [], SHARES, seed=0, known={})
+    moved = Counter((old, new) for old, new in zip(before, after, strict=False) if old != new)
+    assert moved["test", "validation"] == moved["validation", "test"] == 0
+    assert moved["test", "train"] + moved["validation", "train"] <= 8
+    assert Counter(after) == {"train": 880, "validation": 110, "test": 110}
+
+
+def test_a_large_group_of_twins_goes_where_it_fits_and_train_is_never_empty() -> None:
+    pairs = [(0, n) for n in range(1, 12)]
+    counts = Counter(distribute(made_photos(40), pairs, SHARES, seed=0, known={}))
+    assert counts == {"train": 32, "validation": 4, "test": 4}
+    few = Counter(distribute(made_photos(5), [], {"train": 10, "validation": 10, "test": 80}, seed=0, known={}))
+    assert few["train"] >= 1 and few["test"] == 3
