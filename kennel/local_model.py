@@ -38,7 +38,7 @@ class LocalModel:
         return self._predictor.labels
 
     def predict(self, photo: bytes | str | os.PathLike[str]) -> Answer:
-        """Classify a photo: a path, or the bytes of a JPEG, PNG or WebP file.
+        """Classify a photo: a path, or the bytes of a picture.
 
         Raises:
             ValueError: it is not such a file, or has too many bytes or pixels.

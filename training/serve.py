@@ -6,6 +6,7 @@ probability for every class, in class order. The environment variable INFERENCE_
 compute a request; the default is all cores. KENNEL_MAX_IMAGE_PIXELS and KENNEL_MAX_IMAGE_BYTES limit a picture.
 """
 
+import functools
 import json
 import os
 import re
@@ -39,7 +40,6 @@ try:  # AWS's inference image responds with 500 to every exception that is not o
 except ImportError:
     _ErrorBase = ValueError
 
-LIMITS = PictureLimits.from_environment(os.environ)
 _IMAGE_TYPES = (
     *("image/jpeg", "image/jpg", "image/png", "image/webp", "image/gif", "image/bmp", "image/x-ms-bmp", "image/tiff"),
     *("image/x-portable-anymap", "image/x-portable-graymap", "image/x-portable-pixmap", "image/jp2", "image/heic"),
@@ -47,11 +47,12 @@ _IMAGE_TYPES = (
 )
 _JSON = "application/json"
 _TOP_CLASSES = 5
-_PICTURES = ("__init__", "colour", "decode", "headers", "isolation", "limits")
+_PICTURES = ("__init__", "colour", "decode", "headers", "isolation", "limits", "wide")
 CODE = ("inference.py", "preprocess.py", "graphs.py", *(f"pictures/{name}.py" for name in _PICTURES))
 SOURCES = {"inference.py": "serve.py"}
 """The file of this package that a file of a model's code is a copy of, where it has another name."""
-_CHECKED = ("graph.xml", "graph.bin", *(f"code/{name}" for name in CODE))
+_CHECKED = ("graph.xml", "graph.bin", "code/inference.py", "code/preprocess.py", "code/graphs.py")
+"""What a model of any release has; what else its meta.json names below code/ is checked too."""
 _PRECISIONS = ("bf16", "f32")
 _WORD = re.compile(r"[A-Za-z0-9.:_/-]{1,100}")
 _THREADS = "INFERENCE_NUM_THREADS"  # the name of OpenVINO's property; OpenVINO ignores OMP_NUM_THREADS
@@ -144,9 +145,10 @@ def model_fn(model_dir: str) -> Predictor:
 
     Raises:
         BadModel: a file is missing, its sha256 is not the one in meta.json, a value of meta.json is not allowed, or the
-            graph cannot be read or does not fit the classes and the crop.
+            graph cannot be read or does not fit the classes and the crop; or a limit of pictures is no number.
     """
     folder = Path(model_dir)
+    picture_limits()
     meta = _read_meta(folder)
     _check_files(folder, meta.files)
     openvino = import_openvino()
@@ -175,7 +177,7 @@ def input_fn(body: bytes | bytearray, content_type: str | None) -> bytes:
     if kind not in _IMAGE_TYPES:
         raise BadInput(415, f"content type {kind or 'none'!r} is not accepted; send one of {', '.join(_IMAGE_TYPES)}")
     try:
-        LIMITS.require_bytes(len(body))
+        picture_limits().require_bytes(len(body))
     except BadPicture as error:
         raise _refused(error) from error
     return bytes(body)
@@ -188,7 +190,7 @@ def predict_fn(data: bytes, model: Predictor) -> Prediction:
         BadInput: it is not a readable picture (422), or it has too many pixels (413).
     """
     try:
-        image = load_for_evaluation(data, model.preprocessing, LIMITS)
+        image = load_for_evaluation(data, model.preprocessing, picture_limits())
     except BadPicture as error:
         raise _refused(error) from error
     return Prediction(model.probabilities(image), model.labels, model.model)
@@ -219,6 +221,19 @@ def output_fn(prediction: Prediction, accept: str | None = None) -> tuple[str, s
 
 
 # --- loading ----------------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def picture_limits() -> PictureLimits:
+    """Return the limits of pictures that the environment sets.
+
+    Raises:
+        BadModel: a variable of the environment is no number.
+    """
+    try:
+        return PictureLimits.from_environment(os.environ)
+    except ValueError as error:
+        raise BadModel(f"the environment cannot be used: {error}") from error
 
 
 def _thread_limit() -> dict[str, int]:
@@ -272,7 +287,7 @@ def _require_fit(folder: Path, graph: Any, meta: Meta) -> None:
 
 
 def _check_files(folder: Path, files: Mapping[str, str]) -> None:
-    for name in _CHECKED:
+    for name in dict.fromkeys((*_CHECKED, *(each for each in files if each.startswith("code/")))):
         path = folder / name
         if name not in files or not path.is_file():
             raise BadModel(f"{folder}: {name} is missing from the folder or from meta.json")

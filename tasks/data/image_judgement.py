@@ -1,8 +1,8 @@
 """Convert one image of a dataset from its source bytes to the staged bytes, without I/O.
 
 A staged image is an upright sRGB JPEG whose shortest side is at most a limit; images are never enlarged. A baseline
-colour JPEG that is upright and small enough is kept unchanged. How an image is read is decided by `training.pictures`,
-as serving decides it; one that cannot be read is quarantined with its reason.
+colour JPEG that is upright and small enough is kept as it is, without what lies behind its end. How an image is read is
+decided by `training.pictures`, as serving decides it; one that cannot be read is quarantined with its reason.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy.typing as npt
 import simplejpeg
 from PIL import Image
 
-from training.pictures import Picture, PictureLimits, decode
+from training.pictures import Picture, PictureLimits, decode, end_of_jpeg
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -65,7 +65,7 @@ def prepare_image(data: bytes, limits: ImageLimits) -> PreparedImage:
     target = _target(width, height, limits)
     is_kept = picture.is_as_stored and target == (width, height)
     pixels = picture.pixels if target == (width, height) else _resized(picture.pixels, target)
-    staged = data if is_kept else _encoded(pixels, limits)
+    staged = data[: end_of_jpeg(data)] if is_kept else _encoded(pixels, limits)
     thumbnail = _thumbnail(pixels)
     return PreparedImage(staged, *target, thumbnail.tobytes(), picture.size, _notes(picture, pixels, thumbnail))
 

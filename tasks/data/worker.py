@@ -56,7 +56,7 @@ def _prepare(reader: Reader, entry: Entry, limits: ImageLimits, spool: BinaryIO)
     except (Unreadable, BadPicture) as refusal:
         return [str(refusal)]
     source_sha256 = hashlib.sha256(source).hexdigest()
-    kept = prepared.data is source
+    kept = prepared.data == source
     staged_sha256 = source_sha256 if kept else hashlib.sha256(prepared.data).hexdigest()
     offset = spool.tell()
     spool.write(prepared.data)

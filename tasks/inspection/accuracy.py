@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def expected_accuracy(by_neighbours: Labels, by_line: Labels, labels: Labels, backbone: str) -> Accuracy:
     """Return the range from the lower end of the worse estimate to the upper end of the better one.
 
-    `by_neighbours` and `by_line`: the class that each photo gets from others, (n,).
+    `by_neighbours` and `by_line`: the class that each photo gets from others, (n,), of photos that have no twin here.
     """
     estimates = (
         _estimate("10 nearest neighbours", int((by_neighbours == labels).sum()), len(labels)),

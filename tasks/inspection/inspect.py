@@ -47,6 +47,7 @@ def inspect_source(
 
     Raises:
         SourceRefused: the source cannot be read, or has no layout that is known.
+        AwsFailed: the source is in a bucket that cannot be read.
         StageFailed, WaitTimedOut, DiskFailed, KennelError: as `examine_source` and `survey` raise them.
     """
     begun = time.monotonic()
@@ -75,7 +76,7 @@ def _inspection(
 ) -> Inspection:
     images = examined.images
     found = _Looks(images, looked)
-    suspects, accuracy = _of_labels(images, chosen, looked, examined)
+    suspects, accuracy = judge_labels(images, chosen, looked, examined)
     return Inspection(
         source=examined.source.label,
         name=examined.source.name,
@@ -152,7 +153,7 @@ def _found(image: StagedImage, text: str) -> FoundPhoto:
     return FoundPhoto(image.name, image.split, image.class_name, text)
 
 
-def _of_labels(
+def judge_labels(
     images: Sequence[StagedImage], chosen: Sequence[int], looked: Survey | None, examined: Examined
 ) -> tuple[tuple[FoundPhoto, ...], Accuracy | None]:
     """Return the photos whose label may be wrong, and the accuracy that is expected; none from too few photos."""
@@ -164,14 +165,15 @@ def _of_labels(
         return (), None
     labels = np.array([images[index].class_index for index in chosen])
     features = neighbours.unit_length(looked.features)
-    rows, cosines = neighbours.nearest(features, _groups(images, chosen, examined))
+    groups = _groups(images, chosen, examined)
+    rows, cosines = neighbours.nearest(features, groups)
     votes = neighbours.votes_of(rows, cosines, labels, len(examined.classes))
-    line = neighbours.linear_answers(features, labels, len(examined.classes))
+    _, alone = np.unique(groups, return_index=True)  # one of each group of twins: a copy is no evidence
+    line = neighbours.linear_answers(features[alone], labels[alone], len(examined.classes))
     suspects = tuple(
-        _suspected(images[chosen[each.row]], each, examined.classes)
-        for each in neighbours.suspects_of(votes, rows, labels)
+        _suspected(images[chosen[each.row]], each, examined.classes) for each in neighbours.suspects_of(votes, labels)
     )
-    return suspects, expected_accuracy(votes.argmax(axis=1), line, labels, BACKBONE)
+    return suspects, expected_accuracy(votes[alone].argmax(axis=1), line, labels[alone], BACKBONE)
 
 
 def _groups(images: Sequence[StagedImage], chosen: Sequence[int], examined: Examined) -> NDArray[np.int64]:

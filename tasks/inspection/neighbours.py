@@ -25,12 +25,11 @@ _AT_ONCE = 1024
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """A photo whose neighbours are nearly all of another class: its row, that class, its share, and their rows."""
+    """A photo whose neighbours are nearly all of another class: its row, that class, and its share."""
 
     row: int
     other: int
     share: float
-    neighbours: tuple[int, ...]
 
 
 def unit_length(features: Features) -> Features:
@@ -69,7 +68,7 @@ def votes_of(rows: NDArray[np.int64], cosines: Features, labels: Labels, classes
     return shares
 
 
-def suspects_of(votes: NDArray[np.float64], rows: NDArray[np.int64], labels: Labels) -> list[Suspect]:
+def suspects_of(votes: NDArray[np.float64], labels: Labels) -> list[Suspect]:
     """Return the photos that may have a wrong label, the surest first."""
     others = votes.copy()
     others[np.arange(len(labels)), labels] = 0.0
@@ -77,7 +76,7 @@ def suspects_of(votes: NDArray[np.float64], rows: NDArray[np.int64], labels: Lab
     own = votes[np.arange(len(labels)), labels]
     found = np.flatnonzero((share >= SUSPECT_SHARE) & (own <= OWN_SHARE))
     ordered = sorted(found.tolist(), key=lambda row: (-share[row], row))
-    return [Suspect(row, int(other[row]), float(share[row]), tuple(rows[row].tolist())) for row in ordered]
+    return [Suspect(row, int(other[row]), float(share[row])) for row in ordered]
 
 
 def linear_answers(features: Features, labels: Labels, classes: int) -> Labels:

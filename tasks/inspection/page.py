@@ -54,7 +54,8 @@ def training_text(training: TrainingTime) -> str:
     return (
         f"Training makes {training.passes:,} passes through the network, {training.seconds:,.0f} s at the "
         f"{training.photos_per_second:,.0f} photos a second of this machine ({training.hardware}). On "
-        f"{training.instance}, which is billed for {training.billed:,.0f} s at least: {price}."
+        f"{training.instance}, if it is as fast as this machine, and billed for {training.billed:,.0f} s at least: "
+        f"{price}."
     )
 
 

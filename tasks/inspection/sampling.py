@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 
 
 def stratified(labels: Sequence[int], digests: Sequence[str], most: int) -> list[int]:
-    """Return at most `most` indices in ascending order: each class in turn gives its photo with the least digest."""
+    """Return at most `most` indices in ascending order: of each class its share, and one at least where there is room.
+
+    Of a class, the photos with the least digests are taken.
+    """
     if len(labels) <= most:
         return list(range(len(labels)))
-    waiting: dict[int, list[int]] = defaultdict(list)
-    for index in sorted(range(len(labels)), key=lambda index: digests[index], reverse=True):
-        waiting[labels[index]].append(index)
-    chosen: list[int] = []
-    while len(chosen) < most:
-        for label in sorted(waiting):
-            if waiting[label] and len(chosen) < most:
-                chosen.append(waiting[label].pop())
-    return sorted(chosen)
+    members: dict[int, list[int]] = defaultdict(list)
+    for index in sorted(range(len(labels)), key=lambda index: digests[index]):
+        members[labels[index]].append(index)
+    counts = _allocated(Counter(labels), most)
+    return sorted(index for label, count in counts.items() for index in members[label][:count])
+
+
+def _allocated(sizes: Mapping[int, int], most: int) -> dict[int, int]:
+    """Return how many photos each class gives: in proportion, by the largest remainders; the largest class yields."""
+    total = sum(sizes.values())
+    exact = {label: most * size / total for label, size in sizes.items()}
+    counts = {label: max(1, int(share)) for label, share in exact.items()}
+    for label in sorted(sizes, key=lambda label: (int(exact[label]) - exact[label], label)):
+        counts[label] += sum(counts.values()) < most and counts[label] < sizes[label]
+    while sum(counts.values()) > most:
+        counts[max(counts, key=lambda label: (counts[label], label))] -= 1
+    return counts

@@ -88,19 +88,24 @@ def _run(folder: Path, counts: Mapping[str, int], deadline_seconds: float, progr
     environment = {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1", "PATH": "/usr/bin:/bin"}
     with (folder / "errors").open("w+") as errors:
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
-            timer = threading.Timer(deadline_seconds, process.kill)
+            late = threading.Event()
+
+            def end() -> None:
+                late.set()
+                process.kill()
+
+            timer = threading.Timer(deadline_seconds, end)
             timer.start()
             try:
                 for name, count in counts.items():
                     _follow(process, name, count, progress)
                 process.wait()
             finally:
-                is_late = timer.finished.is_set()
                 timer.cancel()
                 process.kill()
         if process.returncode != 0:
             errors.seek(0)
-            raise _failure(errors.read().strip()[-400:], process.returncode, deadline_seconds, is_late=is_late)
+            raise _failure(errors.read().strip()[-400:], process.returncode, deadline_seconds, is_late=late.is_set())
 
 
 def _follow(process: subprocess.Popen[str], name: str, count: int, progress: ProgressFactory) -> None:

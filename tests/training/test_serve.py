@@ -14,8 +14,10 @@ import pytest
 from PIL import Image
 
 from tests.training.datasets import CLASSES, DIGEST, Trained, copy_serving_code, picture
+from training.graphs import checksum_of
+from training.pictures import DEFAULT_LIMITS
 from training.preprocess import load_for_evaluation
-from training.serve import LIMITS, BadInput, BadModel, Predictor, input_fn, model_fn, output_fn, predict_fn
+from training.serve import BadInput, BadModel, Predictor, input_fn, model_fn, output_fn, predict_fn
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +84,12 @@ def test_a_limit_on_threads_does_not_change_the_scores(
         (b"x", "text/plain", 415, r"content type 'text/plain' is not accepted; send one of image/jpeg"),
         (b"x", None, 415, r"content type 'none' is not accepted"),
         (b"", "image/png", 422, r"it is empty \(0 bytes\)"),
-        (b"\0" * (LIMITS.max_bytes + 1), "image/png", 413, r"at most KENNEL_MAX_IMAGE_BYTES=20971520 are allowed"),
+        (
+            b"\0" * (DEFAULT_LIMITS.max_bytes + 1),
+            "image/png",
+            413,
+            r"at most KENNEL_MAX_IMAGE_BYTES=20971520 are allowed",
+        ),
         (b"<html>", "image/jpeg; q=1", 422, "it is a web page"),
         (picture("sky", 1)[:3000], "application/x-image", 422, r"truncated or damaged"),
     ],
@@ -171,3 +178,22 @@ def test_the_saved_code_serves_on_its_own_without_torch_or_telemetry(trained: Tr
 
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["top5"][0]["label"] == "apple"
+
+
+def test_a_model_of_a_release_before_the_decoder_had_a_folder_is_served(trained: Trained, tmp_path: Path) -> None:
+    folder = tmp_path / "old"
+    shutil.copytree(trained.folder, folder)
+    shutil.rmtree(folder / "code" / "pictures")
+    meta = json.loads((folder / "meta.json").read_text())
+    meta["files"] = {name: digest for name, digest in meta["files"].items() if "/pictures/" not in name}
+    meta["checksum"] = checksum_of(meta)
+    (folder / "meta.json").write_text(json.dumps(meta))
+    assert ask(model_fn(str(folder)), picture("sky", 1))["top5"][0]["label"] == "sky"
+
+
+def test_what_a_models_meta_names_of_its_code_is_checked(trained: Trained, tmp_path: Path) -> None:
+    folder = tmp_path / "changed"
+    shutil.copytree(trained.folder, folder)
+    (folder / "code" / "pictures" / "colour.py").write_text("")
+    with pytest.raises(BadModel, match=r"code/pictures/colour\.py is not the file that training saved"):
+        model_fn(str(folder))

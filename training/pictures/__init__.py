@@ -5,7 +5,7 @@ numpy, Pillow, simplejpeg and, for HEIC, pi-heif.
 """
 
 from .decode import Picture, decode
-from .headers import SUFFIXES
+from .headers import SUFFIXES, end_of_jpeg
 from .limits import DEFAULT_LIMITS, BadPicture, PictureLimits
 
-__all__ = ["DEFAULT_LIMITS", "SUFFIXES", "BadPicture", "Picture", "PictureLimits", "decode"]
+__all__ = ["DEFAULT_LIMITS", "SUFFIXES", "BadPicture", "Picture", "PictureLimits", "decode", "end_of_jpeg"]

@@ -2,18 +2,15 @@
 
 A JPEG is decoded at the smallest DCT scale that still covers what is needed, so a large photo is not held at full size.
 Of an animation, a phone's multi-picture file or a TIFF of many pages the first picture is taken. Of EXIF the
-orientation alone is read. JPEG, PNG and WebP are decoded here, other formats in a process with limits of memory and
+orientation alone is read. JPEG, WebP and PNG of 8 bits are decoded here, others in a process with limits of memory and
 time, unless this one has them.
 """
 
 from __future__ import annotations
 
-import io
 import struct
-import sys
 import warnings
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import simplejpeg
@@ -21,16 +18,23 @@ from PIL import Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
 from . import headers
-from .colour import WIDE_MODES, Pixels, Wide, apply_profile, is_srgb, to_eight_bits, to_rgb
-from .limits import DEFAULT_LIMITS, BadPicture, PictureLimits
+from .colour import Pixels, apply_profile, is_srgb, to_rgb
+from .limits import DEFAULT_LIMITS, PIXELS_VARIABLE, BadPicture, PictureLimits
+from .wide import opened, read_wide
 
 READABLE = "JPEG, PNG, WebP, GIF, BMP, TIFF, PPM, JPEG 2000, HEIC and AVIF"
-BROKEN = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, AttributeError, OverflowError)
+MOST_SCANS = 200
+"""Of a progressive JPEG: each costs a pass over all of its pixels, and cameras write ten."""
+
+FIRST_FRAME, FIRST_PICTURE = "only the first of its frames is used", "only the first of its pictures is used"
+BROKEN = (
+    *(OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, AttributeError, OverflowError),
+    RuntimeError,  # of the AVIF decoder
+)
 """What Pillow raises for damaged files, with `struct.error`, `MemoryError` and `DecompressionBombError`."""
 
 _TURNED = (5, 6, 7, 8)
-_OTHER_BYTE = {"16B": "16L", "16L": "16B", "16N": "16B" if sys.byteorder == "little" else "16L"}
-"""Pillow's readers of 16-bit colours keep the high byte; of the other order's reader that is the low one."""
+_NEW_SUBFILE_TYPE, _DNG_VERSION, _REDUCED = 254, 50706, 1
 
 warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged metadata, which is not used, and of large pictures
 
@@ -65,80 +69,89 @@ def decode(
     kind = headers.format_of(data)
     if kind is None:
         raise BadPicture(f"it is {headers.what_it_is(data)}; {READABLE} are read")
-    try:
-        if kind == headers.JPEG:
-            return _decode_jpeg(data, minimum_side, limits)
-        if kind not in headers.COMMON and not is_isolated:
-            from .isolation import decode_isolated  # only those who need it pay for it
+    if not is_isolated and _is_rare(data, kind):
+        from .isolation import decode_isolated  # only those who need it pay for it
 
-            return decode_isolated(data, limits)
-        return _decode_with_pillow(data, kind, limits)
+        return decode_isolated(data, limits)
+    try:
+        return _decode_jpeg(data, minimum_side, limits) if kind == headers.JPEG else _decode_other(data, kind, limits)
     except BadPicture:
         raise
     except UnidentifiedImageError as error:  # its own message has the address of an object
-        raise BadPicture(
-            f"it is truncated or damaged: it begins like a {kind} picture, and has no header of one"
-        ) from error
-    except Image.DecompressionBombError as error:
-        raise BadPicture(f"it has too many pixels: {error}", is_too_large=True) from error
+        why = f"it is truncated or damaged: it begins like a {kind} picture, and has no header of one"
+        raise BadPicture(why) from error
+    except Image.DecompressionBombError as error:  # twice Pillow's own limit, which is above every limit of ours
+        why = f"it has too many pixels; at most {PIXELS_VARIABLE}={limits.max_pixels} pixels are allowed"
+        raise BadPicture(why, is_too_large=True) from error
     except MemoryError as error:
         raise BadPicture("decoding it needs too much memory", is_too_large=True) from error
     except (*BROKEN, struct.error) as error:
         raise BadPicture(f"it is truncated or damaged: {error}") from error
 
 
+def _is_rare(data: bytes, kind: str) -> bool:
+    """Tell whether a picture is of a rare format, or a PNG of 16 bits, which takes many times its size in memory."""
+    return kind not in headers.COMMON or (kind == headers.PNG and headers.read_png_header(data).bit_depth == 16)
+
+
 def _decode_jpeg(data: bytes, minimum_side: int, limits: PictureLimits) -> Picture:
+    scans = data.count(b"\xff\xda")
+    if scans > MOST_SCANS:
+        raise BadPicture(f"it has {scans} scans; at most {MOST_SCANS} are allowed")
+    header = headers.read_jpeg_header(data)
+    notes = _with((), FIRST_PICTURE if header.has_more_pictures else None)
+    needs_profile = bool(header.profile) and not is_srgb(header.profile)
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-    except ValueError as error:
-        raise BadPicture(f"its JPEG header is damaged: {error}") from error
-    limits.require_pixels(width, height)
-    header = headers.read_jpeg_header(data)
-    needs_profile = bool(header.profile) and not is_srgb(header.profile)
-    if colours in ("CMYK", "YCCK") or (needs_profile and colours == "Gray"):
-        return _decode_with_pillow(data, headers.JPEG, limits)
-    try:
+        limits.require_pixels(width, height)
+        if colours in ("CMYK", "YCCK") or (needs_profile and colours == "Gray"):
+            return _decode_other(data, headers.JPEG, limits, notes)
         pixels = np.asarray(simplejpeg.decode_jpeg(data, "RGB", min_height=minimum_side, min_width=minimum_side))
+    except BadPicture:
+        raise
     except ValueError:  # legal files with stray bytes between markers: Pillow reads them, and raises for damage
-        return _decode_with_pillow(data, headers.JPEG, limits)
-    notes: tuple[str, ...] = ()
+        return _decode_other(data, headers.JPEG, limits, notes)
     if needs_profile:
         converted, note = apply_profile(Image.fromarray(pixels), header.profile)
-        pixels, notes = np.asarray(converted), (note,) if note else ()
+        pixels, notes = np.asarray(converted), _with(notes, note)
     orientation = headers.orientation_of(header.exif)
     is_plain = header.frame == headers.BASELINE and colours == "YCbCr" and orientation == 1 and not needs_profile
     size = (height, width) if orientation in _TURNED else (width, height)
     return Picture(_upright(pixels, orientation), headers.JPEG, size, notes, is_as_stored=is_plain)
 
 
-def _decode_with_pillow(data: bytes, kind: str, limits: PictureLimits) -> Picture:
+def _decode_other(data: bytes, kind: str, limits: PictureLimits, notes: tuple[str, ...] = ()) -> Picture:
+    """Decode a picture by Pillow, completely."""
     if kind == headers.HEIF:
         _register_heif()
-    formats = (kind, "MPO") if kind == headers.JPEG else (kind,)
-    image = _opened(data, formats)
+    image = opened(data, *((kind, "MPO") if kind == headers.JPEG else (kind,)))
     limits.require_pixels(*image.size)
+    if kind == headers.TIFF:
+        _refuse_raw(data, image)
     png = headers.read_png_header(data) if kind == headers.PNG else headers.PngHeader()
-    notes = _note_of_frames(image, kind, png.frames)
-    exif, profile = image.info.get("exif") or b"", image.info.get("icc_profile") or b""
-    wide = _wide_samples(data, image, kind)
+    notes = _with(notes, _note_of_frames(data, image, kind, png))
+    profile = headers.read_jpeg_header(data).profile if kind == headers.JPEG else image.info.get("icc_profile") or b""
+    wide = read_wide(data, image, kind, png)
     if wide is None:
         image.load()
         converted, note = to_rgb(image, profile, png.gamma)
     else:
-        eight, depth_note = to_eight_bits(wide, png.significant_bits)
-        notes += (depth_note,) if depth_note else ()
-        converted, note = to_rgb(Image.fromarray(eight), profile, png.gamma)
-    notes += (note,) if note else ()
-    orientation = 1 if kind == headers.HEIF else headers.orientation_of(bytes(exif))
-    pixels = _upright(np.asarray(converted), orientation)
-    return Picture(pixels, kind, (pixels.shape[1], pixels.shape[0]), notes)
+        notes = _with(notes, wide[1])
+        converted, note = to_rgb(wide[0], profile, None)
+    pixels = _upright(np.asarray(converted), _orientation_of(image, kind))
+    return Picture(pixels, kind, (pixels.shape[1], pixels.shape[0]), _with(notes, note))
 
 
-def _opened(data: bytes, formats: tuple[str, ...]) -> ImageFile:
-    """Read the header of a picture."""
-    image = Image.open(io.BytesIO(data), formats=formats)
-    assert isinstance(image, ImageFile)
-    return image
+def _with(notes: tuple[str, ...], note: str | None) -> tuple[str, ...]:
+    return (*notes, note) if note else notes
+
+
+def _orientation_of(image: ImageFile, kind: str) -> int:
+    """Return the orientation of an image that was loaded: a PNG may have it behind its pixels; HEIF is upright."""
+    if kind == headers.HEIF:
+        return 1
+    exif = image.info.get("exif") or headers.exif_of_text(image.info.get("Raw profile type exif"))
+    return headers.orientation_of(bytes(exif))
 
 
 def _register_heif() -> None:
@@ -150,49 +163,28 @@ def _register_heif() -> None:
     pi_heif.register_heif_opener(thumbnails=False)
 
 
-def _note_of_frames(image: Image.Image, kind: str, frames_of_png: int) -> tuple[str, ...]:
-    """Return a note on the pictures of a file that are not used; a phone's portrait has more of the same photo."""
-    if kind == headers.JPEG:
-        return ()
-    frames = frames_of_png if kind == headers.PNG else int(getattr(image, "n_frames", 1))
-    return (f"only the first of its {frames} frames is used",) if frames > 1 else ()
+def _refuse_raw(data: bytes, image: ImageFile) -> None:
+    """Refuse a camera's raw file, whose first picture is a small preview."""
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    if data[8:10] == b"CR" or _DNG_VERSION in tags or tags.get(_NEW_SUBFILE_TYPE) == _REDUCED:
+        raise BadPicture(f"it is a camera's raw file; save it as JPEG. {READABLE} are read")
 
 
-def _wide_samples(data: bytes, image: ImageFile, kind: str) -> Wide | None:
-    """Return the samples of a picture of more than 8 bits, (H, W) or (H, W, channels), else None."""
-    if image.mode in WIDE_MODES:
-        image.load()
-        return np.asarray(image)
-    rawmodes = {_rawmode(tile.args) for tile in image.tile}
-    if len(rawmodes) != 1 or not (rawmode := rawmodes.pop()).endswith(tuple(_OTHER_BYTE)):
-        return None
-    return _both_bytes(data, image, kind, rawmode)
+def _note_of_frames(data: bytes, image: ImageFile, kind: str, png: headers.PngHeader) -> str | None:
+    """Return a note if a file has more pictures that are not used; they are not counted, which would read them all."""
+    if kind == headers.PNG:
+        return FIRST_FRAME if png.frames > 1 else None
+    if kind == headers.TIFF:
+        return FIRST_PICTURE if _has_second_page(data) else None
+    return FIRST_FRAME if kind != headers.JPEG and getattr(image, "is_animated", False) else None
 
 
-def _both_bytes(data: bytes, image: ImageFile, kind: str, rawmode: str) -> Wide | None:
-    """Read colours of 16 bits, of which Pillow keeps the high byte, once for each byte."""
-    name, _, order = rawmode.rpartition(";")
-    other = f"{name};{_OTHER_BYTE[order]}"
-    low = _opened(data, (kind,))
-    low.tile = [tile._replace(args=_with_rawmode(tile.args, other)) for tile in low.tile]
+def _has_second_page(data: bytes) -> bool:
     try:
-        low.load()
-    except (ValueError, OSError, KeyError):  # Pillow has no such reader for this mode: the high byte alone is used
-        return None
-    image.load()
-    wide: Wide = np.asarray(image).astype(np.uint16) << 8 | np.asarray(low)
-    return wide
-
-
-TileArguments = tuple[Any, ...] | str | None
-
-
-def _rawmode(args: TileArguments) -> str:
-    return str(args[0]) if isinstance(args, tuple) else str(args)
-
-
-def _with_rawmode(args: TileArguments, rawmode: str) -> TileArguments:
-    return (rawmode, *args[1:]) if isinstance(args, tuple) else rawmode
+        opened(data, headers.TIFF).seek(1)
+    except (*BROKEN, struct.error):
+        return False
+    return True
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:

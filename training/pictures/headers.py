@@ -48,7 +48,8 @@ _WEB_PAGE = (b"<!doctype html", b"<html", b"<head", b"<body")
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"})
 _ORIENTATION, _SHORT = 0x0112, 3
 _EXIF = b"Exif\0\0"
-_PROFILE = b"ICC_PROFILE\0"
+_PROFILE, _MORE_PICTURES = b"ICC_PROFILE\0", b"MPF\0"
+_SCAN, _END = 0xDA, b"\xff\xd9"
 
 
 def format_of(data: bytes) -> str | None:
@@ -88,21 +89,25 @@ def what_it_is(data: bytes) -> str:
 
 @dataclass(frozen=True)
 class JpegHeader:
-    """A JPEG's segments before its pixels: the frame's marker (0 if there is none), EXIF block and colour profile."""
+    """A JPEG's segments before its pixels: the frame's marker (0 if there is none), EXIF block and colour profile.
+
+    `has_more_pictures`: it is a multi-picture file (CIPA DC-007), as phones write.
+    """
 
     frame: int = 0
     exif: bytes = b""
     profile: bytes = b""
+    has_more_pictures: bool = False
 
 
 def read_jpeg_header(data: bytes) -> JpegHeader:
     """Walk the segments of a JPEG up to its frame."""
     position, end = 2, len(data) - 4
-    exif, pieces = b"", list[bytes]()
+    exif, pieces, has_more = b"", list[bytes](), False
     while position < end and data[position] == 0xFF:
         marker = data[position + 1]
         if marker in _FRAMES:
-            return JpegHeader(marker, exif, b"".join(pieces))
+            return JpegHeader(marker, exif, b"".join(pieces), has_more)
         if marker == 0xFF:
             position += 1
             continue
@@ -111,8 +116,22 @@ def read_jpeg_header(data: bytes) -> JpegHeader:
             exif = data[position + 4 : following]
         elif marker == 0xE2 and data.startswith(_PROFILE, position + 4):
             pieces.append(data[position + 6 + len(_PROFILE) : following])  # behind its number and their count
+        elif marker == 0xE2 and data.startswith(_MORE_PICTURES, position + 4):
+            has_more = True
         position = following
-    return JpegHeader(0, exif, b"".join(pieces))
+    return JpegHeader(0, exif, b"".join(pieces), has_more)
+
+
+def end_of_jpeg(data: bytes) -> int:
+    """Return where a JPEG of one scan ends; what a phone puts behind it, such as a video, is no part of the picture."""
+    position, end = 2, len(data) - 4
+    while position < end and data[position] == 0xFF:
+        marker = data[position + 1]
+        if marker == _SCAN:
+            found = data.find(_END, position)
+            return found + len(_END) if found > 0 else len(data)
+        position += 1 if marker == 0xFF else 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+    return len(data)
 
 
 def orientation_of(exif: bytes) -> int:
@@ -138,29 +157,46 @@ class PngHeader:
     """What a PNG's chunks before its pixels say of its samples, and whether it is animated (acTL).
 
     `significant_bits`: of sBIT, the most of its channels, or None; `gamma`: of gAMA, None where an sRGB chunk or a
-    colour profile overrules it.
+    colour profile overrules it; `clear`: of tRNS, the samples of a transparent pixel.
     """
 
     bit_depth: int = 8
+    colour_type: int = 2
     significant_bits: int | None = None
     gamma: float | None = None
     frames: int = 1
+    clear: tuple[int, ...] = ()
 
 
 def read_png_header(data: bytes) -> PngHeader:
     """Read the chunks of a PNG up to its pixels."""
     chunks = _chunks_before_pixels(data)
-    depth = chunks.get(b"IHDR", b"\0" * 13)[8:9] or b"\x08"
+    header = chunks.get(b"IHDR", b"").ljust(13, b"\0")
     significant = chunks.get(b"sBIT")
     gamma = chunks.get(b"gAMA", b"")
     is_overruled = b"sRGB" in chunks or b"iCCP" in chunks
     frames = chunks.get(b"acTL", b"")
     return PngHeader(
-        bit_depth=depth[0],
+        bit_depth=header[8] or 8,
+        colour_type=header[9],
         significant_bits=max(significant) if significant else None,
         gamma=int.from_bytes(gamma, "big") / 100_000 if len(gamma) == 4 and not is_overruled else None,
         frames=int.from_bytes(frames[:4], "big") if len(frames) == 8 else 1,
+        clear=_clear_samples(chunks.get(b"tRNS", b""), header[9]),
     )
+
+
+def _clear_samples(content: bytes, colour_type: int) -> tuple[int, ...]:
+    channels = {0: 1, 2: 3}.get(colour_type, 0)
+    return struct.unpack(f">{channels}H", content) if channels and len(content) == 2 * channels else ()
+
+
+def exif_of_text(text: object) -> bytes:
+    """Return the EXIF block that ImageMagick writes into a PNG as text ("Raw profile type exif"); b"" for any other."""
+    try:
+        return bytes.fromhex("".join(str(text).split("\n")[3:]))
+    except ValueError:
+        return b""
 
 
 def _chunks_before_pixels(data: bytes) -> dict[bytes, bytes]:

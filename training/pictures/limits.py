@@ -29,7 +29,11 @@ class PictureLimits:
 
     @staticmethod
     def from_environment(environment: Mapping[str, str]) -> PictureLimits:
-        """Return the limits of the environment's variables; what is missing or no whole number is the default."""
+        """Return the limits of the environment's variables; what is missing is the default.
+
+        Raises:
+            ValueError: a variable is no whole number above 0; the message names it.
+        """
         return PictureLimits(
             _whole(environment, PIXELS_VARIABLE, MAX_PIXELS), _whole(environment, BYTES_VARIABLE, MAX_BYTES)
         )
@@ -68,5 +72,7 @@ DEFAULT_LIMITS = PictureLimits()
 
 
 def _whole(environment: Mapping[str, str], name: str, default: int) -> int:
-    given = environment.get(name, "")
-    return int(given) if given.isascii() and given.isdigit() and int(given) > 0 else default
+    given = environment.get(name, str(default))
+    if not (given.isascii() and given.isdigit() and len(given) < 16 and int(given) > 0):
+        raise ValueError(f"{name}={given!r:.40} is no whole number above 0")
+    return int(given)

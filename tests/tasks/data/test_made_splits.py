@@ -109,7 +109,7 @@ def test_a_damaged_record_of_splits_is_refused_and_not_made_anew(judge: Judge, t
     judge.splits(folder)
     path = judge.record().path
     path.write_bytes(path.read_bytes().replace(b"train", b"test", 1))
-    with pytest.raises(LedgerRefused, match="does not hold the splits of a source"):
+    with pytest.raises(LedgerRefused, match="does not hold the splits of photos"):
         judge.splits(folder)
 
 

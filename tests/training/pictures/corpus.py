@@ -42,7 +42,7 @@ def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
 def png(samples: np.ndarray, *, chunks: tuple[tuple[bytes, bytes], ...] = ()) -> bytes:
     """Return a PNG of uint16 samples, (H, W) or (H, W, 3 or 4), which Pillow does not write, with more chunks."""
     height, width, channels = (*samples.shape, 1)[:3]
-    colour = {1: 0, 3: 2, 4: 6}[channels]
+    colour = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
     header = struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0)
     parts = [(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
@@ -63,7 +63,7 @@ def display_p3() -> bytes:
         place = profile.index(name)
         (start,) = struct.unpack_from(">I", profile, place + 4)
         struct.pack_into(">3i", profile, start + 8, *(round(value * 65536) for value in values))
-    return bytes(profile).replace("sRGB".encode("utf-16-be"), "a P3".encode("utf-16-be"))
+    return bytes(profile)  # it still calls itself sRGB
 
 
 def with_orientation(value: int) -> Sample:
@@ -101,6 +101,9 @@ def whole() -> Iterator[Sample]:
     for kind in ("TIFF", "PPM", "JPEG2000"):
         yield Sample(f"{kind}, 12 bits in 16", encoded(wide, kind), greys)
     yield Sample("TIFF, floating point", encoded(Image.fromarray(levels.astype(np.float32) / 255), "TIFF"), greys)
+    with_hole = levels.astype(np.float32)
+    with_hole[0, 0] = np.nan
+    yield Sample("TIFF, floating point, not a number", encoded(Image.fromarray(with_hole), "TIFF"), greys)
     yield Sample("HEIC", HEIC.read_bytes(), colours)
 
 
@@ -121,6 +124,11 @@ def _jpegs(plain: Image.Image, colours: Pixels, greys: Pixels) -> Iterator[Sampl
     data = encoded(plain, "JPEG", quality=95, subsampling=0, icc_profile=profile)
     yield Sample("JPEG, Display P3", data, np.asarray(shown))
     yield Sample("PNG, Display P3", encoded(plain, "PNG", icc_profile=profile), np.asarray(shown))
+    marked = data.replace(b"ICC_PROFILE\0\1\1", b"ICC_PROFILE\0\0\0")
+    yield Sample("JPEG, Display P3 with a wrong number", marked, np.asarray(shown))
+    tables = encoded(plain, "JPEG", quality=95)
+    at = tables.index(b"\xff\xdb")
+    yield Sample("JPEG, stray bytes", tables[:at] + bytes(3) + tables[at:], colours)
     yield Sample("JPEG, damaged profile", encoded(plain, "JPEG", quality=95, icc_profile=b"no profile" * 20), colours)
 
 
@@ -141,10 +149,45 @@ def _pngs(plain: Image.Image, colours: Pixels, greys: Pixels) -> Iterator[Sample
         yield Sample(f"PNG, colour of {bits} bits in 16", png(colours.astype(np.uint16) * factor), colours)
     opaque = np.dstack([colours.astype(np.uint16) * 16, np.full(levels.shape, 65535, np.uint16)])
     yield Sample("PNG, 12 bits and opaque", png(opaque), colours)
+    grey_opaque = np.dstack([levels * 16, np.full(levels.shape, 65535, np.uint16)])
+    yield Sample("PNG, 12 bits of grey and opaque", png(grey_opaque), greys)
+    yield from _clear_pngs(colours, levels)
+    yield from _turned_pngs(plain)
     significant = (b"sBIT", bytes([12]))
     yield Sample("PNG, dark, 12 bits stated", png(levels, chunks=(significant,)), (greys / 16).astype(np.uint8))
     linear = 65535 * (colours / 255.0) ** 2.2
     yield Sample("PNG, linear", png(linear.astype(np.uint16), chunks=((b"gAMA", struct.pack(">I", 100_000)),)), colours)
+
+
+def _clear_pngs(colours: Pixels, levels: np.ndarray) -> Iterator[Sample]:
+    """Yield PNGs of 16 bits whose upper half has the colour that is transparent."""
+    half = SIZE[1] // 2
+    wide = colours.astype(np.uint16) * 257
+    wide[:half] = (1, 2, 3)
+    shown = colours.copy()
+    shown[:half] = 255
+    yield Sample("PNG, 16 bits, a clear colour", png(wide, chunks=((b"tRNS", struct.pack(">3H", 1, 2, 3)),)), shown)
+    grey = levels * 257
+    grey[:half] = 7
+    shown = np.dstack([levels.astype(np.uint8)] * 3)
+    shown[:half] = 255
+    yield Sample("PNG, 16 bits, a clear grey", png(grey, chunks=((b"tRNS", struct.pack(">H", 7)),)), shown)
+
+
+def _turned_pngs(plain: Image.Image) -> Iterator[Sample]:
+    """Yield PNGs that are held upright by EXIF behind their pixels, and by EXIF as text."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    block = exif.tobytes()
+    data = encoded(plain.transpose(Image.Transpose.ROTATE_90), "PNG")
+    chunk = struct.pack(">I", len(block[6:])) + b"eXIf" + block[6:]
+    chunk += struct.pack(">I", zlib.crc32(chunk[4:]))
+    end = data.rindex(b"IEND") - 4
+    yield Sample("PNG, EXIF behind its pixels", data[:end] + chunk + data[end:], np.asarray(plain))
+    text = b"Raw profile type exif\0\nexif\n%8d\n%s\n" % (len(block), block.hex().encode())
+    chunk = struct.pack(">I", len(text)) + b"tEXt" + text
+    chunk += struct.pack(">I", zlib.crc32(chunk[4:]))
+    yield Sample("PNG, EXIF as text", data[:33] + chunk + data[33:], np.asarray(plain))
 
 
 def damaged(samples: list[Sample], seed: int = 1) -> Iterator[Sample]:

@@ -18,6 +18,7 @@ from tests.training.pictures.corpus import (
     with_orientation,
 )
 from training.pictures import BadPicture, PictureLimits, decode, isolation
+from training.pictures.decode import FIRST_FRAME, FIRST_PICTURE
 from training.preprocess import Pixels, Preprocessing, load_for_evaluation
 
 CROP = Preprocessing(resize=96, crop=84)
@@ -72,10 +73,11 @@ def test_staging_training_and_serving_see_the_same_pixels_or_refuse_alike() -> N
 
 def test_what_is_no_plain_picture_is_noted() -> None:
     notes = {sample.name: decode(sample.data, minimum_side=96).notes for sample in WHOLE if "TIFF" not in sample.name}
-    assert notes["GIF of three frames"] == notes["PNG of three frames"] == ("only the first of its 3 frames is used",)
+    assert notes["GIF of three frames"] == notes["PNG of three frames"] == (FIRST_FRAME,)
     assert notes["PNG, grey of 12 bits in 16"][0].startswith("its samples use 4095 of 65535")
     assert notes["JPEG, damaged profile"] == ("its colour profile cannot be used, and its colours are taken as sRGB",)
-    assert notes["MPO"] == notes["JPEG, Display P3"] == notes["PNG, grey of 16 bits in 16"] == ()
+    assert notes["MPO"] == (FIRST_PICTURE,)
+    assert notes["JPEG, Display P3"] == notes["PNG, grey of 16 bits in 16"] == ()
 
 
 def test_a_dark_photo_with_a_profile_is_staged_anew_and_a_plain_one_is_kept() -> None:
@@ -105,7 +107,9 @@ def test_a_decoder_that_takes_too_long_is_ended_and_the_picture_refused(monkeypa
 def test_limits_are_read_from_the_environment_that_they_write() -> None:
     limits = PictureLimits(1_000_000, 5_000)
     assert PictureLimits.from_environment(limits.variables()) == limits
-    assert PictureLimits.from_environment({"KENNEL_MAX_IMAGE_PIXELS": "many"}) == PictureLimits()
+    for given in ("many", "-1", "64M", "", "9" * 5000):
+        with pytest.raises(ValueError, match=r"KENNEL_MAX_IMAGE_PIXELS=.* is no whole number above 0"):
+            PictureLimits.from_environment({"KENNEL_MAX_IMAGE_PIXELS": given})
 
 
 def test_nothing_is_printed_for_damaged_metadata(capfd: pytest.CaptureFixture[str]) -> None:
@@ -152,3 +156,35 @@ def test_a_photo_of_108_megapixels_is_refused_by_its_header() -> None:
     data[frame + 5 : frame + 9] = (9_000).to_bytes(2, "big") + (12_000).to_bytes(2, "big")
     with pytest.raises(BadPicture, match="12000 x 9000 px; at most KENNEL_MAX_IMAGE_PIXELS=64000000 pixels"):
         decode(bytes(data), minimum_side=96)
+
+
+def test_a_jpeg_of_very_many_scans_is_refused_before_they_are_decoded() -> None:
+    data = encoded(gradient(), "JPEG", progressive=True)
+    scan = data[data.rindex(b"\xff\xda") : -2]
+    with pytest.raises(BadPicture, match="scans; at most 200 are allowed"):
+        decode(data[:-2] + 200 * scan + data[-2:], minimum_side=96)
+
+
+def test_what_lies_behind_the_end_of_a_jpeg_is_not_staged() -> None:
+    data = encoded(gradient(), "JPEG", quality=90)
+    assert prepare_image(data + b"a video" * 1000, ImageLimits()).data == data
+
+
+def test_a_cameras_raw_file_is_refused_and_its_preview_is_not_taken_for_it() -> None:
+    data = encoded(gradient(), "TIFF", tiffinfo={50706: b"\1\4\0\0"})
+    with pytest.raises(BadPicture, match="it is a camera's raw file; save it as JPEG"):
+        decode(data, minimum_side=96)
+
+
+def test_a_dark_ramp_of_linear_light_keeps_its_levels() -> None:
+    ramp = np.tile(np.linspace(0, 0.05 * 65535, 128).astype(np.uint16), (96, 1))
+    linear = png(ramp, chunks=((b"gAMA", (100_000).to_bytes(4, "big")),))
+    assert len(np.unique(decode(linear, minimum_side=96).pixels)) > 40
+
+
+def test_the_decoder_sees_no_credentials_and_a_broken_one_is_no_bad_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encoded(gradient(), "TIFF")
+    monkeypatch.setenv("PYTHONPATH", "")
+    monkeypatch.setattr(isolation, "_MODULE", "training.pictures.nowhere")
+    with pytest.raises(RuntimeError, match=r"the picture decoder does not work: .*nowhere"):
+        decode(data, minimum_side=96)
