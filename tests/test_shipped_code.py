@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 OF_IMAGE = (3, 12)  # of both images that tasks/account/container_images.py names
 OF_FUNCTION = (3, int(RUNTIME.removeprefix("python3.")))
 SHIPPED = [
-    *((path, OF_IMAGE) for path in sorted((ROOT / "training").glob("*.py"))),
+    *((path, OF_IMAGE) for path in sorted((ROOT / "training").rglob("*.py"))),
     *((path, OF_FUNCTION) for path in sorted((ROOT / "lambda").rglob("*.py"))),
 ]
 INSTALLED = (".pyenv/versions/{0}.{1}.*/bin/python", ".local/share/uv/python/cpython-{0}.{1}.*/bin/python")

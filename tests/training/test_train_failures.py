@@ -46,7 +46,7 @@ def test_a_damaged_picture_inside_a_sound_shard_fails_the_job(
 
     text = fail(capsys, arguments(staged, weights, tmp_path), tmp_path)
 
-    assert text.startswith("image 5 of class 2 is corrupt: the picture is truncated or damaged")
+    assert text.startswith("image 5 of class 2 is corrupt: it is truncated or damaged")
 
 
 def test_labels_that_differ_from_the_manifest_fail_the_job(

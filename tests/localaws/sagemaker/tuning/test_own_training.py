@@ -63,6 +63,6 @@ def test_our_training_script_is_tuned_and_the_best_model_has_the_values_that_wer
 def training_code() -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        for file in (ROOT / "training").glob("*.py"):
-            tar.add(file, arcname=f"training/{file.name}")
+        for file in (ROOT / "training").rglob("*.py"):
+            tar.add(file, arcname=str(file.relative_to(ROOT)))
     return buffer.getvalue()
