@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from tasks.data.entries import Entry, Kind, Listing, Unreadable, check_bounds
 from tasks.data.folder_source import list_folder, read_file
-from tasks.data.tar_source import MAGIC, MAGIC_AT, list_tar, read_tarred
+from tasks.data.tar_source import begins_tar, list_tar, read_tarred
 from tasks.data.zip_source import list_zip, read_zipped
 from tasks.run.errors import SourceRefused
 from tasks.run.settings import Settings
@@ -45,8 +45,7 @@ def list_archive(path: Path, settings: Settings, named: Path | str) -> Listing:
     Raises:
         SourceRefused: it is neither, or is damaged.
     """
-    is_tar = beginning_of(path)[MAGIC_AT:].startswith(MAGIC)
-    return (list_tar if is_tar else list_zip)(path, settings, named)
+    return (list_tar if begins_tar(beginning_of(path)) else list_zip)(path, settings, named)
 
 
 def beginning_of(path: Path) -> bytes:

@@ -24,7 +24,7 @@ import zstandard
 
 from tasks.data.archive import beginning_of, list_archive, list_source
 from tasks.data.entries import Entry, Listing, beyond_ratio, check_bounds, points_outside
-from tasks.data.tar_source import MAGIC, MAGIC_AT
+from tasks.data.tar_source import begins_tar
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import SourceRefused
 from tasks.run.own_files import ANEW, open_own
@@ -142,7 +142,7 @@ def _readable(named: Path) -> Iterator[None]:
 
 
 def _require_archive(beginning: bytes, named: Path) -> None:
-    if not (beginning[MAGIC_AT:].startswith(MAGIC) or beginning.startswith(_ZIP_MAGIC)):
+    if not (begins_tar(beginning) or beginning.startswith(_ZIP_MAGIC)):
         more = "give the folder or the archive that it was made of as --data"
         raise SourceRefused("source", f"{named}", "it is compressed, and holds neither a tar nor a zip", more)
 
@@ -152,16 +152,7 @@ def _decompress(limits: _Limits) -> Path:
     target = limits.spool_dir / "source.archive"
     with limits.progress("unpack", None, "B") as counter, _decompressed(limits.named) as stream:
         _write(stream, target, limits, counter)
-    if beginning_of(target)[MAGIC_AT:].startswith(MAGIC) and any(_last_block(target)):
-        why = "it is cut: its tar has no end"  # zstd tells nothing of a file that is cut
-        raise SourceRefused("source", f"{limits.named}", why, _AGAIN)
     return target
-
-
-def _last_block(path: Path) -> bytes:
-    with path.open("rb") as file:
-        file.seek(-min(_BLOCK_BYTES, path.stat().st_size), 2)
-        return file.read()
 
 
 def _write(stream: Stream, target: Path, limits: _Limits, counter: Progress) -> None:

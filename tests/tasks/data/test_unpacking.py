@@ -109,7 +109,7 @@ def test_a_tar_that_is_cut_is_refused_and_one_that_is_cut_later_is_unreadable(tm
     written(path, path.read_bytes()[:3000])
     with pytest.raises(Unreadable, match="beyond the end of the file"):
         read_all(listing)
-    with pytest.raises(SourceRefused, match="not a readable tar: unexpected end of data"):
+    with pytest.raises(SourceRefused, match="a damaged or cut tar: unexpected end of data"):
         unpacked(path)
 
 
