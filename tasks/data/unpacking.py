@@ -14,14 +14,15 @@ import lzma
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, BinaryIO
 
 import zstandard
 
+from tasks.data import names
 from tasks.data.archive import beginning_of, list_archive, list_source
 from tasks.data.entries import Entry, Listing, beyond_ratio, check_bounds, points_outside
 from tasks.data.tar_source import begins_tar
@@ -36,9 +37,10 @@ Stream = io.BufferedIOBase | IO[bytes]
 _PIECE_BYTES = 2**20
 _BLOCK_BYTES = 512
 _ZIP_MAGIC = b"PK"
-_IMAGES = frozenset(
-    {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".heic", ".heif", ".avif"}
-)
+_BESIDE = "it lies beside the zips in the zip, and only what is in them is read"
+_DOCUMENTS = frozenset({"readme", "license", "licence", "copying", "copyright", "notice", "authors", "changelog"})
+"""Files without an ending, in lower case, that are no photos."""
+
 _AGAIN = "make the archive anew, or download it again"
 
 
@@ -94,7 +96,7 @@ def list_unpacked(path: Path, settings: Settings, spool_dir: Path, progress: Pro
     packed = _is_compressed(path)
     listing = list_archive(_decompress(limits), settings, path) if packed else list_source(path, settings)
     if inner := _inner_zips(listing):
-        listing = _list_inner(listing.root, inner, limits)
+        listing = _list_inner(listing, inner, limits)
     check_bounds(listing, settings)
     return listing
 
@@ -197,17 +199,19 @@ def _inner_zips(listing: Listing) -> list[str]:
     """Return the names of the zips in a zip that has no image of its own."""
     if listing.kind != "zip":
         return []
-    names = [each.name for each in listing.entries if not (_is_of_macos(each.name) or points_outside(each.name))]
-    has_images = any(PurePosixPath(name).suffix.lower() in _IMAGES for name in names)
-    return [] if has_images else [name for name in names if name.lower().endswith(".zip")]
+    own = [each.name for each in listing.entries if not (_is_foreign(each.name) or points_outside(each.name))]
+    has_images = any(names.is_image_name(name.split("/")) for name in own)
+    return [] if has_images else [name for name in own if name.lower().endswith(".zip")]
 
 
-def _is_of_macos(name: str) -> bool:
-    return "__MACOSX" in name.split("/") or PurePosixPath(name).name.startswith("._")
+def _is_foreign(name: str) -> bool:
+    return names.foreign_reason(name.split("/")) is not None
 
 
-def _list_inner(path: Path, inner: list[str], limits: _Limits) -> Listing:
+def _list_inner(outside: Listing, inner: list[str], limits: _Limits) -> Listing:
     """Unpack the zips in a zip and list them together; of several, each is a folder of its name.
+
+    What lies beside them in the outer zip is listed and refused, so that a photo there is told of.
 
     Raises:
         SourceRefused, DiskFailed: as `list_unpacked` raises them.
@@ -215,9 +219,9 @@ def _list_inner(path: Path, inner: list[str], limits: _Limits) -> Listing:
     root = limits.spool_dir / "zips"
     with disk_boundary("unpack", root):
         root.mkdir(mode=0o700)
-    entries: list[Entry] = []
+    entries = _beside(outside, set(inner))
     folders: list[str] = []
-    with _readable(limits.named), zipfile.ZipFile(path) as outer:
+    with _readable(limits.named), zipfile.ZipFile(outside.root) as outer:
         total = sum(outer.getinfo(name).file_size for name in inner)
         _check(total, limits)
         with limits.progress("unpack", total, "B") as counter:
@@ -227,6 +231,15 @@ def _list_inner(path: Path, inner: list[str], limits: _Limits) -> Listing:
                 entries += [replace(each, name=folder + each.name, file=found.root.name) for each in found.entries]
                 folders += [folder + each for each in found.folders]
     return Listing(limits.named, "zip", tuple(entries), tuple(folders), root)
+
+
+def _beside(outside: Listing, inner: Collection[str]) -> list[Entry]:
+    """Return what lies beside the zips in a zip, refused: a photo there is told of, and a README is not."""
+    return [
+        replace(each, refusal=each.refusal or _BESIDE)
+        for each in outside.entries
+        if not (each.name in inner or each.name.rpartition("/")[2].lower() in _DOCUMENTS)
+    ]
 
 
 def _list_one(outer: zipfile.ZipFile, name: str, target: Path, limits: _Limits, counter: Progress) -> Listing:

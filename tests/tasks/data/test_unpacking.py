@@ -184,6 +184,25 @@ def test_a_zip_beside_images_is_no_source_of_its_own(tmp_path: Path) -> None:
     assert len(unpacked(path).entries) == len(FILES) + 1
 
 
+@pytest.mark.parametrize("ending", ["pgm", "jpe", "cr2", "dib"])
+def test_a_zip_beside_images_of_any_kind_is_no_source_of_its_own(tmp_path: Path, ending: str) -> None:
+    photos = {f"{name}/{n}.{ending}": b"x" for name in ("cat", "dog") for n in range(30)}
+    layout = read_layout(unpacked(write_zip(tmp_path / "a.zip", {**photos, "extra/old.zip": zip_of(FILES)})))
+    assert layout.classes == ("cat", "dog") and len(layout.candidates) == 60
+
+
+def test_what_lies_beside_the_zips_in_a_zip_is_told_of(tmp_path: Path) -> None:
+    beside = {"cat/0001": b"x", "cat/0002": b"x", "LICENSE": b"x", "notes.txt": b"x", "__MACOSX/._dogs.zip": b"x"}
+    listing = unpacked(write_zip(tmp_path / "a.zip", {**beside, "dogs.zip": zip_of(FILES)}))
+    layout = read_layout(listing)
+    assert read_all(listing) == FILES
+    assert [each.name for each in layout.quarantined] == ["cat/0001", "cat/0002"]
+    assert {each.reason for each in layout.quarantined} == {
+        "it lies beside the zips in the zip, and only what is in them is read"
+    }
+    assert layout.ignored == 2
+
+
 def test_a_zip_that_was_written_to_a_stream_is_read(tmp_path: Path) -> None:
     path = tmp_path / "streamed.zip"
     with path.open("wb") as file:
