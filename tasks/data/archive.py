@@ -21,6 +21,9 @@ from tasks.run.settings import Settings
 
 _READ: Mapping[Kind, Callable[[BinaryIO, Entry], bytes]] = {"zip": read_zipped, "tar": read_tarred}
 
+_MOST_OPEN = 32
+"""How many of a source's archives are open at once; there may be more than a process may open."""
+
 
 def list_source(path: Path, settings: Settings) -> Listing:
     """List the content of a zip, a tar that is not compressed, or a folder.
@@ -62,7 +65,7 @@ def beginning_of(path: Path) -> bytes:
 
 
 class Reader:
-    """Reads entries of one source and keeps its archives open; threads and processes must not share it."""
+    """Reads entries of one source and keeps a few of its archives open; threads and processes must not share it."""
 
     def __init__(self, root: Path, kind: Kind) -> None:
         self._root, self._kind = root, kind
@@ -88,6 +91,8 @@ class Reader:
 
     def _archive(self, name: str) -> BinaryIO:
         if name not in self._files:
+            while len(self._files) >= _MOST_OPEN:
+                self._files.pop(next(iter(self._files))).close()
             try:
                 self._files[name] = (self._root / name).open("rb")
             except OSError as error:

@@ -159,6 +159,21 @@ def test_several_zips_in_a_zip_are_folders_of_their_names(tmp_path: Path) -> Non
     assert read_layout(listing).classes == ("cat", "dog")
 
 
+def open_files() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def test_many_zips_in_a_zip_are_read_with_few_of_them_open(tmp_path: Path) -> None:
+    outer = {f"train/{n}.zip": zip_of({"a.jpg": b"%d" % n, "b.jpg": b"b"}) for n in range(70)}
+    listing = unpacked(write_zip(tmp_path / "outer.zip", outer))
+    before = open_files()
+    with Reader(listing.root, listing.kind) as reader:
+        for entry in sorted(listing.entries, key=lambda each: each.name[::-1]):  # all of a.jpg, then all of b.jpg
+            assert reader.read(entry)
+            assert open_files() <= before + 32
+    assert open_files() == before
+
+
 def test_zips_of_zips_in_a_zip_are_refused(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", {"b.zip": zip_of({"c.zip": zip_of(FILES)})})
     with pytest.raises(SourceRefused, match=r"a\.zip: b\.zip(?s:.*)one level is read"):
