@@ -139,13 +139,13 @@ def list_prefix(aws: Aws, place: Place) -> RemoteObjects:
         name = found["Key"][len(place.key) :]
         if name.endswith("/") or not name:
             folders += [name.rstrip("/")] if name else []
-            continue
-        each = StoredObject(found["Key"], found["Size"], found["ETag"].strip('"'))
-        objects.append(each)
-        entries.append(_entry(name, each, refusal_in_listing(found), aws.settings))
-        if len(entries) > aws.settings.max_archive_files:
+        else:
+            each = StoredObject(found["Key"], found["Size"], found["ETag"].strip('"'))
+            objects.append(each)
+            entries.append(_entry(name, each, refusal_in_listing(found), aws.settings))
+        if len(entries) + len(folders) > aws.settings.max_archive_files:
             break
-    if not entries:
+    if not entries and len(folders) <= aws.settings.max_archive_files:
         raise SourceRefused("source", place.uri, "there is no object below this prefix", aws_list(aws, place))
     root = download_folder(place.uri, aws.settings) / "objects"
     listing = Listing(place.uri, "folder", tuple(entries), tuple(folders), root)

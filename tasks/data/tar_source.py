@@ -50,9 +50,9 @@ def list_tar(path: Path, settings: Settings, named: Path | str | None = None) ->
         for member in _members(path):
             if member.isdir():
                 folders.append(member.name.rstrip("/"))
-                continue
-            entries.append(_entry(member, seen, settings))
-            if len(entries) > settings.max_archive_files:
+            else:
+                entries.append(_entry(member, seen, settings))
+            if len(entries) + len(folders) > settings.max_archive_files:
                 break
     except RecursionError as error:
         why = "it is a damaged tar: it has too many headers for one member"

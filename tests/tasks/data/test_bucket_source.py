@@ -138,6 +138,13 @@ def test_a_prefix_beyond_the_limits_is_refused_before_anything_is_fetched(bucket
     assert bucket.reads() == []
 
 
+def test_folders_below_a_prefix_count_as_objects_do(bucket: Bucket) -> None:
+    place = place_of(bucket.put({f"{n}/": b"" for n in range(4)}))
+    few = Workplace(bucket.calls.url, bucket.place.settings.home, "unused", max_archive_files=3)
+    with pytest.raises(SourceRefused, match="more than KENNEL_MAX_ARCHIVE_FILES=3 files and folders"):
+        list_prefix(few.aws, place)
+
+
 def test_names_that_no_file_may_have_are_read_or_refused(bucket: Bucket) -> None:
     odd = {"a//b.jpg": b"1", "a": b"2", "a/b": b"3", f"{'x' * 300}.jpg": b"4", "%2F 🐕.jpg": b"5", "../evil.jpg": b"6"}
     remote = list_prefix(bucket.place.aws, place_of(bucket.put(odd)))
