@@ -7,6 +7,7 @@ import lzma
 import os
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -82,6 +83,37 @@ def test_a_compressed_tar_that_is_cut_is_refused(tmp_path: Path, kind: str) -> N
     path = written(tmp_path / "photos", data[: len(data) // 2])
     with pytest.raises(SourceRefused, match="cut"):
         unpacked(path)
+
+
+def test_an_xz_of_several_streams_is_read_whole(tmp_path: Path) -> None:
+    data = tar_of(FILES)
+    streams = [lzma.compress(data[:7000]), bytes(8), lzma.compress(b""), lzma.compress(data[7000:]), bytes(4)]
+    assert read_all(unpacked(written(tmp_path / "a.tar.xz", b"".join(streams)))) == FILES
+
+
+def wide_zstd(window_log: int) -> bytes:
+    parameters = zstandard.ZstdCompressionParameters.from_level(1, window_log=window_log)
+    out = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    return out.compress(tar_of(FILES)) + out.flush()
+
+
+def wide_xz() -> bytes:
+    """Return an xz whose header asks for 4 GiB of memory, and with the checksum of that."""
+    data = bytearray(lzma.compress(tar_of(FILES)))
+    assert data[14:16] == b"\x21\x01"  # LZMA2, whose one byte of properties is the size of the dictionary
+    data[16] = 40
+    data[20:24] = zlib.crc32(data[12:20]).to_bytes(4, "little")
+    return bytes(data)
+
+
+def test_a_stream_that_needs_too_much_memory_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    for data in (wide_zstd(28), wide_xz()):
+        with pytest.raises(SourceRefused, match="needs more than 128 MiB of memory") as refused:
+            unpacked(written(tmp_path / "a", data))
+        assert "unpack it with zstd -d --long=31 or xz -d" in str(refused.value)
+        with pytest.raises(SourceRefused, match="needs more than 128 MiB of memory"):
+            list_unless_packed(tmp_path / "a", SETTINGS)
+    assert read_all(unpacked(written(tmp_path / "a", wide_zstd(27)))) == FILES
 
 
 def test_links_and_devices_in_a_tar_are_listed_and_refused(tmp_path: Path) -> None:
