@@ -65,8 +65,8 @@ def readable(named: Path) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None:  # it is the disk's
             raise
         if any(text in str(error) for text in _TOO_WIDE):
-            why = f"unpacking it needs more than {_WINDOW_BYTES // 2**20} MiB of memory (zstd --long=28)"
-            more = "unpack it with zstd -d --long=31 or xz -d, and give the tar as --data"
+            why = f"its window is too large: unpacking it needs more than {_WINDOW_BYTES // 2**20} MiB of memory"
+            more = "pack it anew with a smaller one, such as that of zstd --long=27, or give the tar in it as --data"
             raise SourceRefused("source", f"{named}", why, more) from error
         raise SourceRefused("source", f"{named}", f"it is damaged or cut: {error}", AGAIN) from error
     except RuntimeError as error:  # a member of a zip is encrypted, or packed in a way that Python does not know

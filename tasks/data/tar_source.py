@@ -107,7 +107,7 @@ def _require_end(file: _Headers, at: int, last: str) -> None:
     file.seek(at)
     block = file.read(tarfile.BLOCKSIZE)
     if any(block):
-        raise tarfile.ReadError(f"the header at byte {at}, behind {last}, is damaged or is cut")
+        raise tarfile.ReadError(f"the header at byte {at}, behind {last}, cannot be read")
     if len(block) < tarfile.BLOCKSIZE:
         raise tarfile.ReadError(f"it has no end: it is cut at byte {at}, behind {last}")
     while piece := file.read(_PIECE_BYTES):
