@@ -42,7 +42,7 @@ LONGEST_POLICY = 6144
 class Account:
     """Where kennel is to be run; `prefix` is how the names of its resources begin, `bucket` may be one of yours.
 
-    `sources` are the buckets or prefixes (`s3://bucket/photos/`) from which photos are read.
+    `sources` are the archives (`s3://bucket/photos.zip`) or prefixes (`s3://bucket/photos/`) that photos are read from.
     """
 
     account_id: str
@@ -77,10 +77,21 @@ class Account:
         names = [f"{self.prefix}*", *([self.bucket] if self.bucket else [])]
         return [f"arn:{self.partition}:s3:::{name}{objects}" for name in names]
 
-    def source(self, uri: str) -> tuple[str, str]:
-        """Return the ARN of a source's bucket, and that of the objects at or below its key."""
-        bucket, _, key = uri.removeprefix("s3://").partition("/")
-        return f"arn:{self.partition}:s3:::{bucket}", f"arn:{self.partition}:s3:::{bucket}/{key}*"
+    def source_buckets(self) -> list[str]:
+        """Return the ARNs of the buckets of the sources that are listed: an archive is read without that."""
+        places = [uri.removeprefix("s3://").partition("/") for uri in self.sources]
+        listed = sorted({bucket for bucket, _, key in places if _is_prefix(key)})
+        return [f"arn:{self.partition}:s3:::{bucket}" for bucket in listed]
+
+    def source_objects(self) -> list[str]:
+        """Return the ARN of each source's objects: one archive, or all below a prefix."""
+        places = [uri.removeprefix("s3://") for uri in self.sources]
+        ends = ["*" if _is_prefix(place.partition("/")[2]) else "" for place in places]
+        return [f"arn:{self.partition}:s3:::{place}{end}" for place, end in zip(places, ends, strict=True)]
+
+
+def _is_prefix(key: str) -> bool:
+    return not key or key.endswith("/")
 
 
 def operator_policies(account: Account) -> dict[str, dict[str, Any]]:
@@ -146,12 +157,10 @@ def _stage(account: Account) -> list[Row]:
 
 def _sources(account: Account) -> list[Row]:
     """Return what reading photos from buckets of S3 needs; without such sources nothing."""
-    places = [account.source(uri) for uri in account.sources]
-    if not places:
-        return []
+    buckets, objects = account.source_buckets(), account.source_objects()
     return [
-        ("ListSources", "s3", ["ListBucket"], sorted({bucket for bucket, _ in places})),
-        ("ReadSources", "s3", ["GetObject"], [objects for _, objects in places]),
+        *([("ListSources", "s3", ["ListBucket"], buckets)] if buckets else []),
+        *([("ReadSources", "s3", ["GetObject"], objects)] if objects else []),
     ]
 
 

@@ -14,12 +14,15 @@ from typing import BinaryIO
 
 from tasks.data.entries import Entry, Kind, Listing, Unreadable, check_bounds
 from tasks.data.folder_source import list_folder, read_file
-from tasks.data.tar_source import MAGIC, MAGIC_AT, list_tar, read_tarred
+from tasks.data.tar_source import begins_tar, list_tar, read_tarred
 from tasks.data.zip_source import list_zip, read_zipped
 from tasks.run.errors import SourceRefused
 from tasks.run.settings import Settings
 
 _READ: Mapping[Kind, Callable[[BinaryIO, Entry], bytes]] = {"zip": read_zipped, "tar": read_tarred}
+
+_MOST_OPEN = 32
+"""How many of a source's archives are open at once; there may be more than a process may open."""
 
 
 def list_source(path: Path, settings: Settings) -> Listing:
@@ -45,8 +48,7 @@ def list_archive(path: Path, settings: Settings, named: Path | str) -> Listing:
     Raises:
         SourceRefused: it is neither, or is damaged.
     """
-    is_tar = beginning_of(path)[MAGIC_AT:].startswith(MAGIC)
-    return (list_tar if is_tar else list_zip)(path, settings, named)
+    return (list_tar if begins_tar(beginning_of(path)) else list_zip)(path, settings, named)
 
 
 def beginning_of(path: Path) -> bytes:
@@ -63,7 +65,7 @@ def beginning_of(path: Path) -> bytes:
 
 
 class Reader:
-    """Reads entries of one source and keeps its archives open; threads and processes must not share it."""
+    """Reads entries of one source and keeps a few of its archives open; threads and processes must not share it."""
 
     def __init__(self, root: Path, kind: Kind) -> None:
         self._root, self._kind = root, kind
@@ -89,6 +91,8 @@ class Reader:
 
     def _archive(self, name: str) -> BinaryIO:
         if name not in self._files:
+            while len(self._files) >= _MOST_OPEN:
+                self._files.pop(next(iter(self._files))).close()
             try:
                 self._files[name] = (self._root / name).open("rb")
             except OSError as error:

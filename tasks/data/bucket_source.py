@@ -3,7 +3,8 @@
 A prefix is listed, and its digest is that of keys, sizes and ETags. So a look for new photos is one listing and reads
 no object. Objects are downloaded when their images are needed, to `.kennel/downloads/<hash>/objects/`, to files that
 are named by a hash of key, size and ETag: one that is there is not fetched again, and no file has a name of the
-bucket's. The bucket may be of another account; nothing in it is changed.
+bucket's. Several processes may fetch one prefix at once: what is removed is at least a day old and of an object that
+the prefix has no more. The bucket may be of another account; nothing in it is changed.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -31,14 +33,16 @@ from tasks.run.errors import AccessDenied, AwsFailed, SourceRefused, aws_boundar
 from tasks.run.own_files import replacing
 from tasks.run.progress import Progress, ProgressFactory
 from tasks.run.settings import Settings
-from tasks.run.source_name import source_name
+from tasks.run.source_name import is_s3, source_name
 from tasks.run.streamed import read_streamed
 
-FORMS = "give s3://BUCKET/PREFIX/ or s3://BUCKET/KEY.zip as --data"
+FORMS = "give s3://BUCKET/PREFIX/ or s3://BUCKET/KEY.zip"
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _ARCHIVE = re.compile(r".*\.(zip|tar|tgz|tbz2|txz|tar\.(gz|zst|bz2|xz))", re.IGNORECASE | re.DOTALL)
 _ARCHIVED = {"GLACIER": "S3 Glacier", "DEEP_ARCHIVE": "S3 Glacier Deep Archive"}
+_HASH = re.compile(r"[0-9a-f]{64}")
 _URL_SECONDS = 12 * 3600
+_KEPT_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -74,8 +78,12 @@ class RemoteObjects:
 
     @property
     def digest(self) -> str:
-        """The digest of the place, and of all keys, sizes and ETags."""
-        rows = [[each.key, each.size_bytes, each.etag] for each in self.objects]
+        """The digest of the place, of all keys, sizes and ETags, and of why an object is left out."""
+        refusals = [[entry.refusal] if entry.refusal else [] for entry in self.listing.entries]
+        rows = [
+            [each.key, each.size_bytes, each.etag, *refusal]
+            for each, refusal in zip(self.objects, refusals, strict=True)
+        ]
         return hashlib.sha256(json.dumps([self.place.uri, rows]).encode()).hexdigest()
 
 
@@ -83,8 +91,11 @@ def place_of(source: str) -> Place:
     """Return the place that `s3://bucket/...` names, without a call.
 
     Raises:
-        SourceRefused: the bucket's name is none, or a key has a character that a URL gives another meaning.
+        SourceRefused: it is no such URL, the bucket's name is none, or a key has a character that a URL gives another
+            meaning.
     """
+    if not is_s3(source):
+        raise SourceRefused("source", source_name(source), "it is no place in a bucket of S3", FORMS)
     bucket, _, key = source[len("s3://") :].partition("/")
     if _BUCKET.fullmatch(bucket) is None:
         why = "a bucket is named by 3 to 63 lower-case letters, digits, dots and hyphens"
@@ -108,8 +119,8 @@ def fetch_archive(aws: Aws, place: Place, progress: ProgressFactory) -> Path:
     with _source_aws_boundary(aws, place, "s3:GetObject", place.key):
         found = aws.client("s3").head_object(**asked)
         url = aws.client("s3").generate_presigned_url("get_object", Params=asked, ExpiresIn=_URL_SECONDS)
-    refusal = _refusal_of_class(found.get("StorageClass", ""))
-    if refusal is not None and 'ongoing-request="false"' not in found.get("Restore", ""):
+    is_restored = 'ongoing-request="false"' in found.get("Restore", "")
+    if (refusal := _refusal_of_class(found, is_restored=is_restored)) is not None:
         raise SourceRefused("source", place.uri, refusal, "restore it, and run the same command again")
     return download(url, aws.settings, progress)
 
@@ -128,13 +139,13 @@ def list_prefix(aws: Aws, place: Place) -> RemoteObjects:
         name = found["Key"][len(place.key) :]
         if name.endswith("/") or not name:
             folders += [name.rstrip("/")] if name else []
-            continue
-        each = StoredObject(found["Key"], found["Size"], found["ETag"].strip('"'))
-        objects.append(each)
-        entries.append(_entry(name, each, found.get("StorageClass", ""), aws.settings))
-        if len(entries) > aws.settings.max_archive_files:
+        else:
+            each = StoredObject(found["Key"], found["Size"], found["ETag"].strip('"'))
+            objects.append(each)
+            entries.append(_entry(name, each, refusal_in_listing(found), aws.settings))
+        if len(entries) + len(folders) > aws.settings.max_archive_files:
             break
-    if not entries:
+    if not entries and len(folders) <= aws.settings.max_archive_files:
         raise SourceRefused("source", place.uri, "there is no object below this prefix", aws_list(aws, place))
     root = download_folder(place.uri, aws.settings) / "objects"
     listing = Listing(place.uri, "folder", tuple(entries), tuple(folders), root)
@@ -143,7 +154,7 @@ def list_prefix(aws: Aws, place: Place) -> RemoteObjects:
 
 
 def fetch_objects(aws: Aws, remote: RemoteObjects, wanted: Sequence[int], progress: ProgressFactory) -> None:
-    """Download the objects at these indices that are not here yet, and remove those that the prefix has no more.
+    """Download the objects at these indices that are not here yet; old ones that the prefix has no more are removed.
 
     Raises:
         SourceRefused: an object has changed since it was listed.
@@ -153,9 +164,8 @@ def fetch_objects(aws: Aws, remote: RemoteObjects, wanted: Sequence[int], progre
     root = remote.listing.root
     with disk_boundary("download", root):
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _remove_old(root, {entry.file for entry in remote.listing.entries})
         here = {path.name for path in root.iterdir()}
-        for left in here - {entry.file for entry in remote.listing.entries}:
-            (root / left).unlink()
     missing = [index for index in wanted if remote.listing.entries[index].file not in here]
     if not missing:
         return
@@ -163,6 +173,16 @@ def fetch_objects(aws: Aws, remote: RemoteObjects, wanted: Sequence[int], progre
     with progress("download", total, "B") as counter, ThreadPoolExecutor(aws.settings.upload_threads) as pool:
         for _ in pool.map(partial(_fetch, aws, remote, counter), missing):
             pass
+
+
+def _remove_old(root: Path, listed: Collection[str]) -> None:
+    """Remove the files that the listing does not have, if they are older than any staging that may still need them."""
+    for path in list(root.iterdir()):
+        if path.name in listed or _HASH.fullmatch(path.name) is None:
+            continue
+        with suppress(FileNotFoundError):  # another process removed it
+            if time.time() - path.stat().st_mtime > _KEPT_SECONDS:
+                path.unlink()
 
 
 def read_remote(aws: Aws, remote: RemoteObjects, progress: ProgressFactory, entry: Entry) -> bytes:
@@ -183,21 +203,34 @@ def aws_list(aws: Aws, place: Place) -> str:
 
 def _found(aws: Aws, place: Place) -> Iterator[Any]:
     with _source_aws_boundary(aws, place, "s3:ListBucket"):
+        asked = {"Bucket": place.bucket, "Prefix": place.key, "OptionalObjectAttributes": ["RestoreStatus"]}
         paginator = aws.client("s3").get_paginator("list_objects_v2")
-        for page in paginator.paginate(Bucket=place.bucket, Prefix=place.key):
+        for page in paginator.paginate(**asked):
             yield from page.get("Contents", [])
 
 
-def _entry(name: str, stored: StoredObject, storage_class: str, settings: Settings) -> Entry:
+def _entry(name: str, stored: StoredObject, archived: str | None, settings: Settings) -> Entry:
     refusal = "its path points outside the prefix" if points_outside(name) else None
-    refusal = refusal or _refusal_of_class(storage_class) or too_large(stored.size_bytes, settings)
+    refusal = refusal or archived or too_large(stored.size_bytes, settings)
     content = json.dumps([stored.key, stored.size_bytes, stored.etag]).encode()
     return Entry(name, stored.size_bytes, refusal, file=hashlib.sha256(content).hexdigest())
 
 
-def _refusal_of_class(storage_class: str) -> str | None:
-    archive = _ARCHIVED.get(storage_class)
-    return None if archive is None else f"it is in {archive}, from which it has to be restored first"
+def refusal_in_listing(found: Mapping[str, Any]) -> str | None:
+    """Return why an object of a listing cannot be read: it is in an archive of S3's, and no restored copy is there.
+
+    Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_RestoreStatus.html
+    """
+    status = found.get("RestoreStatus", {})
+    is_restored = "RestoreExpiryDate" in status and not status.get("IsRestoreInProgress", False)
+    return _refusal_of_class(found, is_restored=is_restored)
+
+
+def _refusal_of_class(found: Mapping[str, Any], *, is_restored: bool) -> str | None:
+    archive = _ARCHIVED.get(found.get("StorageClass", ""))
+    if archive is None or is_restored:
+        return None
+    return f"it is in {archive}, from which it has to be restored first"
 
 
 def _fetch(aws: Aws, remote: RemoteObjects, counter: Progress, index: int) -> None:
@@ -232,7 +265,8 @@ def _source_aws_boundary(aws: Aws, place: Place, permission: str, key: str = "")
             raise refusal from error
         if error.code not in DENIED:
             raise
-        on = aws.arn("s3", f"{place.bucket}/{place.key}*" if key else place.bucket)
+        objects = f"{place.bucket}/{place.key}" + ("" if place.is_archive else "*")
+        on = aws.arn("s3", objects if key else place.bucket)
         cure = f"allow {permission} on {on}: kennel iam operator-policy stage --source {place.uri}"
         if "kms:" in error.why:
             cure = "allow kms:Decrypt on the key that AWS's message names, then run the same command again"

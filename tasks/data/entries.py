@@ -78,7 +78,7 @@ def too_large(size_bytes: int, settings: Settings) -> str | None:
     """Return why an image of this size is refused, if it is."""
     if size_bytes <= settings.max_image_bytes:
         return None
-    return f"it has {size_bytes} bytes, more than the {settings.max_image_bytes} allowed for one image"
+    return f"it has {size_bytes} bytes; at most KENNEL_MAX_IMAGE_BYTES={settings.max_image_bytes} are allowed"
 
 
 def beyond_ratio(size_bytes: int, packed_bytes: int, settings: Settings) -> str | None:
@@ -92,13 +92,13 @@ def check_bounds(listing: Listing, settings: Settings) -> None:
     """Return if a listing is within the limits of the settings.
 
     Raises:
-        SourceRefused: it has too many files or bytes, or unpacks to far more than it has.
+        SourceRefused: it has too many files and folders, or too many bytes, or unpacks to far more than it has.
     """
     size_bytes = sum(entry.size_bytes for entry in listing.entries)
     packed_bytes = sum(entry.packed_bytes for entry in listing.entries)
-    if len(listing.entries) > settings.max_archive_files:
+    if len(listing.entries) + len(listing.folders) > settings.max_archive_files:
         variable = "KENNEL_MAX_ARCHIVE_FILES"
-        why: str | None = f"it has more than {variable}={settings.max_archive_files} files"
+        why: str | None = f"it has more than {variable}={settings.max_archive_files} files and folders"
     elif size_bytes > settings.max_archive_bytes:
         variable = "KENNEL_MAX_ARCHIVE_BYTES"
         why = f"it has {size_bytes} bytes unpacked, more than {variable}={settings.max_archive_bytes}"

@@ -14,12 +14,12 @@ from tasks.run.settings import Settings
 
 
 def list_folder(root: Path, settings: Settings) -> Listing:
-    """List all files below a folder; links, devices, sockets and FIFOs are listed and refused.
+    """List all files below a folder; links, devices, sockets, FIFOs and folders that are closed are listed and refused.
 
     Raises:
-        SourceRefused: a folder in it is nested too deeply.
+        SourceRefused: it cannot be read, or a folder in it is nested too deeply.
     """
-    with _named_by_its_path(root):
+    with _readable(root):
         entries, folders = _list(root, settings)
     return Listing(root, "folder", tuple(entries), tuple(folders), root)
 
@@ -43,50 +43,61 @@ def read_file(root: Path, entry: Entry) -> bytes:
 
 
 @contextmanager
-def _named_by_its_path(root: Path) -> Iterator[None]:
-    """Turn the refusal of a path that is longer than the system's limit into one that says so."""
+def _readable(root: Path) -> Iterator[None]:
+    """Translate what the system says of the folder, or of a path that is longer than its limit.
+
+    Raises:
+        SourceRefused: the folder cannot be read, or a folder in it is nested too deeply.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
-            raise
-        why = "a folder in it is nested so deeply that its path is longer than the system allows"
-        raise SourceRefused("source", f"{root}", why, "move what is in it further up") from error
+        why, then = f"it cannot be read: {error.strerror}", "ls -ld on it"
+        if error.errno == errno.ENAMETOOLONG:
+            why = "a folder in it is nested so deeply that its path is longer than the system allows"
+            then = "move what is in it further up"
+        raise SourceRefused("source", f"{root}", why, then) from error
 
 
 def _list(root: Path, settings: Settings) -> tuple[list[Entry], list[str]]:
+    """Return the files and the folders below a folder, sorted and relative to it, without following links."""
     entries: list[Entry] = []
     folders: list[str] = []
-    for name, found in _walk(root):
-        if found.is_dir(follow_symlinks=False):
-            folders.append(name)
-            continue
+    pending = [""]
+    while pending and len(entries) + len(folders) <= settings.max_archive_files:
+        folder = pending.pop()
         try:
-            size_bytes = found.stat(follow_symlinks=False).st_size
-        except FileNotFoundError:  # it went while the folder was read
+            children = _children(root / folder, is_root=not folder)
+        except PermissionError as error:
+            if not folder:
+                raise
+            entries.append(Entry(folder, 0, f"it is a folder that cannot be read: {error.strerror}"))
             continue
-        entries.append(Entry(name, size_bytes, _refusal(found) or too_large(size_bytes, settings)))
-        if len(entries) > settings.max_archive_files:
-            break
+        for found in children:
+            name = f"{folder}/{found.name}" if folder else found.name
+            if found.is_dir(follow_symlinks=False):
+                folders.append(name)
+                pending.append(name)
+            elif (entry := _entry(name, found, settings)) is not None:
+                entries.append(entry)
     return entries, folders
+
+
+def _entry(name: str, found: os.DirEntry[str], settings: Settings) -> Entry | None:
+    """Return the entry of a file; None for one that went while the folder was read."""
+    try:
+        size_bytes = found.stat(follow_symlinks=False).st_size
+    except FileNotFoundError:
+        return None
+    except PermissionError as error:
+        return Entry(name, 0, f"it cannot be read: {error.strerror}")
+    return Entry(name, size_bytes, _refusal(found) or too_large(size_bytes, settings))
 
 
 def _refusal(found: os.DirEntry[str]) -> str | None:
     if found.is_symlink():
         return "it is a symbolic link"
     return None if found.is_file(follow_symlinks=False) else "it is not a regular file"
-
-
-def _walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Yield every path below a folder, sorted and relative to it, without following links."""
-    pending = [""]
-    while pending:
-        folder = pending.pop()
-        for found in _children(root / folder, is_root=not folder):
-            name = f"{folder}/{found.name}" if folder else found.name
-            yield name, found
-            if found.is_dir(follow_symlinks=False):
-                pending.append(name)
 
 
 def _children(folder: Path, *, is_root: bool) -> list[os.DirEntry[str]]:

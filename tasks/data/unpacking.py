@@ -7,56 +7,31 @@ by the content and not by the name: a server may send `photos.tar.gz` as `downlo
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import io
-import lzma
 import os
 import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
-from typing import IO, BinaryIO
+from pathlib import Path
 
-import zstandard
-
+from tasks.data import names
 from tasks.data.archive import beginning_of, list_archive, list_source
+from tasks.data.compressed import Stream, decompressed, is_compressed, readable
 from tasks.data.entries import Entry, Listing, beyond_ratio, check_bounds, points_outside
-from tasks.data.tar_source import MAGIC, MAGIC_AT
+from tasks.data.tar_source import begins_tar
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import SourceRefused
 from tasks.run.own_files import ANEW, open_own
 from tasks.run.progress import Progress, ProgressFactory
 from tasks.run.settings import Settings
 
-Stream = io.BufferedIOBase | IO[bytes]
-
 _PIECE_BYTES = 2**20
 _BLOCK_BYTES = 512
 _ZIP_MAGIC = b"PK"
-_IMAGES = frozenset(
-    {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".heic", ".heif", ".avif"}
-)
-_AGAIN = "make the archive anew, or download it again"
-
-
-def _zstd(file: BinaryIO) -> Stream:
-    return zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
-
-
-_COMPRESSED: Mapping[bytes, Callable[[BinaryIO], Stream]] = {
-    b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file),
-    b"\x28\xb5\x2f\xfd": _zstd,
-    b"BZh": bz2.BZ2File,
-    b"\xfd7zXZ\x00": lzma.LZMAFile,
-}
-"""How what begins with these bytes is decompressed."""
+_BESIDE = "it lies beside the zips in the zip, and only what is in them is read"
+_DOCUMENTS = frozenset({"readme", "license", "licence", "copying", "copyright", "notice", "authors", "changelog"})
+"""Files without an ending, in lower case, that are no photos."""
 
 _FOREIGN = {b"Rar!": "a RAR archive", b"7z\xbc\xaf\x27\x1c": "a 7-Zip archive"}
-_DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError, zipfile.BadZipFile)
-"""What decompressing raises."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +53,7 @@ def list_unless_packed(path: Path, settings: Settings) -> Listing | None:
     if not _is_compressed(path):
         listing = list_source(path, settings)
         return None if _inner_zips(listing) else listing
-    with _decompressed(path) as stream:
+    with decompressed(path) as stream:
         _require_archive(stream.read(_BLOCK_BYTES), path)
     return None
 
@@ -94,7 +69,7 @@ def list_unpacked(path: Path, settings: Settings, spool_dir: Path, progress: Pro
     packed = _is_compressed(path)
     listing = list_archive(_decompress(limits), settings, path) if packed else list_source(path, settings)
     if inner := _inner_zips(listing):
-        listing = _list_inner(listing.root, inner, limits)
+        listing = _list_inner(listing, inner, limits)
     check_bounds(listing, settings)
     return listing
 
@@ -112,37 +87,11 @@ def _is_compressed(path: Path) -> bool:
         if beginning.startswith(magic):
             more = "unpack it, and give the folder as --data"
             raise SourceRefused("source", f"{path}", f"it is {kind}, which kennel does not read", more)
-    return any(beginning.startswith(magic) for magic in _COMPRESSED)
-
-
-@contextmanager
-def _decompressed(path: Path) -> Iterator[Stream]:
-    beginning = beginning_of(path)
-    opened = next(open_it for magic, open_it in _COMPRESSED.items() if beginning.startswith(magic))
-    with path.open("rb") as file, _readable(path), opened(file) as stream:
-        yield stream
-
-
-@contextmanager
-def _readable(named: Path) -> Iterator[None]:
-    """Translate what decompressing raises inside the block.
-
-    Raises:
-        SourceRefused: the archive is damaged or cut.
-    """
-    try:
-        yield
-    except _DAMAGED as error:
-        if isinstance(error, OSError) and error.errno is not None:  # it is the disk's
-            raise
-        raise SourceRefused("source", f"{named}", f"it is damaged or cut: {error}", _AGAIN) from error
-    except RuntimeError as error:  # a member of a zip is encrypted, or packed in a way that Python does not know
-        more = "unpack it, and give the folder as --data"
-        raise SourceRefused("source", f"{named}", f"it cannot be unpacked: {error}", more) from error
+    return is_compressed(beginning)
 
 
 def _require_archive(beginning: bytes, named: Path) -> None:
-    if not (beginning[MAGIC_AT:].startswith(MAGIC) or beginning.startswith(_ZIP_MAGIC)):
+    if not (begins_tar(beginning) or beginning.startswith(_ZIP_MAGIC)):
         more = "give the folder or the archive that it was made of as --data"
         raise SourceRefused("source", f"{named}", "it is compressed, and holds neither a tar nor a zip", more)
 
@@ -150,18 +99,9 @@ def _require_archive(beginning: bytes, named: Path) -> None:
 def _decompress(limits: _Limits) -> Path:
     """Write what the compressed source holds to the spool and return its path."""
     target = limits.spool_dir / "source.archive"
-    with limits.progress("unpack", None, "B") as counter, _decompressed(limits.named) as stream:
+    with limits.progress("unpack", None, "B") as counter, decompressed(limits.named) as stream:
         _write(stream, target, limits, counter)
-    if beginning_of(target)[MAGIC_AT:].startswith(MAGIC) and any(_last_block(target)):
-        why = "it is cut: its tar has no end"  # zstd tells nothing of a file that is cut
-        raise SourceRefused("source", f"{limits.named}", why, _AGAIN)
     return target
-
-
-def _last_block(path: Path) -> bytes:
-    with path.open("rb") as file:
-        file.seek(-min(_BLOCK_BYTES, path.stat().st_size), 2)
-        return file.read()
 
 
 def _write(stream: Stream, target: Path, limits: _Limits, counter: Progress) -> None:
@@ -174,7 +114,7 @@ def _write(stream: Stream, target: Path, limits: _Limits, counter: Progress) -> 
     size_bytes = 0
     with disk_boundary("unpack", target), os.fdopen(open_own(target, ANEW), "wb") as file:
         while True:
-            with _readable(limits.named):
+            with readable(limits.named):
                 piece = stream.read(_PIECE_BYTES)
             if not size_bytes:
                 _require_archive(piece[:_BLOCK_BYTES], limits.named)
@@ -206,17 +146,19 @@ def _inner_zips(listing: Listing) -> list[str]:
     """Return the names of the zips in a zip that has no image of its own."""
     if listing.kind != "zip":
         return []
-    names = [each.name for each in listing.entries if not (_is_of_macos(each.name) or points_outside(each.name))]
-    has_images = any(PurePosixPath(name).suffix.lower() in _IMAGES for name in names)
-    return [] if has_images else [name for name in names if name.lower().endswith(".zip")]
+    own = [each.name for each in listing.entries if not (_is_foreign(each.name) or points_outside(each.name))]
+    has_images = any(names.is_image_name(name.split("/")) for name in own)
+    return [] if has_images else [name for name in own if name.lower().endswith(".zip")]
 
 
-def _is_of_macos(name: str) -> bool:
-    return "__MACOSX" in name.split("/") or PurePosixPath(name).name.startswith("._")
+def _is_foreign(name: str) -> bool:
+    return names.foreign_reason(name.split("/")) is not None
 
 
-def _list_inner(path: Path, inner: list[str], limits: _Limits) -> Listing:
+def _list_inner(outside: Listing, inner: list[str], limits: _Limits) -> Listing:
     """Unpack the zips in a zip and list them together; of several, each is a folder of its name.
+
+    What lies beside them in the outer zip is listed and refused, so that a photo there is told of.
 
     Raises:
         SourceRefused, DiskFailed: as `list_unpacked` raises them.
@@ -224,9 +166,9 @@ def _list_inner(path: Path, inner: list[str], limits: _Limits) -> Listing:
     root = limits.spool_dir / "zips"
     with disk_boundary("unpack", root):
         root.mkdir(mode=0o700)
-    entries: list[Entry] = []
+    entries = _beside(outside, set(inner))
     folders: list[str] = []
-    with _readable(limits.named), zipfile.ZipFile(path) as outer:
+    with readable(limits.named), zipfile.ZipFile(outside.root) as outer:
         total = sum(outer.getinfo(name).file_size for name in inner)
         _check(total, limits)
         with limits.progress("unpack", total, "B") as counter:
@@ -238,9 +180,18 @@ def _list_inner(path: Path, inner: list[str], limits: _Limits) -> Listing:
     return Listing(limits.named, "zip", tuple(entries), tuple(folders), root)
 
 
+def _beside(outside: Listing, inner: Collection[str]) -> list[Entry]:
+    """Return what lies beside the zips in a zip, refused: a photo there is told of, and a README is not."""
+    return [
+        replace(each, refusal=each.refusal or _BESIDE)
+        for each in outside.entries
+        if not (each.name in inner or each.name.rpartition("/")[2].lower() in _DOCUMENTS)
+    ]
+
+
 def _list_one(outer: zipfile.ZipFile, name: str, target: Path, limits: _Limits, counter: Progress) -> Listing:
     shown = Path(f"{limits.named}: {name}")
-    with _readable(shown), outer.open(name) as stream:
+    with readable(shown), outer.open(name) as stream:
         _write(stream, target, limits, counter)
     listing = list_archive(target, limits.settings, shown)
     if _inner_zips(listing):

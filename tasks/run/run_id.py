@@ -1,7 +1,8 @@
 """Choose the run of a command: the one that an earlier release made for the same source and options, or else a new id.
 
 Earlier releases named a run after the path as it was typed, so that `x.zip` and `./x.zip` were two. A run that they
-made is adopted, because its model and its endpoint may still be in use.
+made is adopted, because its model and its endpoint may still be in use. A run of a URL is not adopted, because its
+records do not tell which parameters the URL had.
 """
 
 from __future__ import annotations

@@ -142,15 +142,19 @@ def source_identity(source: str) -> str:
         return source.rstrip("/")
     if (path := _local_path(source)) is not None:
         return os.path.abspath(path)  # noqa: PTH100 Path.resolve() would follow links
-    return _url_identity(source, is_strict=True)
+    return _url_identity(source)
 
 
 def earlier_identities(source: str) -> tuple[str, ...]:
-    """Return what earlier releases recognised a source by: a path as typed, and a URL without more parameters."""
+    """Return what earlier releases recognised a path by, which is as it was typed.
+
+    A URL has none: those releases left parameters such as `policy` out of it, and no record of a run tells them, so a
+    run of theirs may be of another URL's data.
+    """
     source = whole_source(source)
     path = None if is_s3(source) else _local_path(source)
     if path is None:
-        return (_url_identity(source, is_strict=False),)
+        return ()
     relative = os.path.relpath(path)
     return tuple(dict.fromkeys((source, relative, f"./{relative}")))
 
@@ -166,12 +170,12 @@ def _local_path(source: str) -> str | None:
         return named or source
 
 
-def _url_identity(source: str, *, is_strict: bool) -> str:
-    """Return a URL without user info and signature; `is_strict` strips parameters of signed URLs only."""
+def _url_identity(source: str) -> str:
+    """Return a URL without user info, and without the parameters of a signature if it is signed."""
     found = _URL.match(source)
     pairs = parse_qsl(found[4] or "", keep_blank_values=True) if found else []
     names = {name.lower() for name, _ in pairs}
-    signed = [_SIGNED] if not is_strict or _SIGNERS & names else []
+    signed = [_SIGNED] if _SIGNERS & names else []
     signed += [_SIGNED_BY_AZURE] if "sig" in dict(pairs) else []
     kept = [(name, value) for name, value in pairs if not any(each.fullmatch(name) for each in signed)]
     return _with_path(source, _plain_path) + (f"?{urlencode(kept)}" if kept else "")

@@ -10,7 +10,7 @@ import pytest
 from kennel.commands.iam import operator_policy
 from localaws.permissions import catalog
 from tasks.account.operator_policy import LONGEST_POLICY, Account, operator_policies
-from tasks.run.errors import SettingsRefused
+from tasks.run.errors import SettingsRefused, SourceRefused
 
 ACCOUNT = "123456789012"
 DOCS = Path(__file__).parents[3] / "docs"
@@ -53,11 +53,23 @@ def test_sources_in_buckets_may_be_listed_and_read_and_nothing_else(capsys: pyte
     operator_policy(["stage"], account_id=ACCOUNT, region="us-east-1", prefix=None, bucket=None, sources=sources)
     statements = {each["Sid"]: each for each in json.loads(capsys.readouterr().out)["stage"]["Statement"]}
     assert statements["ListSources"]["Action"] == ["s3:ListBucket"]
-    assert statements["ListSources"]["Resource"] == ["arn:aws:s3:::others", "arn:aws:s3:::photos"]
+    assert statements["ListSources"]["Resource"] == ["arn:aws:s3:::photos"]
     assert statements["ReadSources"]["Action"] == ["s3:GetObject"]
-    ends = ["photos/dogs/*", "photos/cats/*", "others/x.zip*"]
+    ends = ["photos/dogs/*", "photos/cats/*", "others/x.zip"]
     assert statements["ReadSources"]["Resource"] == [f"arn:aws:s3:::{end}" for end in ends]
     assert "ListSources" not in {each["Sid"] for each in EVERY["stage"]["Statement"]}
+
+
+def test_an_archive_is_read_without_listing_its_bucket_and_a_name_of_no_bucket_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given = {"account_id": ACCOUNT, "region": "us-east-1", "prefix": None, "bucket": None}
+    operator_policy(["stage"], sources=["s3://others/x.zip"], **given)
+    sids = {each["Sid"] for each in json.loads(capsys.readouterr().out)["stage"]["Statement"]}
+    assert "ReadSources" in sids and "ListSources" not in sids
+    for source in ("my-bucket", "photos-archive/dogs/", "https://example.org/x.zip"):
+        with pytest.raises(SourceRefused, match="it is no place in a bucket of S3"):
+            operator_policy(["stage"], sources=[source], **given)
 
 
 def test_another_partition_has_its_own_arns() -> None:

@@ -3,6 +3,10 @@
 import os
 import stat
 import struct
+import subprocess
+import sys
+import tarfile
+import tempfile
 import unicodedata
 import zipfile
 from dataclasses import replace
@@ -17,7 +21,9 @@ from tasks.data.entries import Listing, Unreadable
 from tasks.run.errors import SourceRefused
 from tasks.run.settings import Settings
 from tests.tasks.data.datasets import write_folder, write_zip
+from training.pictures.limits import BadPicture, PictureLimits
 
+ROOT = Path(__file__).parents[3]
 SETTINGS = Settings()
 NAMES = [
     "new\nline.jpg",
@@ -98,6 +104,26 @@ def test_too_many_bytes_or_files_are_refused(tmp_path: Path) -> None:
         list_source(path, Settings(max_archive_bytes=2000))
 
 
+def test_folders_count_as_files_do(tmp_path: Path) -> None:
+    root = tmp_path / "folder"
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive, tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for n in range(4):
+            (root / f"{n}").mkdir(parents=True)
+            archive.writestr(f"{n}/", "")
+            tar.add(root / f"{n}", f"{n}")
+    for source in ("folder", "a.zip", "a.tar"):
+        assert len(list_source(tmp_path / source, Settings(max_archive_files=4)).folders) == 4
+        with pytest.raises(SourceRefused, match="more than KENNEL_MAX_ARCHIVE_FILES=3 files and folders"):
+            list_source(tmp_path / source, Settings(max_archive_files=3))
+
+
+def test_an_image_of_too_many_bytes_is_refused_in_the_words_of_the_model(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "a.zip", {"a.jpg": bytes(1025)})
+    with pytest.raises(BadPicture) as refused:
+        PictureLimits(max_bytes=1024).require_bytes(1025)
+    assert list_source(path, Settings(max_image_bytes=1024)).entries[0].refusal == str(refused.value)
+
+
 def test_a_flipped_bit_in_a_zip_is_noticed(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", {"a.jpg": b"some bytes of an image"})
     data = bytearray(path.read_bytes())
@@ -129,6 +155,41 @@ def test_a_place_that_a_zip_does_not_have_is_unreadable(tmp_path: Path, offset: 
         reader.read(entry)
     with Reader(path, "zip") as reader, pytest.raises(Unreadable, match="beyond the end of the file"):
         reader.read(replace(entry, offset=0, packed_bytes=2**41, method=zipfile.ZIP_DEFLATED))
+
+
+CLOSED = """
+import os, sys
+from pathlib import Path
+from tasks.data.archive import list_source
+from tasks.run.errors import SourceRefused
+from tasks.run.settings import Settings
+os.geteuid() or os.setuid(65534)
+root = Path(sys.argv[1])
+for entry in list_source(root, Settings()).entries:
+    print(entry.name, entry.refusal, sep=": ")
+try:
+    list_source(root / "cat", Settings())
+except SourceRefused as error:
+    print(error.why)
+"""
+
+
+def test_folders_that_this_user_may_not_read_are_listed_and_refused() -> None:
+    with tempfile.TemporaryDirectory(prefix="kennel-test-") as folder:  # pytest's own folders are closed to others
+        root = write_folder(Path(folder), {"cat/0.jpg": b"x", "dog/0.jpg": b"x", "fox/0.jpg": b"x"})
+        modes = {root: 0o755, root / "cat": 0o000, root / "fox": 0o444}
+        for path, mode in modes.items():
+            path.chmod(mode)
+        command = [sys.executable, "-c", CLOSED, folder]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+        for path in modes:
+            path.chmod(0o700)
+    assert done.stdout.splitlines() == [
+        "fox/0.jpg: it cannot be read: Permission denied",
+        "dog/0.jpg: None",
+        "cat: it is a folder that cannot be read: Permission denied",
+        "it cannot be read: Permission denied",
+    ], done.stderr
 
 
 def test_a_folder_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None:

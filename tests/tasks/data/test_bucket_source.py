@@ -1,14 +1,17 @@
 """Sources in a bucket of S3: a prefix is recognised by its listing, and an archive is downloaded with its ETag."""
 
+import os
 import secrets
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from tasks.account.objects import list_objects
 from tasks.data.archive import Reader
-from tasks.data.bucket_source import fetch_objects, list_prefix, place_of
+from tasks.data.bucket_source import fetch_objects, list_prefix, place_of, refusal_in_listing
 from tasks.data.judgement_cache import JudgementCache
 from tasks.data.staging import locate
 from tasks.run.errors import AccessDenied, NotFound, SourceRefused
@@ -80,9 +83,24 @@ def test_an_object_that_was_replaced_is_another_dataset_and_the_old_bytes_go(buc
     source = bucket.put(FILES)
     first, _ = bucket.place.stage(source)
     bucket.put({"train/cat/0.jpg": jpeg(501)})
-    second, _ = bucket.place.stage(source)
     files = list((bucket.place.settings.home / "downloads").glob("*/objects/*"))
-    assert second.digest != first.digest and len(files) == len(FILES)
+    for path in files:
+        os.utime(path, (time.time() - 25 * 3600,) * 2)
+    second, _ = bucket.place.stage(source)
+    there = list(files[0].parent.iterdir())
+    assert second.digest != first.digest and len(there) == len(FILES) and len(set(there) - set(files)) == 1
+
+
+def test_what_another_process_may_need_stays(bucket: Bucket) -> None:
+    remote = list_prefix(bucket.place.aws, place_of(bucket.put(FILES)))
+    fetch_objects(bucket.place.aws, remote, range(len(FILES)), LineProgress)
+    bucket.put({"train/cat/0.jpg": jpeg(501)})
+    (part := remote.listing.root / ".part").touch()
+    os.utime(part, (0, 0))
+    fetch_objects(bucket.place.aws, list_prefix(bucket.place.aws, remote.place), [], LineProgress)
+    with Reader(remote.listing.root, remote.listing.kind) as reader:
+        assert {entry.name: reader.read(entry) for entry in remote.listing.entries} == FILES
+    assert part.exists()
 
 
 def test_a_prefix_is_a_folder_and_not_the_beginning_of_a_name(bucket: Bucket) -> None:
@@ -120,6 +138,13 @@ def test_a_prefix_beyond_the_limits_is_refused_before_anything_is_fetched(bucket
     assert bucket.reads() == []
 
 
+def test_folders_below_a_prefix_count_as_objects_do(bucket: Bucket) -> None:
+    place = place_of(bucket.put({f"{n}/": b"" for n in range(4)}))
+    few = Workplace(bucket.calls.url, bucket.place.settings.home, "unused", max_archive_files=3)
+    with pytest.raises(SourceRefused, match="more than KENNEL_MAX_ARCHIVE_FILES=3 files and folders"):
+        list_prefix(few.aws, place)
+
+
 def test_names_that_no_file_may_have_are_read_or_refused(bucket: Bucket) -> None:
     odd = {"a//b.jpg": b"1", "a": b"2", "a/b": b"3", f"{'x' * 300}.jpg": b"4", "%2F 🐕.jpg": b"5", "../evil.jpg": b"6"}
     remote = list_prefix(bucket.place.aws, place_of(bucket.put(odd)))
@@ -144,6 +169,36 @@ def test_objects_in_glacier_are_refused_by_name(bucket: Bucket) -> None:
     remote = list_prefix(bucket.place.aws, place_of(f"s3://{bucket.name}/dogs/"))
     refused = {entry.name: entry.refusal for entry in remote.listing.entries if entry.refusal}
     assert refused == {"train/cat/cold.jpg": "it is in S3 Glacier Deep Archive, from which it has to be restored first"}
+
+
+RESTORED = {"IsRestoreInProgress": False, "RestoreExpiryDate": datetime(2026, 12, 21, tzinfo=UTC)}
+
+
+@pytest.mark.parametrize(
+    ("status", "is_readable"),
+    [(None, False), ({"IsRestoreInProgress": True}, False), ({"IsRestoreInProgress": False}, False), (RESTORED, True)],
+)
+@pytest.mark.parametrize("storage_class", ["GLACIER", "DEEP_ARCHIVE"])
+def test_an_object_in_glacier_is_read_while_a_restored_copy_of_it_is_there(
+    storage_class: str, status: object, is_readable: bool
+) -> None:
+    found = {"Key": "a.jpg", "StorageClass": storage_class, **({} if status is None else {"RestoreStatus": status})}
+    assert (refusal_in_listing(found) is None) == is_readable
+
+
+def test_a_restored_object_makes_another_dataset_of_the_prefix(bucket: Bucket) -> None:
+    place = place_of(bucket.put({}))
+    cold = "<StorageClass>GLACIER</StorageClass>"
+    restored = "<RestoreStatus><IsRestoreInProgress>false</IsRestoreInProgress>"
+    restored += "<RestoreExpiryDate>2026-12-21T00:00:00.000Z</RestoreExpiryDate></RestoreStatus>"
+    found = []
+    for more in (cold, cold + restored):
+        status, body = page("dogs/a.jpg")
+        body = body.replace(b"</Contents>", f"{more}</Contents>".encode())
+        bucket.calls.faults += [Fault("", instead=(status, body), headers=(("x-amz-request-id", "0"),))]
+        found.append(list_prefix(bucket.place.aws, place))
+    assert [each.listing.entries[0].refusal is None for each in found] == [False, True]
+    assert found[0].digest != found[1].digest
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])
@@ -218,6 +273,8 @@ def test_a_bucket_elsewhere_and_an_object_that_sleeps_are_named(
 @pytest.mark.parametrize(
     ("source", "why"),
     [
+        ("my-bucket", "it is no place in a bucket of S3"),
+        ("https://example.org/x.zip", "it is no place in a bucket of S3"),
         ("s3://", "a bucket is named by"),
         ("s3:///dogs/", "a bucket is named by"),
         ("s3://Big_Bucket/dogs/", "a bucket is named by"),

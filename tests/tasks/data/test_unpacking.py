@@ -7,6 +7,7 @@ import lzma
 import os
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -84,6 +85,37 @@ def test_a_compressed_tar_that_is_cut_is_refused(tmp_path: Path, kind: str) -> N
         unpacked(path)
 
 
+def test_an_xz_of_several_streams_is_read_whole(tmp_path: Path) -> None:
+    data = tar_of(FILES)
+    streams = [lzma.compress(data[:7000]), bytes(8), lzma.compress(b""), lzma.compress(data[7000:]), bytes(4)]
+    assert read_all(unpacked(written(tmp_path / "a.tar.xz", b"".join(streams)))) == FILES
+
+
+def wide_zstd(window_log: int) -> bytes:
+    parameters = zstandard.ZstdCompressionParameters.from_level(1, window_log=window_log)
+    out = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    return out.compress(tar_of(FILES)) + out.flush()
+
+
+def wide_xz() -> bytes:
+    """Return an xz whose header asks for 4 GiB of memory, and with the checksum of that."""
+    data = bytearray(lzma.compress(tar_of(FILES)))
+    assert data[14:16] == b"\x21\x01"  # LZMA2, whose one byte of properties is the size of the dictionary
+    data[16] = 40
+    data[20:24] = zlib.crc32(data[12:20]).to_bytes(4, "little")
+    return bytes(data)
+
+
+def test_a_stream_that_needs_too_much_memory_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    for data in (wide_zstd(28), wide_xz()):
+        with pytest.raises(SourceRefused, match="needs more than 128 MiB of memory") as refused:
+            unpacked(written(tmp_path / "a", data))
+        assert "pack it anew with a smaller one, such as that of zstd --long=27" in str(refused.value)
+        with pytest.raises(SourceRefused, match="needs more than 128 MiB of memory"):
+            list_unless_packed(tmp_path / "a", SETTINGS)
+    assert read_all(unpacked(written(tmp_path / "a", wide_zstd(27)))) == FILES
+
+
 def test_links_and_devices_in_a_tar_are_listed_and_refused(tmp_path: Path) -> None:
     more = [
         special("train/cat/s.jpg", tarfile.SYMTYPE, "/etc/passwd"),
@@ -109,7 +141,7 @@ def test_a_tar_that_is_cut_is_refused_and_one_that_is_cut_later_is_unreadable(tm
     written(path, path.read_bytes()[:3000])
     with pytest.raises(Unreadable, match="beyond the end of the file"):
         read_all(listing)
-    with pytest.raises(SourceRefused, match="not a readable tar: unexpected end of data"):
+    with pytest.raises(SourceRefused, match="a damaged or cut tar: unexpected end of data"):
         unpacked(path)
 
 
@@ -159,6 +191,21 @@ def test_several_zips_in_a_zip_are_folders_of_their_names(tmp_path: Path) -> Non
     assert read_layout(listing).classes == ("cat", "dog")
 
 
+def open_files() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def test_many_zips_in_a_zip_are_read_with_few_of_them_open(tmp_path: Path) -> None:
+    outer = {f"train/{n}.zip": zip_of({"a.jpg": b"%d" % n, "b.jpg": b"b"}) for n in range(70)}
+    listing = unpacked(write_zip(tmp_path / "outer.zip", outer))
+    before = open_files()
+    with Reader(listing.root, listing.kind) as reader:
+        for entry in sorted(listing.entries, key=lambda each: each.name[::-1]):  # all of a.jpg, then all of b.jpg
+            assert reader.read(entry)
+            assert open_files() <= before + 32
+    assert open_files() == before
+
+
 def test_zips_of_zips_in_a_zip_are_refused(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", {"b.zip": zip_of({"c.zip": zip_of(FILES)})})
     with pytest.raises(SourceRefused, match=r"a\.zip: b\.zip(?s:.*)one level is read"):
@@ -182,6 +229,25 @@ def test_a_zip_in_a_zip_that_is_encrypted_itself_is_refused(tmp_path: Path) -> N
 def test_a_zip_beside_images_is_no_source_of_its_own(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", {**FILES, "more.zip": zip_of(FILES)})
     assert len(unpacked(path).entries) == len(FILES) + 1
+
+
+@pytest.mark.parametrize("ending", ["pgm", "jpe", "cr2", "dib"])
+def test_a_zip_beside_images_of_any_kind_is_no_source_of_its_own(tmp_path: Path, ending: str) -> None:
+    photos = {f"{name}/{n}.{ending}": b"x" for name in ("cat", "dog") for n in range(30)}
+    layout = read_layout(unpacked(write_zip(tmp_path / "a.zip", {**photos, "extra/old.zip": zip_of(FILES)})))
+    assert layout.classes == ("cat", "dog") and len(layout.candidates) == 60
+
+
+def test_what_lies_beside_the_zips_in_a_zip_is_told_of(tmp_path: Path) -> None:
+    beside = {"cat/0001": b"x", "cat/0002": b"x", "LICENSE": b"x", "notes.txt": b"x", "__MACOSX/._dogs.zip": b"x"}
+    listing = unpacked(write_zip(tmp_path / "a.zip", {**beside, "dogs.zip": zip_of(FILES)}))
+    layout = read_layout(listing)
+    assert read_all(listing) == FILES
+    assert [each.name for each in layout.quarantined] == ["cat/0001", "cat/0002"]
+    assert {each.reason for each in layout.quarantined} == {
+        "it lies beside the zips in the zip, and only what is in them is read"
+    }
+    assert layout.ignored == 2
 
 
 def test_a_zip_that_was_written_to_a_stream_is_read(tmp_path: Path) -> None:

@@ -33,8 +33,9 @@ def test_a_run_of_an_earlier_release_is_adopted_by_every_path_of_its_source(
     assert run_of_training(tmp_path / "runs", source, TrainingOptions(epochs=3)) != old
 
 
-def test_a_run_of_a_url_whose_parameters_an_earlier_release_left_out_is_adopted(tmp_path: Path) -> None:
-    old = earlier("x", "https://host/x.zip")
-    assert run_of(tmp_path, "https://host/x.zip?expires=never") != old
+@pytest.mark.parametrize("parameter", ["policy=a", "policy=b", "expires=never"])
+def test_a_run_that_may_be_of_another_url_is_not_adopted(tmp_path: Path, parameter: str) -> None:
+    old = earlier("x", "https://host/x.zip")  # an earlier release left these parameters out, and recorded none
     (tmp_path / old).mkdir()
-    assert run_of(tmp_path, "https://host/x.zip?expires=never") == old
+    assert run_of(tmp_path, f"https://host/x.zip?{parameter}") != old
+    assert run_of(tmp_path, "https://host/x.zip") == old
