@@ -116,7 +116,8 @@ def _records(path: Path, text: str, known: Collection[str]) -> tuple[tuple[str, 
     """Return the columns and the records; columns of a table without a header are called column 1, 2, ..."""
     if suffix(path) == "jsonl":
         read = [parse_json(line) for line in text.splitlines() if line.strip()]
-        records = [{str(key): _text(value) for key, value in each.items()} for each in read if isinstance(each, dict)]
+        objects = [each for each in read if isinstance(each, dict)]
+        records: list[Record] = [{str(key): _text(value) for key, value in each.items()} for each in objects]
         return tuple(records[0]) if records else (), records
     first = text.partition("\n")[0]
     marks = {mark: first.count(mark) for mark in (",", ";", "\t")}
@@ -131,7 +132,8 @@ def _records(path: Path, text: str, known: Collection[str]) -> tuple[tuple[str, 
         header = [f"column {n + 1}" for n in range(max(map(len, rows)))]
     else:
         header, rows = rows[0], rows[1:]
-    return tuple(header), [dict(zip(header, row, strict=False)) for row in rows]
+    found: list[Record] = [dict(zip(header, row, strict=False)) for row in rows]
+    return tuple(header), found
 
 
 def _understood(path: Path, header: tuple[str, ...], records: Sequence[Record], known: Collection[str]) -> Table:

@@ -172,7 +172,7 @@ class _Placed:
         tables = self._labels.tables
         subject = f"{tables[0].name} does not name" if len(tables) == 1 else "no table names"
         return [
-            f"{subject} {_unnamed_text(folder, files, named[folder])}, so they are not used"
+            f"{subject} {_unnamed_text(folder, files, named[folder])}, which {'is' if len(files) == 1 else 'are'} not used"
             for folder, files in sorted(by_folder.items())
         ]
 

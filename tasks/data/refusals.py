@@ -30,13 +30,13 @@ _COCO = re.compile(
 )
 _ARCHIVES = frozenset({"zip", "tar", "gz", "tgz", "bz2", "xz", "zst", "7z", "rar"})
 _LEAST_SIDECARS = 0.5
-_WORD = re.compile(r"([^\W\d]+(?:[ _-][^\W\d]+)*)[ _.-]*\(?\d+\)?")
+_WORD = re.compile(r"([^\W\d_]+(?:[ _-][^\W\d_]+)*)[ _.-]*\(?\d+\)?")
 _SHOWN_WORDS = 4
 
 
 def detection_refusal(listing: Listing, found: Names, files: Contents) -> SourceRefused | None:
     """Return the refusal of data whose photos have boxes or masks and lie in no folders of classes, or None."""
-    if not all(map(_is_no_class, files.tree.folders())):
+    if len({_class_folder(folder) for folder in files.tree.folders()}) > 1:
         return None
     seen = _coco(found) or _sidecars(found, files, "xml", "Pascal VOC") or _sidecars(found, files, "txt", "YOLO")
     masks = sum(reason == MASK for _, reason in files.unused)
@@ -87,7 +87,7 @@ def unknown_layout(listing: Listing, found: Names, files: Contents, tables: Sequ
         return _listed_by_name(listing, found, files, words)
     flat = files.tree.direct(()) if files.tree.folders() != [()] else 0
     if flat:
-        why = f"{counted(flat, 'photo')} lie beside the folders, in no folder of a class"
+        why = f"{counted(flat, 'photo lies', 'photos lie')} beside the folders, in no folder of a class"
         return SourceRefused(
             _WHERE, what, why, f"move each into the folder of its class, or out of the data; {LAYOUTS}"
         )
@@ -111,7 +111,7 @@ def _without_photos(listing: Listing, found: Names, files: Contents) -> SourceRe
 def _listed_by_name(listing: Listing, found: Names, files: Contents, words: Sequence[str]) -> SourceRefused:
     folders = files.tree.folders()
     where = listed([f"{shortened('/'.join(folder))}/" for folder in folders if folder]) or "no folder"
-    what = f"{listing.path}: all {counted(len(files.photos), 'photo')} are in {where}"
+    what = f"{listing.path}: all {counted(files.tree.below(()), 'photo')} are in {where}"
     more = f"if these are the classes, {_table_for(found, files, words)}; {LAYOUTS}"
     return SourceRefused(_WHERE, what, f"no folder is a class; {_words_text(words)}", more)
 
@@ -127,7 +127,8 @@ def _table_for(found: Names, files: Contents, words: Sequence[str]) -> str:
 
 def _example(found: Names, files: Contents, words: Sequence[str] = ()) -> str:
     """Return the first lines of a labels.csv for these photos."""
-    path = min(found.files[index] for index in files.photos)
+    photos = [found.files[index] for index in files.photos]
+    path = min(filter(names.is_image_name, photos), default=photos[0])
     match = _WORD.match(path[-1])
     own = match[1] if match and match[1] in words else "cat"
     return f"file_name,label / {shortened('/'.join(path))},{own}"
@@ -141,10 +142,11 @@ def _words_of_names(found: Names, files: Contents) -> list[str]:
     return sorted((word for word in words if word), key=str.casefold) if is_of_few and len({*words} - {""}) > 1 else []
 
 
-def _is_no_class(folder: Path) -> bool:
-    """Tell whether a folder's name says that photos of any class are in it."""
-    name = folder[-1] if folder else ""
-    return not name or is_wrapper(name) or is_annotation(name) or split_of(name) is not None
+def _class_folder(folder: Path) -> Path:
+    """Return the innermost folder whose name may be that of a class, and not only that of a split or of photos."""
+    while folder and (is_wrapper(folder[-1]) or is_annotation(folder[-1]) or split_of(folder[-1]) is not None):
+        folder = folder[:-1]
+    return folder
 
 
 def _coco(found: Names) -> tuple[str, str] | None:

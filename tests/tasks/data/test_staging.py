@@ -183,8 +183,8 @@ def test_what_was_found_in_a_source_is_told_also_when_the_same_images_were_stage
     warnings = (
         "classes Dog, dog look alike (case, Unicode form, blanks): photos/train/Dog/0.jpg, photos/train/dog/0.jpg",
         "the classes are unbalanced: the train split has 31 of dog and 1 of Dog",
-        f"1 images are exact copies of another image in their split: {CAT} = photos/train/dog/copy.jpg",
-        f"1 images are in more than one class: cat and dog ({CAT} = photos/train/dog/copy.jpg)",
+        f"1 image is an exact copy of another image in the same split: {CAT} = photos/train/dog/copy.jpg",
+        f"1 image is in more than one class: cat and dog ({CAT} = photos/train/dog/copy.jpg)",
     )
     clean = place.stage(write_zip(tmp_path / "clean.zip", good))[0]
     mixed = write_zip(tmp_path / "mixed.zip", {**good, "photos/train/cat/a.jpg": b"", "photos/train/b.jpg": b"text"})
