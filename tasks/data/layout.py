@@ -171,10 +171,7 @@ class _Placed:
         named = Counter(self._found.files[index][:-1] for index in self._rows)
         tables = self._labels.tables
         subject = f"{tables[0].name} does not name" if len(tables) == 1 else "no table names"
-        return [
-            f"{subject} {_unnamed_text(folder, files, named[folder])}, which {'is' if len(files) == 1 else 'are'} not used"
-            for folder, files in sorted(by_folder.items())
-        ]
+        return [f"{subject} {_unnamed_text(*each, named[each[0]])} not used" for each in sorted(by_folder.items())]
 
     def add(self, index: int) -> None:
         """Place a photo."""
@@ -271,9 +268,12 @@ def _unused_warnings(unused: Sequence[tuple[str, str]]) -> list[str]:
 
 def _unnamed_text(folder: Path, files: Sequence[str], named: int) -> str:
     where = f"{shortened('/'.join(folder))}/" if folder else "the source"
+    verb = "is" if len(files) == 1 else "are"
     if not named:
-        return f"the {counted(len(files), 'photo')} of {where}"
-    return f"{len(files):,} of the {counted(named + len(files), 'photo')} of {where} ({listed_files(files)})"
+        return f"the {counted(len(files), 'photo')} of {where}, which {verb}"
+    return (
+        f"{len(files):,} of the {counted(named + len(files), 'photo')} of {where} ({listed_files(files)}), which {verb}"
+    )
 
 
 def _others_note(others: Others) -> list[str]:

@@ -17,6 +17,10 @@ _MASK_WORDS = frozenset(
     {"mask", "masks", "trimap", "trimaps", "segmentation", "segmentations", "annotation", "annotations", "labels", "gt"}
 )
 _MASK_ENDINGS = re.compile(r"(?i)[_-](masks?|seg|segmentation|trimap|gt|label|labels|groundtruth)$")
+_NUMBERED = re.compile(r"(.*?)(\d{1,15})\)?")
+_FEWEST_NUMBERS = 3
+_MOST_SPARSE = 4
+"""A word's numbers are counted when at least one of so many is used."""
 _LEAST_SHARED = 0.5
 _FEWEST_FILES, _MOST_FOLDERS = 5, 200
 _LEAST_SHARED_BY_CLASSES = 0.8
@@ -73,10 +77,11 @@ def _are_masks_of(folder: Path, other: Path, stems: Stems, endings: dict[Path, s
 
 
 def _are_numbered(stems: Collection[str]) -> bool:
-    """Tell whether names are one word with numbers that are nearly all used, as a camera or a program counts."""
-    split = [re.fullmatch(r"(.*?)(\d+)\)?", stem) for stem in stems]
-    numbers = [int(each[2]) for each in split if each is not None and len(each[2]) < 16]
-    prefixes = {each[1] for each in split if each is not None}
-    if len(numbers) < len(split) or len(prefixes) > 1:
-        return False
-    return max(numbers) - min(numbers) < 4 * len(numbers)
+    """Tell whether most names are words with numbers that are nearly all used, as a camera or a program counts."""
+    numbers: dict[str, list[int]] = defaultdict(list)
+    for stem in stems:
+        if (match := _NUMBERED.fullmatch(stem)) is not None:
+            numbers[match[1]].append(int(match[2]))
+    enough = (each for each in numbers.values() if len(each) >= _FEWEST_NUMBERS)
+    counted = (each for each in enough if max(each) - min(each) < _MOST_SPARSE * len(each))
+    return sum(map(len, counted)) > len(stems) / 2

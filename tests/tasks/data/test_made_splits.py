@@ -138,7 +138,7 @@ def test_a_photo_that_was_saved_again_is_taken_out_too(judge: Judge, tmp_path: P
     judge.splits(write_folder(tmp_path / "data", files))
     assert judge.left_out == ["photos/train/cat/5.jpg"]
     assert (
-        "(1 nearly so) and are taken out of train: photos/train/cat/5.jpg = photos/test/cat/again.jpg" in judge.told[0]
+        "(1 nearly so) and is taken out of train: photos/train/cat/5.jpg = photos/test/cat/again.jpg" in judge.told[0]
     )
 
 
