@@ -17,7 +17,7 @@ from tasks.run.errors import DataRefused
 from tasks.run.records import SPLITS, Quarantined
 from tasks.run.settings import Settings
 
-_NEXT = "mend or remove the files that the message names, or add photos to the classes that lack some"
+_NEXT = "add photos or classes where they are too few; mend, replace or remove files that cannot be used"
 
 Counts = Mapping[str, Mapping[str, int]]
 """Maps a split to a class to the number of images."""
