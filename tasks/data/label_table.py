@@ -167,9 +167,9 @@ def _understood(path: Path, header: tuple[str, ...], records: Sequence[Record], 
 
 def _file_column(header: Sequence[str], records: Sequence[Record], known: Collection[str]) -> str | None:
     """Return the column that names photos: by its name if some of it are here, else the one of which most are here."""
-    looked = records[:_MOST_LOOKED_AT]
+    looked = records[:: max(1, len(records) // _MOST_LOOKED_AT)]
     fits = {
-        name: sum(_names_photo(each.get(name, ""), known) for each in records) / max(1, len(records)) for name in header
+        name: sum(_names_photo(each.get(name, ""), known) for each in looked) / max(1, len(looked)) for name in header
     }
     named = [name for name in _named(header, _FILE_COLUMNS) if fits[name] > 0]
     distinct = [name for name in header if len({each.get(name) for each in looked}) >= _LEAST_DISTINCT * len(looked)]

@@ -16,7 +16,7 @@ from tasks.data.contents import Contents, Others, sort_files
 from tasks.data.entries import Listing
 from tasks.data.label_rows import Labels, Read, read_labels
 from tasks.data.names import Names, Path
-from tasks.data.refusals import LAYOUTS, detection_refusal, unknown_layout, views_refusal
+from tasks.data.refusals import LAYOUTS, detection_refusal, unknown_layout, views_refusal, views_text
 from tasks.data.sections import Section, find_sections, splits_in_classes
 from tasks.data.spelling import read_spellings
 from tasks.data.texts import counted, listed_files, shortened
@@ -88,7 +88,7 @@ def read_layout(listing: Listing, read: Read | None = None) -> Layout:
         tuple(candidates),
         (*files.refused, *placed.quarantined),
         files.others.total() + len(unused),
-        (*spellings.warnings, *placed.warnings(), *_unused_warnings(unused)),
+        (*spellings.warnings, *_views_warnings(found, files, labels), *placed.warnings(), *_unused_warnings(unused)),
         tuple(Quarantined(name, why) for name, why in unused),
         (*found.notes, *placed.notes, *splits_in_classes(sections, files.tree), *_others_note(files.others)),
         made,
@@ -252,6 +252,11 @@ def _refuse_unusable(classes: Iterable[str]) -> None:
             raise SourceRefused("data layout", f"the name of the class {shortened(name)} is not UTF-8", why, _RENAME)
         if not names.visible(name):
             raise SourceRefused("data layout", f"the name of the class {name!a} is blank", why, _RENAME)
+
+
+def _views_warnings(found: Names, files: Contents, labels: Labels) -> list[str]:
+    text = None if labels.rows else views_text(found, files)
+    return [f"{text}: if they are masks or views of one thing, they are no classes"] if text else []
 
 
 def _unused_warnings(unused: Sequence[tuple[str, str]]) -> list[str]:

@@ -32,6 +32,7 @@ _ARCHIVES = frozenset({"zip", "tar", "gz", "tgz", "bz2", "xz", "zst", "7z", "rar
 _LEAST_SIDECARS = 0.5
 _WORD = re.compile(r"([^\W\d_]+(?:[ _-][^\W\d_]+)*)[ _.-]*\(?\d+\)?")
 _SHOWN_WORDS = 4
+_MOST_VIEWS = 3
 
 
 def detection_refusal(listing: Listing, found: Names, files: Contents) -> SourceRefused | None:
@@ -56,16 +57,24 @@ def detection_refusal(listing: Listing, found: Names, files: Contents) -> Source
     return SourceRefused(_WHERE, what, "; ".join(why), f"{more}; {LAYOUTS}")
 
 
-def views_refusal(listing: Listing, found: Names, files: Contents) -> SourceRefused | None:
-    """Return the refusal of folders whose files have the same names, so that they are no classes, or None."""
+def views_text(found: Names, files: Contents) -> str | None:
+    """Return which two folders have files of the same names, so that they may be masks or views of one photo."""
     photos = [found.files[index] for index in files.photos]
     pair = shared_names(path for path in photos if names.is_image_name(path))
-    if pair is None or any(split_of(part) for part in (*pair[0][-1:], *pair[1][-1:])):
+    if pair is None or any(split_of(folder[-1]) for folder in pair if folder):
         return None
     one, other = (shortened("/".join(folder)) for folder in pair)
-    why = (
-        f"most files of {one}/ and {other}/ have the same names, so they are masks or views of one photo and no classes"
-    )
+    return f"most files of {one}/ and {other}/ have the same names"
+
+
+def views_refusal(listing: Listing, found: Names, files: Contents) -> SourceRefused | None:
+    """Return the refusal of two or three folders whose files have the same names, so that they are no classes.
+
+    More folders may be classes of letters, with a file of each font or writer: they are warned of.
+    """
+    if len(files.tree.folders()) > _MOST_VIEWS or (text := views_text(found, files)) is None:
+        return None
+    why = f"{text}, so they are masks or views of one photo and no classes"
     return SourceRefused(_WHERE, f"{listing.path} contains {files.tree.picture()}", why, _CUT)
 
 

@@ -64,6 +64,9 @@ def test_folders_that_share_most_names_are_no_classes_unless_the_names_are_numbe
     days = [f"2021-{month:02d}-{day:02d}T{day * month}" for month in range(1, 9) for day in (3, 17)]
     error = refused([f"{folder}/{day}.png" for folder in ("rgb", "depth") for day in days])
     assert error.why.startswith("most files of depth/ and rgb/ have the same names")
+    fonts = [f"{letter}/{day}.png" for letter in "ABCDE" for day in days]
+    warned = read_layout(Listing(Path("x"), "zip", tuple(Entry(name, 1) for name in fonts), ()))
+    assert len(warned.classes) == 5 and warned.warnings[0].startswith("most files of A/ and B/ have the same names: if")
     counted = Listing(
         Path("x"), "zip", tuple(Entry(f"{name}/IMG_{n}.jpg", 1) for name in "ab" for n in range(40, 60)), ()
     )
