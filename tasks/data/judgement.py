@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tasks.data.layout import Layout
-from tasks.data.texts import counted, listed, reasons_text, shortened
+from tasks.data.texts import counted, listed, listed_files, reasons_text, shortened
 from tasks.run.errors import DataRefused
 from tasks.run.records import SPLITS, Quarantined
 from tasks.run.settings import Settings
@@ -78,8 +78,8 @@ def note_warnings(noted: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
     by_note: dict[str, list[str]] = defaultdict(list)
     for name, notes in noted:
         for note in notes:
-            by_note[note].append(shortened(name))
-    return [f"{counted(len(files), 'image')}: {note}: {listed(files)}" for note, files in sorted(by_note.items())]
+            by_note[note].append(name)
+    return [f"{counted(len(files), 'image')}: {note}: {listed_files(files)}" for note, files in sorted(by_note.items())]
 
 
 def dataset_digest(classes: Sequence[str], images: Iterable[LabelledImage], parameters: Mapping[str, object]) -> str:
