@@ -85,7 +85,7 @@ class Reader:
         Raises:
             Unreadable: the bytes are damaged, or their number differs from the listing.
         """
-        if self._kind == "folder":
+        if self._kind == "folder" or entry.file == entry.name:
             return read_file(self._root, entry)
         return _READ[self._kind](self._archive(entry.file), entry)
 

@@ -1,16 +1,43 @@
-"""Sort the files of a source by their names: photos, files of other programs, and those that cannot be read."""
+"""Sort the files of a source by their names: photos, masks, files of other programs, and those that cannot be read."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tasks.data import names
 from tasks.data.entries import Listing
+from tasks.data.masks import mask_folders
 from tasks.data.names import Names, Path
+from tasks.data.texts import counted, listed, shortened
 from tasks.data.tree import Tree
 from tasks.run.escaping import valid_text
 from tasks.run.records import Quarantined
+
+MASK = "it is a mask of the photo of the same name"
+
+
+@dataclass(frozen=True)
+class Others:
+    """How many files are no photos: hidden or system files by what they are known by, the rest by their endings."""
+
+    system: Counter[str] = field(default_factory=Counter)
+    endings: Counter[str] = field(default_factory=Counter)
+
+    def total(self) -> int:
+        """Return the number of all of them."""
+        return self.system.total() + self.endings.total()
+
+    def text(self) -> str:
+        """Return their numbers by kind, the most frequent first; "" for none."""
+        count = self.system.total()
+        marks = listed([shortened(mark) for mark, _ in self.system.most_common()])
+        parts = [f"{counted(count, 'hidden or system file')} ({marks})"] if count else []
+        return ", ".join([*parts, *(f"{n:,} {shortened(kind)}" for kind, n in self.endings.most_common() if n)])
+
+    def add_ending(self, path: Path) -> None:
+        """Count a file by its ending."""
+        self.endings[f".{names.suffix(path)}" if names.suffix(path) else "without an ending"] += 1
 
 
 @dataclass(frozen=True)
@@ -23,7 +50,7 @@ class Contents:
     photos: tuple[int, ...]
     unused: tuple[tuple[int, str], ...]
     refused: tuple[Quarantined, ...]
-    others: Counter[str]
+    others: Others
     tree: Tree
     has_images: bool
 
@@ -31,16 +58,21 @@ class Contents:
 def sort_files(listing: Listing, found: Names) -> Contents:
     """Sort the entries of a listing by their normalised names."""
     has_images = any(map(names.is_image_name, found.files))
+    masks = mask_folders(path for path in found.files if names.is_image_name(path) and not names.foreign_reason(path))
     photos, unused, refused, shown = [], [], [], []
-    others: Counter[str] = Counter()
+    others = Others()
     for index, (entry, path) in enumerate(zip(listing.entries, found.files, strict=True)):
         reason = names.foreign_reason(path)
         if reason is None and path[-1].startswith("."):
             reason = "its name begins with a dot, which hides it"
+        if reason is None and path[:-1] in masks and names.is_image_name(path):
+            reason = MASK
         if reason is not None and names.is_image_name(path) and not names.is_shadow(path):
             unused.append((index, reason))
-        elif reason is not None or names.is_other_name(path):
-            others[_kind(path, reason)] += bool(path[-1])
+        elif reason is not None:
+            others.system[names.foreign_mark(path)] += bool(path[-1])
+        elif names.is_other_name(path):
+            others.endings[f".{names.suffix(path)}"] += bool(path[-1])
         elif entry.refusal is not None:
             refused.append(Quarantined(valid_text(entry.name), entry.refusal))
             shown.append(path)
@@ -49,9 +81,3 @@ def sort_files(listing: Listing, found: Names) -> Contents:
             shown.append(path)
     tree = Tree(path for path in shown if names.is_image_name(path) or not has_images)
     return Contents(tuple(photos), tuple(unused), tuple(refused), others, tree, has_images)
-
-
-def _kind(path: Path, reason: str | None) -> str:
-    if reason is not None:
-        return f"of another program ({reason.removeprefix('it is ')})"
-    return f".{names.suffix(path)}"

@@ -1,8 +1,8 @@
-"""Tell whether two photos whose thumbnails are alike have the same fine detail, as copies have and likenesses do not.
+"""Tell whether two photos whose thumbnails are alike have the same colours and fine detail, as copies have.
 
 Pictures of one scene, of one pattern or of one template look the same at 16 x 16 px. Detail is what a blur of 3 x 3 px
 takes away, of both pictures at the same size of at most 128 x 128 px. A copy that was saved again or made smaller keeps
-it; in another picture it is other noise and other edges.
+it; in another picture it is other noise and other edges. Detail is compared in green, which JPEG keeps best.
 """
 
 from __future__ import annotations
@@ -20,10 +20,25 @@ LEAST_DEVIATION = 1.5
 """In levels: a picture with less detail, such as a drawing or a blurred one, is not judged by it."""
 
 
-def read_green(jpeg: bytes) -> Image.Image:
-    """Return the green channel of a staged JPEG, decoded in full: the decoder's smaller sizes have other detail."""
-    pixels = simplejpeg.decode_jpeg(jpeg, "RGB")
-    return Image.fromarray(np.ascontiguousarray(pixels[..., 1]))
+MOST_COLOUR = 20.0
+"""In levels, by which a channel may differ more or less from grey than in the other picture, in any of 4 x 4 parts.
+Measured: copies of 41 photos that were saved again, made smaller, or 20 % brighter or darker have at most 16; of 159
+copies with 30 % more colour, one has more than 20."""
+_GREY = 3.0
+_PARTS = 4
+
+
+def read_picture(jpeg: bytes) -> Image.Image:
+    """Return a staged JPEG, decoded in full: the decoder's smaller sizes have other detail."""
+    return Image.fromarray(simplejpeg.decode_jpeg(jpeg, "RGB"))
+
+
+def has_same_colour(one: Image.Image, other: Image.Image) -> bool:
+    """Tell whether the colours of two pictures are alike in all parts; True if one of them is grey all over."""
+    first, second = _colour(one), _colour(other)
+    if min(np.abs(first).max(), np.abs(second).max()) < _GREY:
+        return True
+    return bool(np.abs(first - second).max() <= MOST_COLOUR)
 
 
 def has_same_detail(one: Image.Image, other: Image.Image) -> bool:
@@ -36,7 +51,13 @@ def has_same_detail(one: Image.Image, other: Image.Image) -> bool:
     return float((first * second).mean()) >= LEAST_CORRELATION * deviations[0] * deviations[1]
 
 
+def _colour(image: Image.Image) -> npt.NDArray[np.float32]:
+    """Return by how much the channels differ from grey in each part of a picture: (4, 4, 3), in levels."""
+    parts = np.asarray(image.resize((_PARTS, _PARTS), Image.Resampling.BOX), np.float32)
+    return np.asarray(parts - parts.mean(2, keepdims=True), np.float32)
+
+
 def _detail(image: Image.Image, size: tuple[int, int]) -> npt.NDArray[np.float32]:
-    small = image.resize(size, Image.Resampling.BOX)
+    small = image.getchannel("G").resize(size, Image.Resampling.BOX)
     detail = np.asarray(small, np.float32) - np.asarray(small.filter(ImageFilter.BoxBlur(1)), np.float32)
     return np.asarray(detail - detail.mean(), np.float32)

@@ -46,7 +46,8 @@ class Listing:
     """The content of a source: its files in the source's order, and the names of its folders.
 
     `path` is what messages name. `root` is the file or folder that has the bytes, of the kind that `kind` says; it is
-    another one than `path` when the source was unpacked, or its objects were downloaded.
+    another one than `path` when the source was unpacked, or its objects were downloaded. `has_old_names`: names
+    of a zip that are not marked as UTF-8 are not ASCII, so they were read in the code page of MS-DOS.
     """
 
     path: Path | str
@@ -54,6 +55,7 @@ class Listing:
     entries: tuple[Entry, ...]
     folders: tuple[str, ...]
     root: Path = Path()
+    has_old_names: bool = False
 
 
 class Unreadable(Exception):

@@ -32,6 +32,8 @@ from tasks.run.progress import ProgressFactory
 from tasks.run.records import SPLITS, Quarantined
 from tasks.run.settings import Settings
 
+_NEAR = 0.02
+
 
 @dataclass(frozen=True)
 class Examined:
@@ -184,7 +186,16 @@ def _split_notes(options: DataOptions, layout: Layout, images: Sequence[Labelled
     counts = Counter(image.split for image in images)
     shown = ", ".join(f"{counts[split]:,} {split}" for split in SPLITS)
     lacking = "splits" if len(layout.made) == len(SPLITS) else f"{' and no '.join(layout.made[1:])} split"
-    return [f"the data has no {lacking}: made {options.split}, seed {options.split_seed}, by kennel: {shown} images"]
+    about = "" if _are_near(counts, options, layout.made) else "about "
+    made = f"made {about}{options.split}, seed {options.split_seed}, by kennel"
+    return [f"the data has no {lacking}: {made}: {shown} images"]
+
+
+def _are_near(counts: Mapping[str, int], options: DataOptions, made: Sequence[str]) -> bool:
+    """Tell whether the made splits have their shares, to two percent; of small classes no part of a photo is taken."""
+    images, shares = sum(counts[split] for split in made), sum(options.shares[split] for split in made)
+    parts = (counts[split] / max(1, images) - options.shares[split] / shares for split in made)
+    return all(abs(part) <= _NEAR for part in parts)
 
 
 def _limits(settings: Settings) -> ImageLimits:

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tasks.data.layout import Layout
-from tasks.data.texts import listed, reasons_text, shortened
+from tasks.data.texts import counted, listed, listed_files, reasons_text, shortened
 from tasks.run.errors import DataRefused
 from tasks.run.records import SPLITS, Quarantined
 from tasks.run.settings import Settings
 
-_NEXT = "correct the data and run the same command again"
+_NEXT = "add photos or classes where they are too few; mend, replace or remove files that cannot be used"
 
 Counts = Mapping[str, Mapping[str, int]]
 """Maps a split to a class to the number of images."""
@@ -78,8 +78,8 @@ def note_warnings(noted: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
     by_note: dict[str, list[str]] = defaultdict(list)
     for name, notes in noted:
         for note in notes:
-            by_note[note].append(shortened(name))
-    return [f"{len(files):,} images: {note}: {listed(files)}" for note, files in sorted(by_note.items())]
+            by_note[note].append(name)
+    return [f"{counted(len(files), 'image')}: {note}: {listed_files(files)}" for note, files in sorted(by_note.items())]
 
 
 def dataset_digest(classes: Sequence[str], images: Iterable[LabelledImage], parameters: Mapping[str, object]) -> str:
@@ -94,13 +94,13 @@ def _broken_problems(good: int, quarantined: Sequence[Quarantined], allowed: flo
     total = good + len(quarantined)
     if len(quarantined) <= allowed * total:
         return []
-    share = f"{len(quarantined)} of {total} files cannot be used, more than the {allowed:.1%} allowed"
+    share = f"{len(quarantined)} of {counted(total, 'file')} cannot be used, more than the {allowed:.1%} allowed"
     return [f"{share} ({reasons_text(quarantined)})"]
 
 
 def _class_problems(layout: Layout, counts: Counts) -> list[str]:
     if len(layout.classes) < 2:
-        return [f"{len(layout.classes)} class found, at least 2 are needed"]
+        return [f"{counted(len(layout.classes), 'class', 'classes')} found, at least 2 are needed"]
     problems = []
     for split, by_class in counts.items():
         empty = [shortened(name) for name, count in by_class.items() if count == 0]
@@ -131,6 +131,8 @@ def _repeat_warnings(images: Sequence[LabelledImage]) -> list[str]:
         copies.append(same)
         if seen.class_name != image.class_name:
             mixed.append(f"{shortened(seen.class_name)} and {shortened(image.class_name)} ({same})")
-    warnings = [f"{len(copies)} images are exact copies of another image in their split: {listed(copies)}"]
-    warnings += [f"{len(mixed)} images are in more than one class: {listed(mixed)}"] if mixed else []
+    are_copies = counted(len(copies), "image is an exact copy", "images are exact copies")
+    warnings = [f"{are_copies} of another image in the same split: {listed(sorted(copies))}"]
+    in_two = counted(len(mixed), "image is", "images are")
+    warnings += [f"{in_two} in more than one class: {listed(sorted(mixed))}"] if mixed else []
     return warnings if copies else []

@@ -8,25 +8,26 @@ The layouts are `train|valid|test/<class>/<photo>`, `<class>/<photo>` without sp
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tasks.data import label_table, names
-from tasks.data.contents import Contents, sort_files
-from tasks.data.entries import Entry, Listing, Unreadable
-from tasks.data.label_table import Row
+from tasks.data import names
+from tasks.data.contents import Contents, Others, sort_files
+from tasks.data.entries import Listing
+from tasks.data.label_rows import Labels, Read, read_labels
 from tasks.data.names import Names, Path
-from tasks.data.sections import NEXT, Section, find_sections, unknown_layout
+from tasks.data.refusals import LAYOUTS, detection_refusal, unknown_layout, views_refusal, views_text
+from tasks.data.sections import Section, find_sections, splits_in_classes
 from tasks.data.spelling import read_spellings
-from tasks.data.texts import listed, shortened
-from tasks.data.tree import Tree
+from tasks.data.texts import counted, listed_files, shortened
+from tasks.data.tree import Tree, is_split_word, split_of
 from tasks.run.errors import SourceRefused
 from tasks.run.escaping import valid_text
 from tasks.run.records import SPLITS, Quarantined
 
 _NO_CLASS = "it is not in the folder of a class"
-
-Read = Callable[[Entry], bytes]
+_UNNAMED = "no table of labels names it"
+_RENAME = "rename its folder, or its label in the table"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +66,12 @@ def read_layout(listing: Listing, read: Read | None = None) -> Layout:
     """
     found = names.normalised(listing)
     files = sort_files(listing, found)
-    sections = find_sections(listing, found, files.tree)
-    rows = _table_rows(listing, found, files, sections, read)
-    placed = _Placed(listing, found, files, sections, rows)
+    labels, sections = _sections(listing, found, files, read)
+    placed = _Placed(listing, found, files, sections, labels)
     for index in files.photos:
         placed.add(index)
     if not placed.classes and not files.refused:
-        raise unknown_layout(listing, files.tree)
+        raise unknown_layout(listing, found, files, labels.problems)
     made = _missing_splits(listing, placed, files.tree)
     folders = _class_folders(found, sections)
     _refuse_unusable({name for _, name in (*placed.classes, *folders)})
@@ -80,17 +80,44 @@ def read_layout(listing: Listing, read: Read | None = None) -> Layout:
         Candidate(each.index, _split_in(each.split, made), spellings.classes[each.class_name])
         for each in placed.candidates
     ]
-    unused = [Quarantined(valid_text(listing.entries[i].name), why) for i, why in (*files.unused, *placed.unused)]
+    unused = [(valid_text(listing.entries[i].name), why) for i, why in (*files.unused, *placed.unused)]
+    for table in labels.tables:
+        files.others.endings[f".{names.suffix(table.path)}"] -= 1
     return Layout(
         tuple(sorted(set(spellings.classes.values()))),
         tuple(candidates),
         (*files.refused, *placed.quarantined),
         files.others.total() + len(unused),
-        (*spellings.warnings, *_unused_warnings(unused)),
-        tuple(unused),
-        (*found.notes, *placed.notes, *_others_note(files.others)),
+        (*spellings.warnings, *_views_warnings(found, files, labels), *placed.warnings(), *_unused_warnings(unused)),
+        tuple(Quarantined(name, why) for name, why in unused),
+        (*found.notes, *placed.notes, *splits_in_classes(sections, files.tree), *_others_note(files.others)),
         made,
     )
+
+
+def _sections(listing: Listing, found: Names, files: Contents, read: Read | None) -> tuple[Labels, Sequence[Section]]:
+    """Return the labels that tables give, and the sections; where the folders are no classes, tables decide alone.
+
+    Raises:
+        SourceRefused: a split exists twice, images are in an unknown folder, or the folders are no classes and no
+            table names the photos.
+    """
+    sections = find_sections(found, files.tree)
+    refused = views_refusal(listing, found, files) or detection_refusal(listing, found, files)
+    if sections is not None and refused is None:
+        return _labels(listing, found, files, sections, read), sections
+    photos = [(index, found.files[index]) for index in files.photos]
+    labels = read_labels(listing, found, [photos], read) if read and photos else Labels()
+    if not labels.rows:
+        raise refused or unknown_layout(listing, found, files, labels.problems)
+    known = {found.files[index][:-1] for index in labels.rows}
+    inner = [Section(folder, _split_above(folder)) for folder in sorted(known) if _split_above(folder)]
+    return labels, sections or [Section((), None), *(each for each in inner if each.folder)]
+
+
+def _split_above(folder: Path) -> str | None:
+    """Return the split that the innermost folder named as one means."""
+    return next((split_of(part) for part in reversed(folder) if is_split_word(part)), None)
 
 
 def _split_in(split: str | None, made: Sequence[str]) -> str | None:
@@ -98,31 +125,16 @@ def _split_in(split: str | None, made: Sequence[str]) -> str | None:
     return None if made and split in {None, "train"} else split or "train"
 
 
-def _table_rows(
-    listing: Listing, found: Names, files: Contents, sections: Sequence[Section], read: Read | None
-) -> dict[int, Row]:
+def _labels(listing: Listing, found: Names, files: Contents, sections: Sequence[Section], read: Read | None) -> Labels:
     """Return what tables say of the photos that lie in no folder of a class, if a section has only such photos."""
-    flat = [each for each in sections if not files.tree.children(each.folder)]
+    flat = [each for each in sections if each.class_name is None and not files.tree.children(each.folder)]
     if read is None or not any(each.reason is None for each in flat):
-        return {}
+        return Labels()
     groups = [
         [(index, found.files[index]) for index in files.photos if found.files[index][:-1] == each.folder]
         for each in sorted(flat, key=lambda each: each.split != "train")
     ]
-    rows: dict[int, Row] = {}
-    for entry, path in zip(listing.entries, found.files, strict=True):
-        if label_table.is_table_name(path) and entry.refusal is None and entry.size_bytes <= label_table.MOST_BYTES:
-            below = [[each for each in group if each[1][: len(path) - 1] == path[:-1]] for group in groups]
-            read_rows = label_table.read_table(path, _content(read, entry))
-            rows |= label_table.match_rows(read_rows, path[:-1], below if any(below) else groups)
-    return rows
-
-
-def _content(read: Read, entry: Entry) -> bytes:
-    try:
-        return read(entry)
-    except Unreadable:
-        return b""
+    return read_labels(listing, found, groups, read)
 
 
 class _Placed:
@@ -134,9 +146,10 @@ class _Placed:
         found: Names,
         files: Contents,
         sections: Sequence[Section],
-        rows: Mapping[int, Row],
+        labels: Labels,
     ) -> None:
-        self._listing, self._found, self._files, self._rows = listing, found, files, rows
+        self._listing, self._found, self._files, self._labels = listing, found, files, labels
+        self._rows = labels.rows
         self._sections = {each.folder: each for each in sections}
         self._depths = sorted({len(each.folder) for each in sections}, reverse=True)
         self.candidates: list[Candidate] = []
@@ -147,8 +160,18 @@ class _Placed:
     @property
     def notes(self) -> list[str]:
         """What is to be said of tables."""
-        count = sum(each.index in self._rows for each in self.candidates)
-        return [f"the classes of {count:,} photos are from a table beside them"] if count else []
+        return self._labels.notes([each.index for each in self.candidates if each.index in self._rows])
+
+    def warnings(self) -> list[str]:
+        """Return which photos the tables do not name, by their folders."""
+        by_folder: dict[Path, list[str]] = defaultdict(list)
+        for index, reason in self.unused:
+            if reason == _UNNAMED:
+                by_folder[self._found.files[index][:-1]].append("/".join(self._found.files[index]))
+        named = Counter(self._found.files[index][:-1] for index in self._rows)
+        tables = self._labels.tables
+        subject = f"{tables[0].name} does not name" if len(tables) == 1 else "no table names"
+        return [f"{subject} {_unnamed_text(*each, named[each[0]])} not used" for each in sorted(by_folder.items())]
 
     def add(self, index: int) -> None:
         """Place a photo."""
@@ -159,11 +182,13 @@ class _Placed:
             row = self._rows[index]
             self._take(index, section.split or row.split, row.class_name)
         elif section.reason is not None:
-            self._leave(index, section.reason)
+            self._leave(index, _UNNAMED if self._rows and section.is_unlabelled else section.reason)
+        elif section.class_name is not None:
+            self._take(index, section.split, section.class_name)
         elif len(path) > len(section.folder) + 1 and self._is_class(section, path):
             self._take(index, section.split, path[len(section.folder)])
         elif self._rows:
-            self._leave(index, "the table of labels does not name it")
+            self._leave(index, _UNNAMED)
         elif section.split is None or not self._looks_like_photo(path):
             self._leave(index, _NO_CLASS)
         else:
@@ -188,7 +213,7 @@ class _Placed:
         if self._looks_like_photo(path):
             self.unused.append((index, reason))
         else:
-            self._files.others[f".{names.suffix(path)}" if names.suffix(path) else "no ending"] += 1
+            self._files.others.add_ending(path)
 
 
 def _missing_splits(listing: Listing, placed: _Placed, tree: Tree) -> tuple[str, ...]:
@@ -202,7 +227,8 @@ def _missing_splits(listing: Listing, placed: _Placed, tree: Tree) -> tuple[str,
         return SPLITS if has else ()
     if has.isdisjoint({None, "train"}):
         why = f"training needs a train split, from which the others can be made; found: {tree.picture()}"
-        raise SourceRefused("data layout", f"{listing.path} has no train folder with folders of classes", why, NEXT)
+        more = f"name the folder of the photos to train on train, or remove the folders of the other splits; {LAYOUTS}"
+        raise SourceRefused("data layout", f"{listing.path} has no train folder with folders of classes", why, more)
     missing = [split for split in SPLITS[1:] if split not in has]
     return ("train", *missing) if missing else ()
 
@@ -223,21 +249,39 @@ def _refuse_unusable(classes: Iterable[str]) -> None:
     why = "the name of a class is a label of the model, and no file or answer could have this one"
     for name in sorted(classes):
         if valid_text(name) != name:
-            raise SourceRefused("data layout", f"the name of the class {shortened(name)} is not UTF-8", why, NEXT)
+            raise SourceRefused("data layout", f"the name of the class {shortened(name)} is not UTF-8", why, _RENAME)
         if not names.visible(name):
-            raise SourceRefused("data layout", f"the name of the class {name!a} is blank", why, NEXT)
+            raise SourceRefused("data layout", f"the name of the class {name!a} is blank", why, _RENAME)
 
 
-def _unused_warnings(unused: Sequence[Quarantined]) -> list[str]:
+def _views_warnings(found: Names, files: Contents, labels: Labels) -> list[str]:
+    text = None if labels.rows else views_text(found, files)
+    return [f"{text}: if they are masks or views of one thing, they are no classes"] if text else []
+
+
+def _unused_warnings(unused: Sequence[tuple[str, str]]) -> list[str]:
     by_reason: dict[str, list[str]] = defaultdict(list)
-    for item in unused:
-        by_reason[item.reason].append(shortened(item.name))
+    for name, reason in unused:
+        if reason != _UNNAMED:
+            by_reason[reason].append(name)
     return [
-        f"{len(files):,} files that look like images are not used: {reason} ({listed(files)})"
+        f"{counted(len(files), 'file looks like an image and is', 'files look like images and are')} not used: "
+        f"{reason} ({listed_files(files)})"
         for reason, files in by_reason.items()
     ]
 
 
-def _others_note(others: Counter[str]) -> list[str]:
-    kinds = ", ".join(f"{count:,} {kind}" for kind, count in others.most_common())
-    return [f"{others.total():,} files are no photos and are not used: {kinds}"] if others else []
+def _unnamed_text(folder: Path, files: Sequence[str], named: int) -> str:
+    where = f"{shortened('/'.join(folder))}/" if folder else "the source"
+    verb = "is" if len(files) == 1 else "are"
+    if not named:
+        return f"the {counted(len(files), 'photo')} of {where}, which {verb}"
+    return (
+        f"{len(files):,} of the {counted(named + len(files), 'photo')} of {where} ({listed_files(files)}), which {verb}"
+    )
+
+
+def _others_note(others: Others) -> list[str]:
+    if not others.total():
+        return []
+    return [f"{others.text()} {'is no photo and is' if others.total() == 1 else 'are no photos and are'} not used"]

@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from tasks.data.detail import has_same_detail, read_green
+from PIL import Image
+
+from tasks.data.detail import has_same_colour, has_same_detail, read_picture
 from tasks.data.judgement import LabelledImage
-from tasks.data.texts import listed, shortened
+from tasks.data.texts import counted, listed, shortened
 from tasks.data.twins import find_twins
 from tasks.run.escaping import valid_text
 from tasks.run.records import SPLITS, Quarantined
@@ -34,16 +36,20 @@ class Leak:
 def same_pairs(digests: Sequence[str], thumbnails: Sequence[bytes], staged: Callable[[int], bytes]) -> list[Pair]:
     """Return the pairs of photos that are the same or nearly: exact copies are paired with the first of them.
 
-    Of exact copies, only the first is compared by its thumbnail, and then by its detail: `staged` returns the JPEG of
-    the photo with an index.
+    Of exact copies, only the first is compared by its thumbnail, and then by its colours and its detail: `staged`
+    returns the JPEG of the photo with an index.
     """
-    picture = lru_cache(maxsize=1024)(lambda n: read_green(staged(n)))
+    picture = lru_cache(maxsize=1024)(lambda n: read_picture(staged(n)))
     first: dict[str, int] = {}
     exact = [(first[digest], n) for n, digest in enumerate(digests) if first.setdefault(digest, n) != n]
     distinct = list(first.values())
     alike = ((distinct[one], distinct[other]) for one, other in find_twins([thumbnails[n] for n in distinct]))
-    near = [(one, other) for one, other in alike if has_same_detail(picture(one), picture(other))]
+    near = [pair for pair in alike if _is_confirmed(*map(picture, pair))]
     return sorted([*exact, *near])
+
+
+def _is_confirmed(one: Image.Image, other: Image.Image) -> bool:
+    return has_same_colour(one, other) and has_same_detail(one, other)
 
 
 def find_leaks(images: Sequence[LabelledImage], pairs: Iterable[Pair]) -> list[Leak]:
@@ -100,7 +106,10 @@ def _warning(images: Sequence[LabelledImage], split: str, leaks: Sequence[Leak],
     done = "and stay there, as --keep-duplicates says" if are_kept else f"and are taken out of {split}"
     shown = listed([f"{shortened(images[e.index].name)} = {shortened(images[e.twin].name)}" for e in leaks])
     where = "validation or test" if split == "train" else "test"
-    return f"{len(leaks):,} photos of {split} are also in {where} ({kinds}) {done}: {shown}"
+    if len(leaks) == 1:
+        done = done.replace("are taken", "is taken").replace("stay", "stays")
+    are_also = counted(len(leaks), f"photo of {split} is", f"photos of {split} are")
+    return f"{are_also} also in {where} ({kinds}) {done}: {shown}"
 
 
 def _reason(images: Sequence[LabelledImage], leak: Leak) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tasks.data.entries import Listing
+from tasks.run.escaping import valid_text
 
 Path = tuple[str, ...]
 """The folders of a name and the file, from the outside in."""
@@ -57,6 +58,11 @@ _FOREIGN = {
 """Maps the names, in lower case, of files and folders that other programs leave beside photos to what they are."""
 
 
+_USUAL_SPELLINGS = {
+    name.casefold(): name for name in ("Thumbs.db", "ehthumbs.db", "desktop.ini", ".DS_Store", "@eaDir")
+}
+
+
 @dataclass(frozen=True)
 class Names:
     """The normalised paths of a listing's entries, in their order, and of its folders; `notes` say what was changed."""
@@ -73,16 +79,20 @@ def normalised(listing: Listing) -> Names:
     """
     every = [*(entry.name for entry in listing.entries), *listing.folders]
     repaired = [_as_utf_8(name) for name in every]
-    notes = []
-    if repaired != every:
-        notes.append("the names in the source are UTF-8 that is not marked as such, and were read as UTF-8")
+    guessed = [new for new, old in zip(repaired, every, strict=True) if new == old and not new.isascii()]
     if not any("/" in name for name in every) and any("\\" in name for name in every):
         repaired = [name.replace("\\", "/") for name in repaired]
-        notes.append(r"the source has \ between its folders, which was read as /")
     paths = [_parts(name) for name in repaired]
     count = len(listing.entries)
     own = [path[:-1] for path in paths[:count] if path[-1:] == ("",)]  # a folder of a zip with `\`
+    notes = [_code_page_note(guessed[0])] if listing.has_old_names and guessed else []
     return Names(tuple(paths[:count]), (*(path for path in paths[count:] if path), *own), tuple(notes))
+
+
+def _code_page_note(name: str) -> str:
+    example = next(part for part in name.replace("\\", "/").split("/") if not part.isascii())
+    shown = unicodedata.normalize("NFC", example)
+    return f"names were read as cp437, such as {valid_text(shown)}: if they look wrong, zip with UTF-8"
 
 
 def foreign_reason(path: Sequence[str]) -> str | None:
@@ -91,6 +101,15 @@ def foreign_reason(path: Sequence[str]) -> str | None:
     if path and path[-1].startswith("._"):
         return _FOREIGN["__macosx"]
     return next((reason for reason in found if reason), None)
+
+
+def foreign_mark(path: Sequence[str]) -> str:
+    """Return by which part of its name a hidden file, or one of another program, is known: ._*, Thumbs.db, .cache/."""
+    if is_shadow(path):
+        return "._*"
+    at = next((n for n, part in enumerate(path) if part.casefold() in _FOREIGN), len(path) - 1)
+    part = _USUAL_SPELLINGS.get(path[at].casefold(), path[at])
+    return part.strip() if at == len(path) - 1 else f"{part}/"
 
 
 def is_shadow(path: Sequence[str]) -> bool:

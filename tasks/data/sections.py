@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tasks.data import names
-from tasks.data.entries import Listing
 from tasks.data.names import Names, Path
-from tasks.data.texts import shortened
+from tasks.data.texts import counted, shortened
 from tasks.data.tree import (
     SPLIT_WORDS,
     Base,
@@ -23,39 +23,57 @@ from tasks.data.tree import (
 )
 from tasks.run.errors import SourceRefused
 
-NEXT = "correct the data and run the same command again"
-_LAYOUTS = (
-    "images must lie in train/<class>/, valid/<class>/ and test/<class>/, or in <class>/ alone, or a labels.csv with "
-    "the columns file_name and label must name them; folders around these do not matter"
-)
+_UNKNOWN_CLASSES = "has no folders of classes, so that their classes are not known"
+_LEAST_WITH_SPLITS = 0.9
+"""The share of classes that have folders of splits in them, from which on these are the splits."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """A folder whose folders are classes, in a split or, with None, in none; or why its photos are not used."""
+    """A folder whose folders are classes, in a split or, with None, in none; or why its photos are not used.
+
+    With a `class_name`, all photos below it are of this class.
+    """
 
     folder: Path
     split: str | None
     reason: str | None = None
+    class_name: str | None = None
+
+    @property
+    def is_unlabelled(self) -> bool:
+        """Whether its photos would be used if a table named them."""
+        return self.reason is not None and self.reason.endswith(_UNKNOWN_CLASSES)
 
 
-def find_sections(listing: Listing, found: Names, tree: Tree) -> list[Section]:
-    """Return the sections of a source by its folders with photos.
+def find_sections(found: Names, tree: Tree) -> list[Section] | None:
+    """Return the sections of a source by its folders with photos; None if they are neither splits nor classes.
 
     Raises:
-        SourceRefused: a folder may be meant in two ways, a split exists twice, or images are in an unknown folder.
+        SourceRefused: a split exists twice, or images are in an unknown folder.
     """
     base = find_base(tree)
-    return _split_sections(found, tree, base) if base.splits else _class_sections(listing, tree, base)
+    return _split_sections(found, tree, base) if base.splits else _class_sections(tree, base)
 
 
-def unknown_layout(listing: Listing, tree: Tree) -> SourceRefused:
-    """Return the refusal of a source in which neither splits nor classes were found, with what was found."""
-    found = tree.picture() if listing.entries else "nothing"
-    return SourceRefused("data layout", f"{listing.path} contains {found}", _LAYOUTS, NEXT)
+def splits_in_classes(sections: Sequence[Section], tree: Tree) -> list[str]:
+    """Return what is to be said of folders of splits in the folders of classes: cat/train, cat/test."""
+    inner = [each for each in sections if each.class_name is not None]
+    if inner:
+        shown = " and ".join(f"{shortened('/'.join(each.folder[-2:]))}" for each in inner[:2])
+        return [f"the splits are in the folders of the classes, such as {shown}"]
+    classes = [(*each.folder, name) for each in sections if each.reason is None for name in tree.children(each.folder)]
+    some = [folder for folder in classes if len({split_of(name) for name in _split_names(tree, folder)}) > 1]
+    if not some:
+        return []
+    shown = f"{len(some)} of {counted(len(classes), 'class', 'classes')}"
+    example = " and ".join(_split_names(tree, some[0])[:2])
+    return [
+        f"{shown} have folders of splits ({shortened('/'.join(some[0]))} has {example}), which are not taken as such"
+    ]
 
 
-def _class_sections(listing: Listing, tree: Tree, base: Base) -> list[Section]:
+def _class_sections(tree: Tree, base: Base) -> list[Section] | None:
     """Return the one section of a source without splits, and the folders of a test without classes beside it."""
     children = tree.children(base.folder)
     flat = [name for name in children if (is_split_word(name) and split_of(name) != "train") or is_unlabelled(name)]
@@ -63,8 +81,27 @@ def _class_sections(listing: Listing, tree: Tree, base: Base) -> list[Section]:
     classes = [name for name in children if name not in aside]
     is_mixed = len(classes) == 1 and (classes != children or tree.direct(base.folder) > 0)
     if is_mixed or any(map(is_wrapper, children)):
-        raise unknown_layout(listing, tree)
-    return [Section(base.folder, None), *(_unlabelled((*base.folder, name)) for name in aside)]
+        return None
+    inner = _inner_splits(tree, [(*base.folder, name) for name in classes])
+    return [Section(base.folder, None), *inner, *(_unlabelled((*base.folder, name)) for name in aside)]
+
+
+def _inner_splits(tree: Tree, classes: Sequence[Path]) -> list[Section]:
+    """Return the splits in the folders of classes, if nearly all of these have some, and there are two at least."""
+    names_of = {folder: _split_names(tree, folder) for folder in classes}
+    found = {split_of(name) for each in names_of.values() for name in each}
+    with_splits = sum(bool(each) for each in names_of.values())
+    if len(found) < 2 or len(classes) < 2 or with_splits < _LEAST_WITH_SPLITS * len(classes):
+        return []
+    return [
+        Section((*folder, name), split_of(name), class_name=folder[-1])
+        for folder, each in names_of.items()
+        for name in each
+    ]
+
+
+def _split_names(tree: Tree, folder: Path) -> list[str]:
+    return [name for name in tree.children(folder) if is_split_word(name)]
 
 
 def _split_sections(found: Names, tree: Tree, base: Base) -> list[Section]:
@@ -88,7 +125,7 @@ def _unused_section(found: Names, tree: Tree, base: Base, name: str) -> Section:
 
 
 def _unlabelled(folder: Path, split: str | None = None) -> Section:
-    why = f"the folder {shortened('/'.join(folder))} has no folders of classes, so that their classes are not known"
+    why = f"the folder {shortened('/'.join(folder))} {_UNKNOWN_CLASSES}"
     return Section(folder, split, why)
 
 
@@ -104,7 +141,8 @@ def _refuse_twice(base: Base) -> None:
     twice = next((split for split, count in counted.items() if count > 1), None)
     if twice:
         both = " and ".join(shortened(folder) for folder, split in base.splits.items() if split == twice)
-        raise SourceRefused("data layout", f"the folders {both} both exist", f"both mean the {twice} split", NEXT)
+        more = "put the photos of both into one of them, or move one out of the dataset"
+        raise SourceRefused("data layout", f"the folders {both} both exist", f"both mean the {twice} split", more)
 
 
 def _is_second_copy(found: Names, base: Base, name: str) -> bool:

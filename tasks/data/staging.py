@@ -72,11 +72,17 @@ def locate(
     if is_url(source):
         whole, name = whole_source(source), source_name(source)
         path = download(whole, settings, progress)
-        return LocatedSource(name, path.stem, path, url=name, options=options)
+        return LocatedSource(name, _name_of(path), path, url=name, options=options)
     path = Path(file_path(source) or source).expanduser()
     if not os.path.exists(path):  # noqa: PTH110 Path.exists() raises for a name that is too long
         raise SourceRefused("source", source_name(source), "there is no such file or folder", FORMS)
-    return LocatedSource(valid_text(source), valid_text(path.stem or path.resolve().name), path, options=options)
+    name = valid_text(_name_of(path) or path.resolve().name)
+    return LocatedSource(valid_text(source), name, path, options=options)
+
+
+def _name_of(path: Path) -> str:
+    """Return what the dataset of a file or folder is called: x of x.zip and of x.tar.zst."""
+    return Path(path.stem).stem if path.stem.lower().endswith(".tar") else path.stem
 
 
 def _in_bucket(source: str, aws: Aws, progress: ProgressFactory) -> LocatedSource:
@@ -84,7 +90,7 @@ def _in_bucket(source: str, aws: Aws, progress: ProgressFactory) -> LocatedSourc
     place = place_of(source)
     if place.is_archive:
         path = fetch_archive(aws, place, progress)
-        return LocatedSource(source, path.stem, path, url=place.uri)
+        return LocatedSource(source, _name_of(path), path, url=place.uri)
     objects = list_prefix(aws, place)
     return LocatedSource(source, place.name, objects.listing.root, objects=objects)
 

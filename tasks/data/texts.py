@@ -1,20 +1,40 @@
-"""Shorten names and lists for messages; the functions are pure."""
+"""Shorten names and lists for messages, and say numbers of things; the functions are pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from tasks.run.escaping import valid_text
 from tasks.run.records import Quarantined
 
 SHOWN = 5
 """How many files a message names; a file of the run, `left_out.csv`, has all of them."""
+_LONG_FOLDER = 20
+"""A folder with so many characters is told once for all files in it."""
+
+
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """Return a number with its noun: 1 photo, 2,000 photos."""
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
 
 def listed(texts: Sequence[str]) -> str:
     """Return the first texts and the number of the others."""
     more = f" and {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
     return ", ".join(texts[:SHOWN]) + more
+
+
+def listed_files(files: Iterable[str]) -> str:
+    """Return the first files by name and the number of the others; a long folder of all of them is told once."""
+    ordered = sorted(files)
+    if len(ordered) < 2:
+        return listed([shortened(name) for name in ordered])
+    first, last = ordered[0].split("/")[:-1], ordered[-1].split("/")[:-1]
+    same = next((n for n, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), None)
+    folder = "/".join(first[: min(len(first), len(last)) if same is None else same])
+    if len(folder) < _LONG_FOLDER:
+        return listed([shortened(name) for name in ordered])
+    return f"in {shortened(folder)}: {listed([shortened(name[len(folder) + 1 :]) for name in ordered])}"
 
 
 def shortened(name: str) -> str:

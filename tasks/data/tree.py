@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tasks.data.names import Path
-from tasks.data.texts import shortened
+from tasks.data.texts import counted, shortened
 
 SPLIT_WORDS = {
     "train": "train",
@@ -28,10 +28,13 @@ SPLIT_WORDS = {
 """Maps the words that name a split's folder, in lower case, to the split."""
 
 _UNLABELLED_WORDS = frozenset({"pred", "prediction", "predictions", "unlabeled", "unlabelled", "submission"})
-_WRAPPER_WORDS = frozenset({"images", "image", "img", "imgs", "photos", "photo", "pictures", "jpg", "jpeg", "data"})
+_WRAPPER_WORDS = frozenset(
+    {"images", "image", "img", "imgs", "photos", "photo", "pictures", "jpg", "jpeg", "data", "jpegimages"}
+)
 _ANNOTATION_WORDS = frozenset(
     {"annotation", "annotations", "mask", "masks", "trimaps", "segmentation", "segmentations", "labels"}
 )
+_PART = re.compile(r"(?i)(.*[ _-])?part[ _-]?\d+")
 _SHOWN_FOLDERS = 8
 
 
@@ -63,19 +66,28 @@ class Tree:
         is_wrapped = any(is_wrapper(name) for name in names)
         return [name for name in names if not (is_wrapped and is_annotation(name))]
 
+    def folders(self) -> list[Path]:
+        """Return the folders that have photos in themselves."""
+        return sorted(self._direct)
+
     def picture(self) -> str:
         """Return the first two levels of folders with their numbers of photos, for a message."""
-        parts = []
-        for name in sorted(self._children.get((), ()))[:_SHOWN_FOLDERS]:
-            inner = sorted(self._children.get((name,), ()))
-            shown = [f"{shortened(each)}/ {self.below((name, each)):,}" for each in inner[:3]]
-            more = [f"and {len(inner) - 3} more"] if len(inner) > 3 else []
-            tail = f" ({', '.join([*shown, *more])})" if inner else ""
-            parts.append(f"{shortened(name)}/ {self.below((name,)):,}{tail}")
-        count = len(self._children.get((), ()))
-        parts += [f"and {count - _SHOWN_FOLDERS} more folders"] if count > _SHOWN_FOLDERS else []
-        flat = [f"{self.direct(()):,} photos beside no folder"] if self.direct(()) else []
+        folders = sorted(self._children.get((), ()))
+        parts = [self._folder_text((name,)) for name in folders[:_SHOWN_FOLDERS]]
+        parts += (
+            [f"and {counted(len(folders) - _SHOWN_FOLDERS, 'more folder')}"] if len(folders) > _SHOWN_FOLDERS else []
+        )
+        flat = [f"{counted(self.direct(()), 'photo')} in no folder"] if self.direct(()) else []
         return "; ".join([*parts, *flat]) or "no photo"
+
+    def _folder_text(self, folder: Path) -> str:
+        while not self.direct(folder) and len(inner := sorted(self._children.get(folder, ()))) == 1:
+            folder = (*folder, inner[0])
+        inner = sorted(self._children.get(folder, ()))
+        shown = [f"{shortened(each)}/ {self.below((*folder, each)):,}" for each in inner[:3]]
+        more = [f"and {len(inner) - 3} more"] if len(inner) > 3 else []
+        tail = f" ({', '.join([*shown, *more])})" if inner else ""
+        return f"{shortened('/'.join(folder))}/ {counted(self.below(folder), 'photo')}{tail}"
 
 
 @dataclass(frozen=True)
@@ -117,7 +129,7 @@ def inner_folder(tree: Tree, folder: Path) -> Path:
 
 def split_of(name: str) -> str | None:
     """Return the split that one of the words of a folder's name means: seg_train, TrainImages, test1; else None."""
-    found = {SPLIT_WORDS[word] for word in _words(name) if word in SPLIT_WORDS}
+    found = {SPLIT_WORDS[word] for word in words_of(name) if word in SPLIT_WORDS}
     return found.pop() if len(found) == 1 else None
 
 
@@ -128,12 +140,12 @@ def is_split_word(name: str) -> bool:
 
 def is_unlabelled(name: str) -> bool:
     """Tell whether a folder's name says that its photos are without labels."""
-    return not _UNLABELLED_WORDS.isdisjoint(_words(name))
+    return not _UNLABELLED_WORDS.isdisjoint(words_of(name))
 
 
 def is_wrapper(name: str) -> bool:
     """Tell whether a folder's name says only that photos are in it, so that it is no class."""
-    return name.casefold() in _WRAPPER_WORDS
+    return name.casefold() in _WRAPPER_WORDS or _PART.fullmatch(name) is not None
 
 
 def is_annotation(name: str) -> bool:
@@ -150,5 +162,6 @@ def _holds_splits(tree: Tree, folder: Path, children: Sequence[str]) -> bool:
     return bool(with_classes) and len(children) > 1
 
 
-def _words(name: str) -> list[str]:
+def words_of(name: str) -> list[str]:
+    """Return the words of a folder's name in lower case: TrainImages has train and images."""
     return [word.casefold() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)]

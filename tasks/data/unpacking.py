@@ -1,5 +1,7 @@
 """Unpack what cannot be read in place: a compressed tar, and the zips in a zip, one level deep.
 
+The zips in a folder without photos are read in place, as folders of their names.
+
 A source is unpacked to files with names of kennel's own in the folder of a staging, which is deleted at its end. What
 is written is limited by KENNEL_MAX_ARCHIVE_BYTES and KENNEL_MAX_ARCHIVE_RATIO while it is written. A kind is recognised
 by the content and not by the name: a server may send `photos.tar.gz` as `download?id=7`.
@@ -9,7 +11,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -52,6 +54,8 @@ def list_unless_packed(path: Path, settings: Settings) -> Listing | None:
     """
     if not _is_compressed(path):
         listing = list_source(path, settings)
+        if listing.kind == "folder":
+            return _with_zips(listing, settings)
         return None if _inner_zips(listing) else listing
     with decompressed(path) as stream:
         _require_archive(stream.read(_BLOCK_BYTES), path)
@@ -68,7 +72,9 @@ def list_unpacked(path: Path, settings: Settings, spool_dir: Path, progress: Pro
     limits = _Limits(path, settings, spool_dir, progress)
     packed = _is_compressed(path)
     listing = list_archive(_decompress(limits), settings, path) if packed else list_source(path, settings)
-    if inner := _inner_zips(listing):
+    if listing.kind == "folder":
+        listing = _with_zips(listing, settings)
+    elif inner := _inner_zips(listing):
         listing = _list_inner(listing, inner, limits)
     check_bounds(listing, settings)
     return listing
@@ -143,8 +149,8 @@ def _check(size_bytes: int, limits: _Limits) -> None:
 
 
 def _inner_zips(listing: Listing) -> list[str]:
-    """Return the names of the zips in a zip that has no image of its own."""
-    if listing.kind != "zip":
+    """Return the names of the zips in a zip or folder that has no image of its own."""
+    if listing.kind == "tar":
         return []
     own = [each.name for each in listing.entries if not (_is_foreign(each.name) or points_outside(each.name))]
     has_images = any(names.is_image_name(name.split("/")) for name in own)
@@ -153,6 +159,57 @@ def _inner_zips(listing: Listing) -> list[str]:
 
 def _is_foreign(name: str) -> bool:
     return names.foreign_reason(name.split("/")) is not None
+
+
+def _has_images(listing: Listing) -> bool:
+    return any(names.is_image_name(entry.name.split("/")) for entry in listing.entries)
+
+
+def _with_zips(folder: Listing, settings: Settings) -> Listing:
+    """Return the listing of a folder; the zips in one that has no image are folders of their names.
+
+    A zip without images stays a file, and the files beside the zips are listed too.
+
+    Raises:
+        SourceRefused: a zip is damaged, or has zips in it and no image, or they exceed the limits.
+    """
+    readable = {entry.name for entry in folder.entries if entry.refusal is None or entry.refusal.startswith("it has ")}
+    zips = {}
+    for name in (each for each in _inner_zips(folder) if each in readable):
+        found = list_archive(folder.root / name, settings, Path(f"{folder.path}/{name}"))
+        _refuse_deeper(found)
+        if _has_images(found):
+            zips[name] = found
+    if not zips:
+        return folder
+    beside = (replace(each, file=each.name) for each in folder.entries if each.name not in zips)
+    inner = (_below(found, name[: -len(".zip")], name) for name, found in zips.items())
+    listing = _joined(folder, [*inner, replace(folder, entries=tuple(beside))])
+    check_bounds(listing, settings)
+    return listing
+
+
+def _below(listing: Listing, folder: str, file: str) -> Listing:
+    """Return the listing of a zip with all names below a folder, and its entries in a file of the root."""
+    entries = tuple(replace(each, name=f"{folder}/{each.name}", file=file) for each in listing.entries)
+    return replace(listing, entries=entries, folders=tuple(f"{folder}/{each}" for each in listing.folders))
+
+
+def _joined(whole: Listing, parts: Sequence[Listing]) -> Listing:
+    return Listing(
+        whole.path,
+        "zip",
+        tuple(entry for part in parts for entry in part.entries),
+        tuple(folder for part in parts for folder in part.folders),
+        whole.root,
+        any(part.has_old_names for part in parts),
+    )
+
+
+def _refuse_deeper(listing: Listing) -> None:
+    if _inner_zips(listing):
+        flat = "unpack the outer zip, and give one that has the images as --data"
+        raise SourceRefused("source", f"{listing.path}", "it is a zip of zips in a zip; one level is read", flat)
 
 
 def _list_inner(outside: Listing, inner: list[str], limits: _Limits) -> Listing:
@@ -168,6 +225,7 @@ def _list_inner(outside: Listing, inner: list[str], limits: _Limits) -> Listing:
         root.mkdir(mode=0o700)
     entries = _beside(outside, set(inner))
     folders: list[str] = []
+    are_old = False
     with readable(limits.named), zipfile.ZipFile(outside.root) as outer:
         total = sum(outer.getinfo(name).file_size for name in inner)
         _check(total, limits)
@@ -177,7 +235,8 @@ def _list_inner(outside: Listing, inner: list[str], limits: _Limits) -> Listing:
                 folder = "" if len(inner) == 1 else name[: -len(".zip")] + "/"
                 entries += [replace(each, name=folder + each.name, file=found.root.name) for each in found.entries]
                 folders += [folder + each for each in found.folders]
-    return Listing(limits.named, "zip", tuple(entries), tuple(folders), root)
+                are_old |= found.has_old_names
+    return Listing(limits.named, "zip", tuple(entries), tuple(folders), root, are_old)
 
 
 def _beside(outside: Listing, inner: Collection[str]) -> list[Entry]:
@@ -194,7 +253,5 @@ def _list_one(outer: zipfile.ZipFile, name: str, target: Path, limits: _Limits, 
     with readable(shown), outer.open(name) as stream:
         _write(stream, target, limits, counter)
     listing = list_archive(target, limits.settings, shown)
-    if _inner_zips(listing):
-        flat = "unpack the outer zip, and give one that has the images as --data"
-        raise SourceRefused("source", f"{shown}", "it is a zip of zips in a zip; one level is read", flat)
+    _refuse_deeper(listing)
     return listing

@@ -20,6 +20,7 @@ from tasks.run.settings import Settings
 
 ENCRYPTED = "it is encrypted"
 _LOCAL_HEADER = struct.Struct("<4s5H3L2H")
+_UTF_8 = 0x800
 _LOCAL_SIGNATURE = b"PK\x03\x04"
 
 
@@ -52,7 +53,8 @@ def list_zip(path: Path, settings: Settings, named: Path | str | None = None) ->
     seen: set[str] = set()
     entries = [_entry(member, seen, settings) for member in members if not member.is_dir()]
     folders = tuple(member.filename.rstrip("/") for member in members if member.is_dir())
-    return Listing(named or path, "zip", tuple(entries), folders, path)
+    is_old = any(not (member.flag_bits & _UTF_8 or member.filename.isascii()) for member in members)
+    return Listing(named or path, "zip", tuple(entries), folders, path, is_old)
 
 
 def read_zipped(file: BinaryIO, entry: Entry) -> bytes:

@@ -74,7 +74,7 @@ def test_a_file_that_is_no_zip(terminal: Terminal, tmp_path: Path) -> None:
 def test_a_zip_without_the_folders(terminal: Terminal, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "flat.zip", "w") as made:
         made.writestr("dog.jpg", b"jpeg")
-    refused(terminal, str(tmp_path / "flat.zip"), "train/<class>/")
+    refused(terminal, str(tmp_path / "flat.zip"), "the photos lie in no folders of classes")
 
 
 def test_an_empty_folder(terminal: Terminal, tmp_path: Path) -> None:

@@ -78,8 +78,8 @@ def test_imbalance_and_repeats_are_warned_of() -> None:
     warnings = judge(LAYOUT, [*images(cat=100), again], (), SETTINGS)
     assert warnings == (
         "the classes are unbalanced: the train split has 100 of cat and 3 of dog",
-        "1 images are exact copies of another image in their split: train/cat/0 = again",
-        "1 images are in more than one class: cat and dog (train/cat/0 = again)",
+        "1 image is an exact copy of another image in the same split: train/cat/0 = again",
+        "1 image is in more than one class: cat and dog (train/cat/0 = again)",
     )
 
 

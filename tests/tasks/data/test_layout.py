@@ -72,16 +72,19 @@ def test_files_of_other_programs_are_counted_in_one_line_and_are_no_class() -> N
     layout = read_layout(full(*others, *labels, root="photos/"))
     assert (layout.classes, by_split(layout), layout.ignored) == (CLASSES, ALL_SPLITS, 12)
     assert (layout.quarantined, layout.unused, layout.warnings, len(layout.notes)) == ((), (), (), 1)
-    assert layout.notes[0].startswith("12 files are no photos and are not used: ") and "3 .txt" in layout.notes[0]
+    assert layout.notes == (
+        "8 hidden or system files (Thumbs.db, ._*, .DS_Store, ehthumbs.db, desktop.ini and 2 more), 3 .txt, 1 .xml "
+        "are no photos and are not used",
+    )
 
 
 def test_a_file_that_looks_like_an_image_and_is_not_used_is_always_a_warning() -> None:
     previews = [f"train/cat/@eaDir/{n}.jpg/SYNOPHOTO_THUMB_M.jpg" for n in range(7)]
     layout = read_layout(full(*previews, "cover.png", "train/cat/.hidden.jpg"))
     assert [warning.partition(":")[0] for warning in layout.warnings] == [
-        "7 files that look like images are not used",
-        "1 files that look like images are not used",
-        "1 files that look like images are not used",
+        "7 files look like images and are not used",
+        "1 file looks like an image and is not used",
+        "1 file looks like an image and is not used",
     ]
     assert layout.warnings[0].count("SYNOPHOTO") == 5 and "and 2 more" in layout.warnings[0]
     assert "its name begins with a dot, which hides it (train/cat/.hidden.jpg)" in layout.warnings[1]
@@ -148,7 +151,7 @@ def test_names_of_a_zip_that_are_utf_8_without_saying_so_are_read() -> None:
     unmarked = "café".encode().decode("cp437")
     layout = read_layout(listing(*photos("train/", "valid/", "test/", classes=("chat", unmarked))))
     assert layout.classes == ("café", "chat") or layout.classes == ("caf\u00e9", "chat")
-    assert layout.notes == ("the names in the source are UTF-8 that is not marked as such, and were read as UTF-8",)
+    assert layout.notes == ()
 
 
 @pytest.mark.parametrize(
@@ -228,7 +231,10 @@ def test_an_unknown_folder_is_refused_with_the_name_that_was_meant_and_what_was_
     with pytest.raises(SourceRefused) as refused:
         read_layout(full("trian/cat/9.jpg"))
     assert "unknown folder trian" in refused.value.what
-    assert "found: test/ 4 (cat/ 2, dog/ 2); train/ 4 (cat/ 2, dog/ 2); trian/ 1 (cat/ 1)" in refused.value.why
+    assert (
+        "found: test/ 4 photos (cat/ 2, dog/ 2); train/ 4 photos (cat/ 2, dog/ 2); trian/cat/ 1 photo"
+        in refused.value.why
+    )
     assert "rename it to train, if you meant that" in refused.value.next_command
 
 
@@ -240,22 +246,3 @@ def test_two_folders_of_one_split_are_refused() -> None:
 def test_splits_without_train_are_refused() -> None:
     with pytest.raises(SourceRefused, match="has no train folder"):
         read_layout(listing(*photos("val/", "test/")))
-
-
-@pytest.mark.parametrize(
-    ("names", "found"),
-    [
-        (["a.jpg", "b/c.jpg"], "b/ 1; 1 photos beside no folder"),
-        (["images/Abyssinian_1.jpg", "images/pug_2.jpg", "annotations/trimaps/pug_2.png"], "images/ 2"),
-        (["train/cat.0.jpg", "train/dog.0.jpg", "test1/1.jpg"], "test1/ 1; train/ 2"),
-        (["jpg/image_00001.jpg", "jpg/image_00002.jpg", "imagelabels.mat"], "jpg/ 2"),
-        (["notes.txt"], "no photo"),
-        ([], "contains nothing"),
-    ],
-    ids=["mixed", "pets", "dogs-vs-cats", "flowers", "text", "nothing"],
-)
-def test_another_layout_is_refused_with_what_was_found_and_what_is_allowed(names: list[str], found: str) -> None:
-    with pytest.raises(SourceRefused) as refused:
-        read_layout(listing(*names))
-    assert found in refused.value.what
-    assert "images must lie in train/<class>/, valid/<class>/ and test/<class>/, or in <class>/" in refused.value.why

@@ -21,11 +21,14 @@ import zstandard
 from tasks.account.bucket import ensure_bucket, tls_only_policy
 from tasks.account.objects import delete_prefix
 from tasks.data.report import dataset_json, finding_lines, finding_rows, staging_markdown
+from tasks.data.staging import locate
 from tasks.ec2.job import instance_specs
 from tasks.run.aws import Aws
 from tasks.run.errors import DataRefused, MalformedAnswer, OwnershipRefused, SourceRefused
 from tasks.run.handle import Run
+from tasks.run.progress import LineProgress
 from tasks.run.records import SPLITS, DatasetRef, Quarantined
+from tasks.run.settings import Settings
 from tests.conftest import RunningLocalAws
 from tests.tasks.data.datasets import encoded, good_files, jpeg, picture, tar_of, write_folder, write_zip, zip_of
 from tests.tasks.data.workplace import Workplace, bucket_exists
@@ -183,8 +186,8 @@ def test_what_was_found_in_a_source_is_told_also_when_the_same_images_were_stage
     warnings = (
         "classes Dog, dog look alike (case, Unicode form, blanks): photos/train/Dog/0.jpg, photos/train/dog/0.jpg",
         "the classes are unbalanced: the train split has 31 of dog and 1 of Dog",
-        f"1 images are exact copies of another image in their split: {CAT} = photos/train/dog/copy.jpg",
-        f"1 images are in more than one class: cat and dog ({CAT} = photos/train/dog/copy.jpg)",
+        f"1 image is an exact copy of another image in the same split: {CAT} = photos/train/dog/copy.jpg",
+        f"1 image is in more than one class: cat and dog ({CAT} = photos/train/dog/copy.jpg)",
     )
     clean = place.stage(write_zip(tmp_path / "clean.zip", good))[0]
     mixed = write_zip(tmp_path / "mixed.zip", {**good, "photos/train/cat/a.jpg": b"", "photos/train/b.jpg": b"text"})
@@ -323,3 +326,9 @@ def test_the_sample_is_ten_classes_of_digits_with_disjoint_splits(place: Workpla
     assert len(dataset.classes) == 10
     assert [dataset.images(split) for split in SPLITS] == [1290, 255, 252]
     assert place.settings.home.joinpath("sample", "digits-1", "train", "digit-0").is_dir()
+
+
+@pytest.mark.parametrize("name", ["birds.zip", "birds.tar", "birds.tar.zst", "birds.TAR.GZ"])
+def test_a_dataset_is_named_without_the_endings_of_its_archive(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"")
+    assert locate(str(tmp_path / name), Settings(home=tmp_path / "home"), LineProgress).name == "birds"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
+from tasks.data.detail import has_same_colour
 from tasks.data.image_judgement import ImageLimits, prepare_image
 from tasks.data.judgement import LabelledImage
 from tasks.data.leakage import find_leaks, leak_warnings, same_pairs, taken_out
@@ -119,7 +120,7 @@ def test_photos_of_train_in_validation_or_test_and_of_validation_in_test_are_tak
     assert leak_warnings(images, leaks, are_kept=False) == [
         "2 photos of train are also in validation or test (1 the same, 1 nearly so) and are taken out of train: "
         "t/a = v/a, t/b = e/b2",
-        "1 photos of validation are also in test (1 the same) and are taken out of validation: v/c = e/c",
+        "1 photo of validation is also in test (1 the same) and is taken out of validation: v/c = e/c",
     ]
     assert "and stay there, as --keep-duplicates says" in leak_warnings(images, leaks, are_kept=True)[0]
     assert [(item.name, item.reason) for item in taken_out(images, leaks)][1] == (
@@ -135,3 +136,25 @@ def test_every_copy_in_train_goes_when_one_of_them_has_a_near_twin_in_test() -> 
 
 def test_copies_within_a_split_are_no_leak() -> None:
     assert find_leaks([image("train", "1", "a"), image("train", "2", "a")], [(0, 1)]) == []
+
+
+def disc(colour: tuple[int, int, int], seed: int) -> Image.Image:
+    """Return a disc on noise; red (200, 60, 60) and green (60, 140, 60) have the same grey."""
+    noise = np.random.default_rng(seed).normal(120, 12, (256, 256, 1)).repeat(3, axis=2)
+    y, x = np.mgrid[0:256, 0:256]
+    noise[(x - 128) ** 2 + (y - 128) ** 2 < 90**2] += np.array(colour) - 120
+    return Image.fromarray(noise.clip(0, 255).astype(np.uint8))
+
+
+def test_pictures_that_differ_only_in_colour_are_not_the_same_photo() -> None:
+    red, green = disc((190, 70, 70), 1), disc((80, 123, 80), 1)
+    assert find_twins([thumbnail(red), thumbnail(green)]) == [(0, 1)]
+    assert pairs_of(red, green, digests="ab") == []
+
+
+@pytest.mark.parametrize("factor", [0.8, 1.0, 1.2])
+def test_copies_with_other_brightness_or_without_colour_have_the_same_colours(factor: float) -> None:
+    one = photo(3)
+    grey = one.convert("L").convert("RGB")
+    assert has_same_colour(one, again(ImageEnhance.Brightness(one).enhance(factor), 50))
+    assert has_same_colour(one, grey) and not has_same_colour(one, photo(4))

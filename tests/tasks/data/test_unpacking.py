@@ -298,3 +298,42 @@ def test_links_fifos_and_loops_in_a_folder_are_listed_and_refused(tmp_path: Path
     refusals = {entry.name: entry.refusal for entry in list_source(folder, SETTINGS).entries}
     link = "it is a symbolic link"
     assert refusals == {"loop": link, "photo.jpg": link, "fifo.jpg": "it is not a regular file"}
+
+
+def test_the_zips_in_a_folder_are_read_in_place_as_folders_of_their_names(tmp_path: Path) -> None:
+    photos = {f"{n}.jpg": FILES[name] for n, name in enumerate(sorted(FILES)[:3])}
+    for name in ("Rock", "Paper"):
+        write_zip(tmp_path / f"{name}-samples.zip", photos)
+    write_zip(tmp_path / "converted_keras.zip", {"keras_model.h5": b"model", "labels.txt": b"0 Rock"})
+    (tmp_path / "notes.txt").write_text("notes")
+    listing = list_unpacked(tmp_path, SETTINGS, tmp_path, LineProgress)
+    layout = read_layout(listing)
+    assert (layout.classes, len(layout.candidates)) == (("Paper-samples", "Rock-samples"), 6)
+    assert layout.notes[0] == "1 .zip, 1 .txt are no photos and are not used"
+    content = read_all(listing)
+    assert content["Rock-samples/1.jpg"] == photos["1.jpg"] and content["notes.txt"] == b"notes"
+    assert list_unless_packed(tmp_path, SETTINGS) == listing
+
+
+def test_a_table_beside_the_zips_in_a_folder_gives_the_classes(tmp_path: Path) -> None:
+    write_zip(tmp_path / "train.zip", {f"{n}.jpg": FILES[name] for n, name in enumerate(sorted(FILES)[:4])})
+    (tmp_path / "labels.csv").write_text("id,breed\n0,cat\n1,dog\n2,cat\n3,dog\n")
+    listing = list_unpacked(tmp_path, SETTINGS, tmp_path, LineProgress)
+    with Reader(listing.root, listing.kind) as reader:
+        layout = read_layout(listing, reader.read)
+    assert (layout.classes, len(layout.candidates)) == (("cat", "dog"), 4)
+
+
+def test_zips_of_zips_in_a_folder_are_refused(tmp_path: Path) -> None:
+    inner = {"a.zip": zip_of({"b.zip": zip_of(FILES)})}
+    write_zip(tmp_path / "c.zip", {"d.zip": inner["a.zip"]})
+    with pytest.raises(SourceRefused, match="it is a zip of zips in a zip"):
+        list_unpacked(tmp_path, SETTINGS, tmp_path, LineProgress)
+
+
+def test_names_in_an_old_code_page_are_told_with_an_example(tmp_path: Path) -> None:
+    archive = zip_of({name.replace("cat", "Aepfel"): data for name, data in FILES.items()})
+    path = written(tmp_path / "old.zip", archive.replace(b"Aepfel", "\u00c4pfel".encode("cp850") + b"_"))
+    layout = read_layout(unpacked(path))
+    assert layout.classes == ("dog", "\u00c4pfel_")
+    assert layout.notes == ("names were read as cp437, such as \u00c4pfel_: if they look wrong, zip with UTF-8",)

@@ -1,0 +1,151 @@
+"""Find the tables of labels in a source, and which photo each of their rows means; reading is a given function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tasks.data.entries import Entry, Listing, Unreadable
+from tasks.data.label_table import MOST_BYTES, Row, Table, is_table_name, may_be_table, read_table
+from tasks.data.names import Names, Path, foreign_reason
+from tasks.data.texts import counted, listed
+from tasks.data.tree import is_split_word, split_of
+
+_MOST_TABLES = 20
+"""So many tables that are not named as such are looked at."""
+
+Read = Callable[[Entry], bytes]
+Located = tuple[int, Path]
+
+
+@dataclass
+class Labels:
+    """The rows of photos by their indices, the tables that they are from, and those that are not understood."""
+
+    rows: dict[int, Row] = field(default_factory=dict)
+    table_of: dict[int, Table] = field(default_factory=dict)
+    problems: list[Table] = field(default_factory=list)
+
+    @property
+    def tables(self) -> list[Table]:
+        """The tables that were used, by their names."""
+        used = {table.path: table for table in self.table_of.values()}
+        return [used[path] for path in sorted(used)]
+
+    def notes(self, used: Sequence[int]) -> list[str]:
+        """Return from which tables and columns the classes of these photos are."""
+        tables: dict[str, dict[str, int]] = {}
+        for index in used:
+            table = self.table_of[index]
+            by_name = tables.setdefault(table.labels, {})
+            by_name[table.name] = by_name.get(table.name, 0) + 1
+        return [
+            f"the classes of {counted(sum(by_name.values()), 'photo')} are from {_and(sorted(by_name))}, {labels}"
+            for labels, by_name in tables.items()
+        ]
+
+
+def read_labels(listing: Listing, found: Names, groups: Sequence[Sequence[Located]], read: Read) -> Labels:
+    """Read the tables of a source that name photos of these groups, of which an earlier one is preferred.
+
+    Tables with other names than labels.csv and the like are looked at if there is no such table that names a photo.
+    """
+    known = {name for group in groups for _, path in group for name in (path[-1], _stem(path[-1]))}
+    entries = [
+        (entry, path)
+        for entry, path in zip(listing.entries, found.files, strict=True)
+        if path[-1] and foreign_reason(path) is None and may_be_table(path)
+        if entry.refusal is None and entry.size_bytes <= MOST_BYTES
+    ]
+    labels = Labels()
+    others = [each for each in entries if not is_table_name(each[1])]
+    for chosen in ([each for each in entries if is_table_name(each[1])], others[:_MOST_TABLES]):
+        for entry, path in chosen:
+            _add(labels, read_table(path, _content(read, entry), known), groups)
+        if labels.rows:
+            break
+    return labels
+
+
+def match_rows(rows: Sequence[Row], folder: Path, groups: Sequence[Sequence[Located]]) -> dict[int, Row]:
+    """Map the indices of photos to the rows that name them, by the longest end of their paths.
+
+    A row may name a photo from the table's folder, by some of the last folders of its path, or without its ending. What
+    all rows of a table have before that, such as `gs://bucket/`, need not be here. In one group, a name that is there
+    twice means no photo.
+    """
+    by_name: dict[str, Located | None] = {}
+    for group in groups:
+        by_name = {**_named(group, folder), **by_name}
+    begin = _common_folders(rows)
+    found = ((_photo(row.file.split("/"), begin, by_name), row) for row in rows)
+    return {index: row for index, row in found if index is not None}
+
+
+def _add(labels: Labels, table: Table, groups: Sequence[Sequence[Located]]) -> None:
+    if table.problem is not None:
+        labels.problems.append(table)
+        return
+    folder = table.path[:-1]
+    below = [[each for each in group if each[1][: len(folder)] == folder] for group in groups]
+    rows = match_rows(table.rows, folder, below if any(below) else groups)
+    labels.rows |= rows
+    labels.table_of |= dict.fromkeys(rows, table)
+
+
+def _content(read: Read, entry: Entry) -> bytes:
+    try:
+        return read(entry)
+    except Unreadable:
+        return b""
+
+
+def _named(group: Sequence[Located], folder: Path) -> dict[str, Located | None]:
+    """Return the photos of a group by the ends of their paths; from the table's folder, a name is never ambiguous."""
+    ends: dict[str, Located | None] = {}
+    exact: dict[str, Located | None] = {}
+    for index, path in group:
+        if path[: len(folder)] == folder:
+            exact["/".join(path[len(folder) :])] = (index, path)
+        for name in ("/".join(path[n:]) for n in range(len(path))):
+            for key in {name, _stem(name)}:
+                seen = ends.get(key, (index, path))
+                ends[key] = (index, path) if seen is not None and seen[0] == index else None
+    return {**ends, **exact}
+
+
+def _common_folders(rows: Sequence[Row]) -> int:
+    """Return how many folders all rows begin with alike."""
+    split = [row.file.split("/")[:-1] for row in rows]
+    first, last = (min(split), max(split)) if split else ([], [])
+    return next((n for n, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), len(first))
+
+
+def _photo(parts: Sequence[str], common: int, by_name: Mapping[str, Located | None]) -> int | None:
+    """Return the photo that a row means; without any of the folders that all rows have, but not another split's."""
+    for skipped in range(min(common, len(parts) - 1) + 1):
+        name = "/".join(parts[skipped:])
+        if name in by_name:
+            found = by_name[name]
+            return None if found is None or _is_of_other_split(parts[:skipped], found[1]) else found[0]
+    return None
+
+
+def _is_of_other_split(skipped: Sequence[str], path: Path) -> bool:
+    wanted = {split_of(part) for part in skipped if is_split_word(part)}
+    own = {split_of(part) for part in path[:-1] if is_split_word(part)}
+    return bool(wanted) and bool(own) and wanted != own
+
+
+def _stem(name: str) -> str:
+    folder, slash, file = name.rpartition("/")
+    return folder + slash + (file.rpartition(".")[0] or file)
+
+
+def _and(tables: Sequence[str]) -> str:
+    files = {name.rpartition("/")[2] for name in tables}
+    if len(tables) > 1 and len(files) == 1:
+        return f"{len(tables)} files {files.pop()}"
+    if len(tables) > 3:
+        return listed(tables)
+    return " and ".join([", ".join(tables[:-1]), tables[-1]] if len(tables) > 1 else tables)
