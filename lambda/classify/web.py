@@ -93,10 +93,10 @@ def urls_of(event: Mapping[str, Any]) -> tuple[str, ...]:
 def is_public(event: Mapping[str, Any], headers: Mapping[str, str]) -> bool:
     """Return whether AWS authenticated no caller that an HTTP event names; what is not known counts as public.
 
-    Nothing that the caller chooses, such as a host's name, is asked. Payload format 2.0 (function URLs, HTTP APIs) names
-    an authenticated caller in its authorizer. CloudFront signs for all of its viewers, so a signature of CloudFront
-    authenticates nobody. Format 1.0 (REST APIs) has `httpMethod` and cannot come from a function URL: such an API has
-    ways to refuse callers that its event does not tell. A direct invocation with a body has no member of HTTP's.
+    Nothing that the caller chooses, such as a host's name, is asked. Payload format 2.0 (function URLs, HTTP APIs)
+    names an authenticated caller in its authorizer. CloudFront signs for all of its viewers, so a request that came
+    through it is of nobody. Format 1.0 (REST APIs) has `httpMethod` and cannot come from a function URL; such an API
+    can refuse callers by means that its event does not tell. A direct invocation has none of an HTTP event's members.
     """
     if "httpMethod" in event or _OF_HTTP.isdisjoint(event):
         return False
