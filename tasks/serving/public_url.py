@@ -50,7 +50,7 @@ class UrlPlan:
         """Its CORS as Lambda's argument; an empty one allows no page."""
         if not self.origins:
             return {}
-        headers = ["authorization", "content-type", "x-amz-date", "x-amz-security-token"]
+        headers = ["authorization", "content-type", "x-amz-content-sha256", "x-amz-date", "x-amz-security-token"]
         allowed = {"AllowOrigins": list(self.origins), "AllowMethods": ["GET", "POST"], "AllowHeaders": headers}
         return {**allowed, "ExposeHeaders": ["retry-after"], "MaxAge": 600}
 

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 from handler import handler
+from origins import ALLOWED_HEADERS, PREFLIGHT
 from web import WebRequest
 
+from tasks.serving.public_url import UrlPlan
 from tests.lambda_front.scripted_server import answer, scripted
 from tests.lambda_front.test_handler import JPEG, SCORES, code_of, environment, run
 from tests.lambda_front.web_events import authorized, public, signed, version_1, version_2
@@ -75,6 +77,31 @@ def test_a_public_url_refuses_a_foreign_origin_and_fetches_nothing_unless_asked(
     assert unset[1]["headers"]["Access-Control-Allow-Origin"] == APP
 
 
+@pytest.mark.parametrize("site", ["cross-site", "Cross-Site", "same-site"])
+def test_a_page_without_an_origin_header_makes_a_public_url_fetch_nothing(
+    site: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FETCH_URLS", "on")
+    monkeypatch.setenv("ALLOWED_ORIGINS", APP)
+    query = "url=http://127.0.0.1:9000/dog.jpg"
+    picture = public(method="GET", query=query, Sec_Fetch_Site=site, Sec_Fetch_Dest="image")
+    assert code_of(handler(picture, None)) == (403, "OriginNotAllowed")
+    for own in ("none", "same-origin"):
+        typed = public(method="GET", query=query, Sec_Fetch_Site=own)
+        assert code_of(handler(typed, None))[0] == 400  # loopback
+    of_an_app = public(method="GET", query=query, Sec_Fetch_Site=site, Origin=APP)
+    assert code_of(handler(of_an_app, None))[0] == 400
+    monkeypatch.setenv("ALLOWED_ORIGINS", "*")
+    assert code_of(handler(picture, None))[0] == 400
+
+
+def test_the_function_and_its_url_allow_the_same_headers_methods_and_seconds() -> None:
+    cors = UrlPlan("NONE", (APP,)).cors
+    assert tuple(cors["AllowHeaders"]) == ALLOWED_HEADERS
+    assert ", ".join(cors["AllowMethods"]) == PREFLIGHT["Access-Control-Allow-Methods"]
+    assert str(cors["MaxAge"]) == PREFLIGHT["Access-Control-Max-Age"]
+
+
 def test_a_wrong_setting_fetches_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FETCH_URLS", "yes")
     assert code_of(handler({"url": "https://example.org/"}, None)) == (500, "Misconfigured")
@@ -106,7 +133,7 @@ NOBODY: dict[str, Any] = {
     "no host": without("domainName"),
     "no method": without("http"),
     "no context": {**public(BY_URL), "requestContext": None},
-    "an empty authorizer": {**public(BY_URL), "requestContext": {"http": {"method": "POST"}, "authorizer": {"iam": {}}}},
+    "an empty authorizer": {**public(BY_URL), "requestContext": {"authorizer": {"iam": {}}}},
     "an authorizer of no kind": {**public(BY_URL), "requestContext": {"authorizer": {"userArn": "x"}}},
     "CloudFront's own signature": signed(BY_URL, X_Amz_Cf_Id="abc"),
     "an HTTP API without an authorizer": version_2(BY_URL),
