@@ -22,10 +22,10 @@ def decode_image(text: str, max_image_bytes: int) -> bytes:
         Refusal: it is not base64 (400), or too large (413).
     """
     text = text.strip()
-    encoded = "".join((base64_of(text) if is_data_uri(text) else text).split()).rstrip("=")
-    if len(encoded) > (max_image_bytes + 2) // 3 * 4:
+    digits = digits_of(base64_of(text) if is_data_uri(text) else text)
+    if len(digits) > (max_image_bytes + 2) // 3 * 4:
         raise too_large(max_image_bytes)
-    image = decode_base64(encoded, "the image")
+    image = decode_digits(digits, "the image")
     check_size(image, max_image_bytes)
     return image
 
@@ -48,9 +48,23 @@ def decode_base64(text: str, what: str) -> bytes:
     Raises:
         Refusal: it is neither (400).
     """
-    digits = "".join(text.split()).rstrip("=").replace("-", "+").replace("_", "/")
+    return decode_digits(digits_of(text), what)
+
+
+def digits_of(text: str) -> str:
+    """Return base64 or base64url without line breaks and padding."""
+    return "".join(text.split()).rstrip("=")
+
+
+def decode_digits(digits: str, what: str) -> bytes:
+    """Decode base64 or base64url that has no line breaks and no padding.
+
+    Raises:
+        Refusal: it is neither (400).
+    """
+    standard = digits.replace("-", "+").replace("_", "/")
     try:
-        return base64.b64decode(digits + "=" * (-len(digits) % 4), validate=True)
+        return base64.b64decode(standard + "=" * (-len(standard) % 4), validate=True)
     except ValueError as error:  # binascii.Error is one, and so is a character that is not ASCII
         raise bad_request(f"What should be {what} is not base64.") from error
 

@@ -7,10 +7,10 @@ returns an API Gateway response: 200 with the endpoint's JSON, or an error statu
 It reads these environment variables:
 - ENDPOINT_NAME: the endpoint.
 - MAX_IMAGE_BYTES, FETCH_TIMEOUT_SECONDS: limits of a picture and of fetching it.
-- ALLOWED_HOSTS: `host:port,…`, hosts that may be on loopback, for local use. A public URL ignores them.
+- ALLOWED_HOSTS: `host:port,…`, hosts that may be on loopback, for local use; not for public requests.
 - ALLOWED_ORIGINS: origins of web pages that may call the function, or `*`; none without it.
-- FETCH_URLS: `on` or `off`. Without it, a picture's URL is fetched except for the callers of a public URL, which is a
-  function URL that authenticates nobody: the function must not become an open proxy.
+- FETCH_URLS: `on` or `off`. Without it, a picture's URL is fetched except for public requests, in which AWS names no
+  authenticated caller (`web.is_public`): the function must not become an open proxy.
 
 Standard library only, because importing boto3 would take most of a cold start.
 """

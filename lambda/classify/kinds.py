@@ -1,10 +1,10 @@
-"""Recognise the kind of a picture by its first bytes. Does not decode it."""
+"""Recognise the kind of a picture by its first bytes, as the endpoint does (`pictures/headers.py`). Decodes nothing."""
 
 from __future__ import annotations
 
 from refusal import Refusal
 
-ACCEPTED = "JPEG, PNG, WebP, GIF, BMP, TIFF, PPM, PGM, HEIC, AVIF or JPEG 2000"
+ACCEPTED = "JPEG, PNG, WebP, GIF, BMP, TIFF, PPM, PGM, PBM, HEIC, AVIF or JPEG 2000"
 _MAGIC = (
     (b"\xff\xd8\xff", "image/jpeg"),
     (b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -12,14 +12,17 @@ _MAGIC = (
     (b"GIF89a", "image/gif"),
     (b"II*\x00", "image/tiff"),
     (b"MM\x00*", "image/tiff"),
+    (b"II+\x00", "image/tiff"),
+    (b"MM\x00+", "image/tiff"),
     (b"\x00\x00\x00\x0cjP  \r\n\x87\n", "image/jp2"),
     (b"\xff\x4f\xff\x51", "image/jp2"),
 )
-_PORTABLE = (b"P2", b"P3", b"P5", b"P6")
+_PORTABLE = (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6")
+_BLANKS = (b" ", b"\t", b"\r", b"\n")
 _BMP_HEADER_SIZES = frozenset({12, 40, 52, 56, 64, 108, 124})
-_HEIC_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1"})
+_HEIC_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"})
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
-_BRANDS_READ = 64  # bytes of the first box that are searched for brands
+_BRANDS_READ = 256  # bytes of the first box that are searched for brands
 
 
 def content_type_of(image: bytes) -> str:
@@ -43,7 +46,7 @@ def recognise(image: bytes) -> str | None:
         return "image/webp"
     if image[:2] == b"BM" and int.from_bytes(image[14:18], "little") in _BMP_HEADER_SIZES:
         return "image/bmp"
-    if image[:2] in _PORTABLE and image[2:3].isspace():
+    if image[:2] in _PORTABLE and image[2:3] in _BLANKS:
         return "image/x-portable-anymap"
     return _by_brands(image) if image[4:8] == b"ftyp" else None
 

@@ -11,15 +11,16 @@ from encoded import decode_base64
 from refusal import bad_request
 
 MAX_QUERY_FIELDS = 50
-URL_DOMAIN = ".lambda-url."
+_AUTHORIZERS = ("iam", "jwt", "lambda")
+_OF_HTTP = frozenset({"version", "rawPath", "requestContext", "headers"})
+_CLOUDFRONT = "x-amz-cf-id"
 
 
 @dataclass(frozen=True)
 class WebRequest:
     """An HTTP request. `headers` has lower-case names.
 
-    `body` is what the event has as its body. `is_public` says that it came through a function URL that authenticates
-    nobody.
+    `body` is what the event has as its body. `is_public` says that AWS authenticated no caller that the event names.
     """
 
     method: str
@@ -44,8 +45,8 @@ class WebRequest:
             method = "POST" if "body" in event else ""
         if not method:
             return None
-        is_base64 = str(event.get("isBase64Encoded")).lower() == "true"
-        return cls(method.upper(), headers_of(event), urls_of(event), event.get("body"), is_base64, is_public(context))
+        headers, is_base64 = headers_of(event), str(event.get("isBase64Encoded")).lower() == "true"
+        return cls(method.upper(), headers, urls_of(event), event.get("body"), is_base64, is_public(event, headers))
 
     def content(self) -> bytes:
         """Return the bytes of the body.
@@ -89,6 +90,15 @@ def urls_of(event: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(value for value in values if isinstance(value, str) and value)
 
 
-def is_public(context: Mapping[str, Any]) -> bool:
-    """Return whether the request came through a function URL whose AuthType is NONE: AWS names no caller then."""
-    return URL_DOMAIN in str(context.get("domainName")) and not mapping(context, "authorizer")
+def is_public(event: Mapping[str, Any], headers: Mapping[str, str]) -> bool:
+    """Return whether AWS authenticated no caller that an HTTP event names; what is not known counts as public.
+
+    Nothing that the caller chooses, such as a host's name, is asked. Payload format 2.0 (function URLs, HTTP APIs)
+    names an authenticated caller in its authorizer. CloudFront signs for all of its viewers, so a request that came
+    through it is of nobody. Format 1.0 (REST APIs) has `httpMethod` and cannot come from a function URL; such an API
+    can refuse callers by means that its event does not tell. A direct invocation has none of an HTTP event's members.
+    """
+    if "httpMethod" in event or _OF_HTTP.isdisjoint(event):
+        return False
+    authorizer = mapping(mapping(event, "requestContext"), "authorizer")
+    return _CLOUDFRONT in headers or not any(mapping(authorizer, kind) for kind in _AUTHORIZERS)

@@ -94,7 +94,7 @@ def _joined(query: str) -> dict[str, str]:
 
 
 def _context(scope: Scope, headers: Mapping[str, str], request_id: str, signed_by: SignedBy | None) -> dict[str, Any]:
-    domain, now = headers.get("host", "").partition(":")[0], datetime.now(UTC)
+    domain, now = headers.get("host", "").partition(":")[0].lower(), datetime.now(UTC)
     url_id = domain.partition(".")[0]
     return {
         "accountId": signed_by.account_id if signed_by else "anonymous",

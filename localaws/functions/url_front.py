@@ -37,7 +37,7 @@ from localaws.functions.url_reply import (
 from localaws.hosts import HostRoute
 
 FOREIGN = "localaws answers no request of a web page whose origin the URL's Cors does not name"
-_HOST = re.compile(r"([a-z0-9]{32})\.lambda-url\.[a-z0-9-]+\.localhost")
+_HOST = re.compile(r"([a-z0-9]{32})\.lambda-url\.([a-z0-9-]+)\.localhost")
 _NO_BODY = (204, 304)
 
 
@@ -67,8 +67,9 @@ class UrlFront(HostRoute):
 
     def _config(self, scope: Scope) -> UrlConfig | None:
         found = _HOST.match(_header(scope, b"host").lower())
-        every = list(self._service.url_configs.values())
-        return next((each for each in every if found is not None and each.id == found[1]), None)
+        if found is None or found[2] != self._service.core.settings.region:
+            return None
+        return next((each for each in list(self._service.url_configs.values()) if each.id == found[1]), None)
 
     async def _reply(self, config: UrlConfig, scope: Scope, receive: Receive, request_id: str) -> UrlReply:
         """Answer with CORS, whatever the answer is, if the caller is a page that the URL's CORS names."""

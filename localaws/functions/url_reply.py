@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 JSON = "application/json"
-_STATUSES = range(200, 600)
+_STATUS = re.compile(r"[2-5][0-9]{2}")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _OF_THE_SERVER = {"connection", "content-length", "date", "keep-alive", "transfer-encoding"}
@@ -62,7 +62,7 @@ def reply_of(payload: bytes) -> UrlReply:
     """
     try:
         answer = json.loads(payload or b"null")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise MalformedAnswer("no JSON") from error
     if isinstance(answer, dict) and "statusCode" in answer:
         return _proxied(answer)
@@ -82,10 +82,9 @@ def _proxied(answer: Mapping[str, Any]) -> UrlReply:
 
 
 def _status(given: Any) -> int:
-    text = str(given)
-    if isinstance(given, bool) or not text.isdigit() or int(text) not in _STATUSES:
-        raise MalformedAnswer(f"statusCode {text[:20]!r}")
-    return int(text)
+    if not isinstance(given, int | str) or not _STATUS.fullmatch(str(given)):
+        raise MalformedAnswer("statusCode is none from 200 to 599")
+    return int(given)
 
 
 def _headers(given: Any) -> Iterable[tuple[str, str]]:
@@ -99,8 +98,10 @@ def _headers(given: Any) -> Iterable[tuple[str, str]]:
 
 
 def _value(given: Any) -> str:
+    if isinstance(given, dict | list) or given is None:
+        raise MalformedAnswer("a header's value is no text")
     text = given if isinstance(given, str) else json.dumps(given)
-    if isinstance(given, dict | list) or given is None or not _VALUE.fullmatch(text):
+    if not _VALUE.fullmatch(text):
         raise MalformedAnswer("a header's value")
     return text
 
@@ -109,13 +110,12 @@ def _body(answer: Mapping[str, Any]) -> bytes:
     body = answer.get("body")
     if body is None:
         return b""
-    text = body if isinstance(body, str) else json.dumps(body, separators=(",", ":"))
-    if answer.get("isBase64Encoded") is not True:
-        return text.encode("utf-8", "replace")
     try:
-        return base64.b64decode(text, validate=True)
-    except ValueError as error:
-        raise MalformedAnswer("the body is no base64") from error
+        text = body if isinstance(body, str) else json.dumps(body, separators=(",", ":"))
+        is_base64 = answer.get("isBase64Encoded") is True
+        return base64.b64decode(text, validate=True) if is_base64 else text.encode("utf-8", "replace")
+    except (ValueError, RecursionError) as error:
+        raise MalformedAnswer("the body is no base64, or too deep") from error
 
 
 def is_preflight(method: str, headers: Mapping[str, str]) -> bool:

@@ -36,7 +36,7 @@ from tasks.run.settings import Settings
 from tasks.run.source_name import is_s3, source_name
 from tasks.run.streamed import read_streamed
 
-FORMS = "give s3://BUCKET/PREFIX/ or s3://BUCKET/KEY.zip"
+_PLACES = "give s3://BUCKET/PREFIX/ or s3://BUCKET/KEY.zip"
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _ARCHIVE = re.compile(r".*\.(zip|tar|tgz|tbz2|txz|tar\.(gz|zst|bz2|xz))", re.IGNORECASE | re.DOTALL)
 _ARCHIVED = {"GLACIER": "S3 Glacier", "DEEP_ARCHIVE": "S3 Glacier Deep Archive"}
@@ -95,11 +95,11 @@ def place_of(source: str) -> Place:
             meaning.
     """
     if not is_s3(source):
-        raise SourceRefused("source", source_name(source), "it is no place in a bucket of S3", FORMS)
+        raise SourceRefused("source", source_name(source), "it is no place in a bucket of S3", _PLACES)
     bucket, _, key = source[len("s3://") :].partition("/")
     if _BUCKET.fullmatch(bucket) is None:
         why = "a bucket is named by 3 to 63 lower-case letters, digits, dots and hyphens"
-        raise SourceRefused("source", source_name(source), why, FORMS)
+        raise SourceRefused("source", source_name(source), why, _PLACES)
     if re.search(r"[?#@\x00-\x1f]", key):
         why = "a key with ?, #, @ or a control character cannot be given here"
         raise SourceRefused("source", source_name(source), why, "give the prefix above it")

@@ -267,7 +267,10 @@ class InstanceRef(Record, file="ec2/instance-{number}.json", called="EC2 instanc
 
 @dataclass(frozen=True)
 class FunctionRef(Record, file="function.json", called="function", made_by="deploy"):
-    """A published Lambda function; callers use `alias_arn`, never $LATEST, or the alias's `url` if it has one."""
+    """A published Lambda function; callers use `alias_arn`, never $LATEST, or the alias's `url` if it has one.
+
+    `url_ceiling` is how many executions are reserved because the URL is open to anybody, None where it is not.
+    """
 
     name: str
     arn: str
@@ -280,6 +283,7 @@ class FunctionRef(Record, file="function.json", called="function", made_by="depl
     endpoint_name: str
     url: str | None = None
     url_auth_type: str | None = None
+    url_ceiling: int | None = None
 
     @property
     def resources(self) -> tuple[tuple[str, str], ...]:

@@ -20,7 +20,7 @@ from tasks.run.handle import Run
 from tasks.run.lost_answers import carried_out, repeated_if_lost, true_or_none
 from tasks.run.records import FunctionRef
 from tasks.run.statuses import FUNCTION_UPDATE, NOT_TOLD, PROVISIONED
-from tasks.run.waiting import wait_for
+from tasks.run.waiting import say, wait_for
 from tasks.scaling.choice import ScalingPlan
 from tasks.scaling.rules import UNRESERVED_MINIMUM, Limits, unreserved_minimum
 from tasks.serving.function import point_alias
@@ -36,7 +36,8 @@ class ConcurrencyPlan:
     """The planned memory and concurrency of a function. `reserved` None means no reservation.
 
     Raises (constructing):
-        SettingsRefused: a number is out of Lambda's bounds, or more is provisioned than reserved.
+        SettingsRefused: a number is out of Lambda's bounds, more is provisioned than reserved, or more is reserved
+            than the ceiling of a URL that is open to anybody.
     """
 
     function: FunctionRef
@@ -59,6 +60,10 @@ class ConcurrencyPlan:
             what = f"provisioned={self.provisioned} > reserved={self.reserved}"
             why = "provisioned concurrency is a part of the reserved concurrency"
             raise SettingsRefused(where, what, why, f"reserve at least {self.provisioned}")
+        ceiling = self.function.url_ceiling
+        if ceiling is not None and self.reserved is not None and self.reserved > ceiling:
+            why = f"its URL is open to anybody, and {ceiling} executions were confirmed as the most"
+            raise SettingsRefused(where, f"reserved={self.reserved}", why, "deploy with a larger --public-concurrency")
 
     @property
     def provisioned_name(self) -> str:
@@ -88,15 +93,29 @@ class ConcurrencyState:
 def plan_concurrency(function: FunctionRef, plan: ScalingPlan) -> ConcurrencyPlan:
     """Return the function's part of a scaling plan, in which 0 reserved executions mean no reservation.
 
+    A function whose URL is open to anybody gets no more than the ceiling that was confirmed.
+
     Raises:
         SettingsRefused: a number is out of Lambda's bounds, or more is provisioned than reserved.
     """
+    reserved, provisioned = plan.count("reserved_concurrency") or None, plan.count("provisioned_concurrency")
+    ceiling = function.url_ceiling
+    if ceiling is not None:
+        _say_if_above(ceiling, reserved, provisioned)
+        reserved, provisioned = min(reserved or ceiling, ceiling), min(provisioned, ceiling)
+    elif function.url_auth_type == NONE:  # a record without the ceiling: what is reserved stays
+        reserved = None
     return ConcurrencyPlan(
-        function=function,
-        memory_mb=plan.count("function_memory"),
-        reserved=plan.count("reserved_concurrency") or None,
-        provisioned=plan.count("provisioned_concurrency"),
+        function=function, memory_mb=plan.count("function_memory"), reserved=reserved, provisioned=provisioned
     )
+
+
+def _say_if_above(ceiling: int, reserved: int | None, provisioned: int) -> None:
+    if max(reserved or 0, provisioned) > ceiling:
+        say(
+            f"plan: {reserved or 'no'} executions reserved and {provisioned} provisioned become at most {ceiling}, "
+            "because the function's URL is open to anybody (--public-concurrency)"
+        )
 
 
 def account_limits(aws: Aws, function: FunctionRef | None = None) -> Limits:

@@ -1,7 +1,8 @@
 """Gives the function's alias a URL, changes it or takes it away: signed requests only, or open to anybody.
 
 A URL that is open to anybody is made last, after its ceiling: reserved concurrency bounds what strangers can cost. AWS
-lets them call only when the function's policy has both statements (since October 2025). A teardown removes all.
+lets them call only when the function's policy has both statements (since October 2025). A teardown removes all. The
+run's record of the function has the ceiling, so that a reservation of a scaling plan is not taken for it.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class UrlPlan:
         """Its CORS as Lambda's argument; an empty one allows no page."""
         if not self.origins:
             return {}
-        headers = ["authorization", "content-type", "x-amz-date", "x-amz-security-token"]
+        headers = ["authorization", "content-type", "x-amz-content-sha256", "x-amz-date", "x-amz-security-token"]
         allowed = {"AllowOrigins": list(self.origins), "AllowMethods": ["GET", "POST"], "AllowHeaders": headers}
         return {**allowed, "ExposeHeaders": ["retry-after"], "MaxAge": 600}
 
@@ -95,15 +96,13 @@ def ensure_url(run: Run, function: FunctionRef, plan: UrlPlan | None) -> Functio
             _withdraw(run, name)
             return function
         found = find_url(run.aws, name)
-        if plan.reserved is not None:
-            _reserve(run.aws, function.name, plan.reserved)
-        elif found is not None and found["AuthType"] == NONE:
-            _close(run.aws, name)
+        if plan.auth_type != NONE:
+            _close(run, name, found)
         made = _create(run, name, plan) if found is None else _update(run, name, plan, found)
         if plan.auth_type == NONE:
             _open(run.aws, name)
     say(f"function URL {made['FunctionUrl']}: {who_may_call(plan.auth_type)}")
-    return replace(function, url=str(made["FunctionUrl"]), url_auth_type=plan.auth_type)
+    return replace(function, url=str(made["FunctionUrl"]), url_auth_type=plan.auth_type, url_ceiling=plan.reserved)
 
 
 def who_may_call(auth_type: str | None) -> str:
@@ -135,14 +134,16 @@ def remove_url(aws: Aws, name: str) -> None:
 
 def _withdraw(run: Run, name: str) -> None:
     """Take away a URL that an earlier deployment of the run made; without one, nothing is asked of AWS."""
-    if all((row.kind, row.name) != (KIND, name) for row in run.ledger.live()):
+    if not _is_in_ledger(run, name):
         return
-    found = find_url(run.aws, name)
-    if found is not None and found["AuthType"] == NONE:
-        _close(run.aws, name)
+    _close(run, name, find_url(run.aws, name))
     remove_url(run.aws, name)
     run.ledger.mark_removed(KIND, name)
     say(f"function {name}: its URL was taken away, because --public-url was not given")
+
+
+def _is_in_ledger(run: Run, name: str) -> bool:
+    return any((row.kind, row.name) == (KIND, name) for row in run.ledger.live())
 
 
 def _create(run: Run, name: str, plan: UrlPlan) -> Mapping[str, Any]:
@@ -154,6 +155,7 @@ def _create(run: Run, name: str, plan: UrlPlan) -> Mapping[str, Any]:
         return None if found is None else str(found["FunctionArn"])
 
     with run.ledger.create(KIND, name, own_arn) as row:
+        _reserve(run, name, plan)
         create = partial(client.create_function_url_config, **wanted)
         row.identifier = str(retry_until_known(run.aws.target, f"URL of {name}", create)["FunctionArn"])
     made = find_url(run.aws, name)
@@ -163,6 +165,7 @@ def _create(run: Run, name: str, plan: UrlPlan) -> Mapping[str, Any]:
 
 def _update(run: Run, name: str, plan: UrlPlan, found: Mapping[str, Any]) -> Mapping[str, Any]:
     run.ledger.adopt(KIND, name, str(found["FunctionArn"]))
+    _reserve(run, name, plan)
     if (found["AuthType"], found.get("Cors") or {}) == (plan.auth_type, plan.cors):
         return found
     wanted = {**_alias(name), "AuthType": plan.auth_type, "Cors": plan.cors}
@@ -170,12 +173,19 @@ def _update(run: Run, name: str, plan: UrlPlan, found: Mapping[str, Any]) -> Map
     return changed
 
 
-def _reserve(aws: Aws, function: str, executions: int) -> None:
-    client = aws.client("lambda")
-    reserved = client.get_function_concurrency(FunctionName=function).get("ReservedConcurrentExecutions")
-    if reserved != executions:
-        wanted = {"FunctionName": function, "ReservedConcurrentExecutions": executions}
+def _reserve(run: Run, name: str, plan: UrlPlan) -> None:
+    """Reserve the ceiling of a URL for anybody; it is in the record before, so that a failed run's is known later."""
+    if plan.reserved is None:
+        return
+    kept = run.find(FunctionRef)
+    if kept is not None and kept.url_ceiling is None:
+        run.keep(replace(kept, url_ceiling=plan.reserved))
+    client, function = run.aws.client("lambda"), name.partition(":")[0]
+    if client.get_function_concurrency(FunctionName=function).get("ReservedConcurrentExecutions") != plan.reserved:
+        wanted = {"FunctionName": function, "ReservedConcurrentExecutions": plan.reserved}
         repeated_if_lost(lambda: client.put_function_concurrency(**wanted))
+    if kept is not None:
+        run.keep(replace(kept, url_ceiling=plan.reserved))
 
 
 def _open(aws: Aws, name: str) -> None:
@@ -201,11 +211,23 @@ def _statement_ids(aws: Aws, name: str) -> set[str]:
     return {str(each.get("Sid")) for each in many(document.get("Statement"))}
 
 
-def _close(aws: Aws, name: str) -> None:
-    """Let nobody call a URL that was for anybody, then give back its ceiling."""
-    _forbid(aws, name)
-    client, function = aws.client("lambda"), name.partition(":")[0]
-    repeated_if_lost(lambda: client.delete_function_concurrency(FunctionName=function))
+def _close(run: Run, name: str, found: Mapping[str, Any] | None) -> None:
+    """Let nobody call a URL that was, or was to be, for anybody, then give back its ceiling."""
+    if found is not None and found["AuthType"] == NONE:
+        _forbid(run.aws, name)
+    elif not _is_in_ledger(run, name):
+        return
+    _unreserve(run, name.partition(":")[0])
+
+
+def _unreserve(run: Run, function: str) -> None:
+    """Give back the ceiling, but no reservation of a scaling plan, which a function without a record cannot have."""
+    kept, client = run.find(FunctionRef), run.aws.client("lambda")
+    if kept is not None and kept.url_ceiling is None:
+        return
+    reserved = client.get_function_concurrency(FunctionName=function).get("ReservedConcurrentExecutions")
+    if reserved is not None and (kept is None or kept.url_ceiling == reserved):
+        repeated_if_lost(lambda: client.delete_function_concurrency(FunctionName=function))
 
 
 def _forbid(aws: Aws, name: str) -> None:

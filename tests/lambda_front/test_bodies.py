@@ -36,6 +36,7 @@ IMAGES: dict[str, Any] = {
     "form quoted boundary": version_2(
         form(part("f", PHOTO, "d.jpg"), boundary=b"a:b"), content_type='Multipart/Form-Data; boundary="a:b"'
     ),
+    "form with semicolons": version_2(form(part("f", PHOTO, "a;b;" * 12 + "c.jpg")), content_type=FORM),
     "form with base64": version_2(form(part("image", TEXT.encode())), content_type=FORM),
     "form with an umlaut as file name": version_2(form(part("f", PHOTO, "h\u00fcndchen.jpg")), content_type=FORM),
 }
@@ -75,6 +76,28 @@ WRONG: dict[str, tuple[Any, str]] = {
     "GET with two": (version_2(method="GET", query="url=a&url=b"), "It has 2"),
     "GET with many fields": (version_2(method="GET", query="a=1&" * 99), "more than 50"),
     "form without boundary": (version_2(b"x", content_type="multipart/form-data"), "no boundary"),
+    "form boundary in brackets": (version_2(b"x", content_type=FORM[:-1] + "(" * 3000), "no boundary"),
+    "form boundary in many brackets": (version_2(b"x", content_type=FORM[:-1] + "(" * 9000), "at most 8192 bytes"),
+    "form boundary of two lines": (version_2(b"x", content_type=FORM[:-1] + "a\nb"), "1 to 100 parts"),
+    "form boundary in a second line": (
+        version_2(b"x", content_type=f"multipart/form-data;\n\n{FORM[-10:]}"),
+        "no bound",
+    ),
+    "form of many parameters": (version_2(b"x", content_type=FORM + ";a=b" * 99), "64 parameters"),
+    "form part of many parameters": (
+        version_2(form(part("a" + ";" * 4000, PHOTO, "d.jpg")), content_type=FORM),
+        "64 parameters and lines",
+    ),
+    "form part of many headers": (
+        version_2(form(b"a:\r\n" * 1000 + part("f", PHOTO, "d.jpg")), content_type=FORM),
+        "64 parameters and lines",
+    ),
+    "form part of long headers": (version_2(form(part("a" * 8192, PHOTO)), content_type=FORM), "at most 8192 bytes"),
+    "form part of headers only": (version_2(form(b"a:\r\n" * 500_000), content_type=FORM), "no name"),
+    "form part with a long number": (
+        version_2(form(b"Content-Disposition: form-data; name*" + b"9" * 5000 + b"=a\r\n\r\nb"), content_type=FORM),
+        "cannot be read",
+    ),
     "form cut off": (version_2(form(part("f", PHOTO, "d.jpg"))[:-6], content_type=FORM), "boundaries|cut off"),
     "form without file": (version_2(form(part("name", b"rex")), content_type=FORM), "no file"),
     "form of many parts": (version_2(form(*[part("a", b"")] * 101), content_type=FORM), "1 to 100"),

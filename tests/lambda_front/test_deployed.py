@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import RunningLocalAws
 from tests.lambda_front.conftest import CLASSIFY
 from tests.lambda_front.scripted_server import answer, scripted
-from tests.lambda_front.web_events import form, part, public, version_1, version_2
+from tests.lambda_front.web_events import authorized, form, part, public, version_1, version_2
 from tests.localaws.functions.functions_kit import Functions
 from tests.localaws.functions.url_kit import Url, open_url
 
@@ -51,7 +51,7 @@ def test_the_deployed_function_answers_with_the_right_status_codes(functions: Fu
             [{"url": server.url("/photo.jpg")}],
             version_1(b"\xff\xd8\xff" + bytes(99), content_type="image/jpeg"),
             version_2(form(part("f", b"\xff\xd8\xff", "a.jpg")), content_type="multipart/form-data; boundary=X"),
-            version_2(method="GET", query=f"url={server.url('/photo.jpg')}"),
+            authorized(method="GET", query=f"url={server.url('/photo.jpg')}"),
             public(method="GET", query=f"url={server.url('/photo.jpg')}"),
             version_1(method="OPTIONS", Origin="https://app.example"),
         ]

@@ -12,6 +12,7 @@ from handler import handler
 
 from tests.lambda_front.conftest import CLASSIFY
 from tests.lambda_front.scripted_server import ScriptedServer, answer, scripted
+from tests.lambda_front.web_events import authorized
 
 JPEG = b"\xff\xd8\xff" + bytes(200)
 SCORES = {"labels": ["dog"], "scores": [1.0]}
@@ -69,7 +70,7 @@ def test_urls_images_and_api_gateway_bodies_are_answered_with_the_endpoints_scor
             environment(runtime, photos),
             by_url,
             {"image": base64.b64encode(JPEG).decode()},
-            {"version": "2.0", "body": json.dumps(by_url)},
+            authorized(json.dumps(by_url)),
             {"url": photos.url("/text")},
             {"url": "http://127.0.0.1:9001/2018-06-01/runtime/invocation/next"},
             {"image": base64.b64encode(b"%PDF-1.7").decode()},

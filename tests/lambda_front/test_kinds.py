@@ -3,9 +3,13 @@
 import io
 
 import pytest
-from kinds import content_type_of
+from kinds import content_type_of, recognise
 from PIL import Image
 from refusal import Refusal
+
+from tests.training.pictures.corpus import Sample, whole
+from training.pictures.headers import format_of
+from training.serve import _IMAGE_TYPES
 
 
 def saved(kind: str, mode: str = "RGB") -> bytes:
@@ -63,3 +67,27 @@ def test_other_content_is_refused_with_the_kinds_that_are_read(other: bytes) -> 
     with pytest.raises(Refusal, match=r"JPEG, PNG, WebP, GIF.*HEIC") as caught:
         content_type_of(other)
     assert caught.value.status == 415
+
+
+@pytest.mark.parametrize("sample", list(whole()), ids=lambda sample: sample.name)
+def test_every_picture_that_is_trained_on_gets_a_type_that_the_endpoint_accepts(sample: Sample) -> None:
+    assert content_type_of(sample.data) in _IMAGE_TYPES
+
+
+STARTS = [
+    *(order + bytes(12) for order in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"II\0*")),
+    *(
+        b"P%d%b1 1" % (number, blank)
+        for number in range(9)
+        for blank in (b" ", b"\t", b"\n", b"\r", b"\v", b"\f", b"x")
+    ),
+    *(box(brand) for brand in (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1")),
+    *(box(brand) for brand in (b"msf1", b"avif", b"avis", b"isom", b"qt  ")),
+    *(box(b"isom", *[b"mp41"] * count, b"heic") for count in (1, 11, 12, 58, 59, 60, 61, 80)),
+    *(b"\xff\xd8\xff", b"\xff\xd8", b"GIF87a", b"GIF88a", b"\xff\x4f\xff\x51", b"RIFF\0\0\0\0WEBP", b"%PDF-1.7", b""),
+]
+
+
+@pytest.mark.parametrize("start", STARTS, ids=repr)
+def test_the_function_and_the_decoder_recognise_the_same_starts(start: bytes) -> None:
+    assert (recognise(start) is None) == (format_of(start) is None)

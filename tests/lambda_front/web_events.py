@@ -12,7 +12,7 @@ def version_1(body: str | bytes | None = None, method: str = "POST", **headers: 
 
 
 def version_2(body: str | bytes | None = None, method: str = "POST", query: str = "", **headers: str) -> dict[str, Any]:
-    """Return an event of an HTTP API."""
+    """Return an event of an HTTP API that authenticates nobody."""
     text, is_base64 = encoded(body)
     return {
         "version": "2.0",
@@ -36,6 +36,13 @@ def signed(*args: Any, **named: Any) -> dict[str, Any]:
     """Return an event of a function URL whose AuthType is AWS_IAM."""
     event = public(*args, **named)
     event["requestContext"]["authorizer"] = {"iam": {"userArn": "arn:aws:iam::123456789012:user/ann"}}
+    return event
+
+
+def authorized(*args: Any, **named: Any) -> dict[str, Any]:
+    """Return an event of an HTTP API whose authorizer read a token (JWT)."""
+    event = version_2(*args, **named)
+    event["requestContext"]["authorizer"] = {"jwt": {"claims": {"sub": "ann"}, "scopes": None}}
     return event
 
 

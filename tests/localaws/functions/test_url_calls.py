@@ -55,6 +55,17 @@ def test_the_event_has_payload_format_2_0(echo: Url) -> None:
     assert {"body", "cookies", "queryStringParameters"}.isdisjoint(plain)
 
 
+def test_the_event_has_the_urls_own_host_however_it_was_written(echo: Url) -> None:
+    event = event_in(echo.send(headers={"Host": echo.host.upper()}))
+    assert event["requestContext"]["domainName"] == echo.host.partition(":")[0]
+    assert event["requestContext"]["apiId"] == echo.host.partition(".")[0]
+
+
+def test_a_url_of_another_region_does_not_exist(echo: Url) -> None:
+    other = echo.host.replace(".us-east-1.", ".eu-west-1.")
+    assert (other != echo.host, echo.send(headers={"Host": other}).status) == (True, 404)
+
+
 @pytest.mark.parametrize("kind", ["image/jpeg", "application/octet-stream", "multipart/form-data; boundary=X"])
 def test_a_binary_body_is_base64_in_the_event(echo: Url, kind: str) -> None:
     event = event_in(echo.send("/", "POST", JPEG, {"Content-Type": kind}))

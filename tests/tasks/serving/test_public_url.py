@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,20 @@ from tasks.plan.consent import confirm_public
 from tasks.report.rows import summary_json, summary_rows
 from tasks.report.summary import summarise
 from tasks.run.aws import Aws
-from tasks.run.errors import SpendingRefused
+from tasks.run.errors import AwsFailed, SettingsRefused, SpendingRefused
 from tasks.run.handle import Run
 from tasks.run.options import DeployOptions
 from tasks.run.records import FunctionRef
 from tasks.run.settings import Settings
-from tasks.serving.concurrency import ConcurrencyPlan, ensure_concurrency
+from tasks.serving.concurrency import ConcurrencyPlan, ensure_concurrency, plan_concurrency
 from tasks.serving.function import FunctionPlan, ensure_function
 from tasks.serving.public_url import STATEMENTS, ensure_url, plan_url
 from tasks.teardown.all_kinds import KINDS
-from tests.counting_proxy import Calls
+from tasks.verdicts.check import with_overrides
+from tests.counting_proxy import Calls, Fault
 from tests.localaws.functions.url_kit import Url
 from tests.tasks.audit.accounts import found
+from tests.tasks.scaling.deployments import plan as derived_plan
 from tests.tasks.serving.test_function import make_plan
 
 APP = "https://app.example"
@@ -81,7 +84,7 @@ def test_a_url_for_anybody_has_a_ceiling_and_names_the_pages_that_may_call_it(
     made = give(run, function, ANYBODY)
     changes = [each.partition("?")[0].rpartition("/")[2] for each in calls.mutating()]
     assert changes[-4:] == ["concurrency", "url", "policy", "policy"]
-    assert (made.url_auth_type, reserved(run, function)) == ("NONE", 3)
+    assert (made.url_auth_type, made.url_ceiling, reserved(run, function)) == ("NONE", 3, 3)
     assert url_of(made).send().status == 200
     assert url_of(made).send(headers={"Origin": APP}).headers["access-control-allow-origin"] == APP
     assert url_of(made).send(headers={"Origin": "https://evil.example"}).status == 403
@@ -94,6 +97,48 @@ def test_the_ceiling_stays_when_a_scaling_plan_reserves_nothing(run: Run, functi
     made = give(run, function, ANYBODY)
     kept, state = ensure_concurrency(run, ConcurrencyPlan(made, 256, None, 0))
     assert (kept.url, state.reserved) == (made.url, 3)
+
+
+def test_a_scaling_plan_raises_no_ceiling(run: Run, function: FunctionRef) -> None:
+    made = give(run, function, ANYBODY)
+    for wanted in ({"reserved_concurrency": 80, "provisioned_concurrency": 9}, {"provisioned_concurrency": 9}):
+        zero = {"reserved_concurrency": 0, "function_memory": 256}
+        planned = plan_concurrency(made, with_overrides(derived_plan(), {**zero, **wanted}))
+        assert (planned.reserved, planned.provisioned) == (3, 3)
+    with pytest.raises(SettingsRefused, match="3 executions were confirmed as the most"):
+        ConcurrencyPlan(made, 256, 80, 0)
+    of_an_old_record = replace(made, url_ceiling=None)
+    planned = plan_concurrency(of_an_old_record, with_overrides(derived_plan(), {"reserved_concurrency": 80}))
+    assert ensure_concurrency(run, replace(planned, memory_mb=256, provisioned=0))[1].reserved == 3
+
+
+@pytest.mark.parametrize("then", [DeployOptions(), IAM])
+def test_the_ceiling_of_a_url_that_could_not_be_made_is_given_back(
+    then: DeployOptions, calls: Calls, run: Run, function: FunctionRef
+) -> None:
+    denied = (403, b'{"Message": "no"}')
+    for kept in (None, function):
+        if kept is not None:
+            run.keep(kept)
+        calls.faults.append(Fault("", holding=b'"AuthType": "NONE"', instead=denied, times=9))
+        with pytest.raises(AwsFailed):
+            give(run, function, ANYBODY)
+        calls.faults.clear()
+        assert reserved(run, function) == 3
+        give(run, function, then)
+        assert reserved(run, function) is None
+        give(run, function, DeployOptions())
+
+
+@pytest.mark.parametrize("then", [DeployOptions(), IAM])
+def test_the_reservation_of_a_scaling_plan_stays(then: DeployOptions, run: Run, function: FunctionRef) -> None:
+    run.keep(function)
+    run.keep(give(run, function, ANYBODY))
+    ensure_concurrency(run, ConcurrencyPlan(function, 256, 2, 0))
+    run.keep(give(run, function, then))
+    assert (statements(run, function), reserved(run, function)) == (set(), 2)
+    give(run, function, DeployOptions())
+    assert reserved(run, function) == 2
 
 
 def test_a_url_that_was_for_anybody_is_closed_before_it_takes_signed_requests(run: Run, function: FunctionRef) -> None:
