@@ -2,17 +2,19 @@
 
 import inspect
 import re
+from pathlib import Path
 
 import pytest
 
 from kennel.cli import HELP, app
 from kennel.commands.train_ec2 import sagemaker_training
-from tasks.run import errors, naming
+from tasks.run import errors
 from tasks.run.options import Ec2TrainingOptions, TrainingOptions
+from tasks.run.run_id import run_of_training
 from tests.kennel.interface import EXIT_CODES, RUN_IDS, differences
 
 
-def run_id_of(command: str) -> str:
+def run_id_of(command: str, runs: Path) -> str:
     """Return what the command's own function would name its run, from the records that its flags make."""
     function, bound, *_ = app.parse_args(command.split())
     defaults = {name: each.default for name, each in inspect.signature(function).parameters.items()}
@@ -20,12 +22,13 @@ def run_id_of(command: str) -> str:
     parts = given["model"], given["machines"]
     is_on_ec2 = command.startswith("train-ec2")
     training = sagemaker_training(Ec2TrainingOptions.of(*parts)) if is_on_ec2 else TrainingOptions.of(*parts)
-    return naming.training_run_id(given["data"] or "sample", training)
+    return run_of_training(runs, given["data"] or "sample", training)
 
 
 @pytest.mark.parametrize("command", RUN_IDS)
-def test_a_command_has_the_run_id_that_it_had(command: str) -> None:
-    assert run_id_of(command) == RUN_IDS[command]
+def test_a_command_finds_the_run_that_it_had(command: str, tmp_path: Path) -> None:
+    (tmp_path / RUN_IDS[command]).mkdir()
+    assert run_id_of(command, tmp_path) == RUN_IDS[command]
 
 
 def test_every_error_has_the_exit_code_that_it_had() -> None:
