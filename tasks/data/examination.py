@@ -74,7 +74,7 @@ def examine_source(source: LocatedSource, settings: Settings, spool_dir: Path, p
         progress=progress,
     )
     decoded, rejected = _separated(listing, layout, outcomes)
-    pairs = _same_pairs([image for _, image in decoded])
+    pairs, uncompared = _same_pairs([image for _, image in decoded])
     known = SplitRecord(source.options, settings).read() if layout.made else {}
     splits = _splits(source, layout, decoded, pairs, known)
     everything = _staged(listing, layout, decoded, splits)
@@ -82,7 +82,7 @@ def examine_source(source: LocatedSource, settings: Settings, spool_dir: Path, p
     broken = (*layout.quarantined, *rejected)
     labelled = [image.labelled for image in images]
     problems = problems_of(layout, labelled, broken, settings, told)
-    warnings = (*(() if problems else warnings_of(layout, labelled, settings, told)), *_notes_of(images))
+    warnings = (*(() if problems else warnings_of(layout, labelled, settings, told)), *uncompared, *_notes_of(images))
     notes = (*layout.notes, *_split_notes(source.options, layout, labelled))
     digest = dataset_digest(layout.classes, labelled, staging_parameters(settings))
     findings = Findings((*broken, *leaks), warnings, layout.ignored, layout.unused, notes)
@@ -131,7 +131,7 @@ def _separated(
     return decoded, rejected
 
 
-def _same_pairs(images: Sequence[Decoded]) -> list[Pair]:
+def _same_pairs(images: Sequence[Decoded]) -> tuple[list[Pair], list[str]]:
     digests, thumbnails = [each.source_sha256 for each in images], [each.thumbnail for each in images]
     with SpoolReader() as spools:
         return same_pairs(digests, thumbnails, lambda n: spools.read(images[n]))

@@ -7,7 +7,7 @@ photos by which a model is judged stay. These are pure functions; `tasks.data.tw
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -19,6 +19,9 @@ from tasks.data.texts import counted, listed, shortened
 from tasks.data.twins import find_twins
 from tasks.run.escaping import valid_text
 from tasks.run.records import SPLITS, Quarantined
+
+MOST_COMPARED = 20_000
+"""So many pairs are compared by their pictures, at 2 ms each; data of still cameras has more that look alike."""
 
 _RANK = {split: rank for rank, split in enumerate(SPLITS)}
 Pair = tuple[int, int]
@@ -33,36 +36,80 @@ class Leak:
     is_exact: bool
 
 
-def same_pairs(digests: Sequence[str], thumbnails: Sequence[bytes], staged: Callable[[int], bytes]) -> list[Pair]:
-    """Return the pairs of photos that are the same or nearly: exact copies are paired with the first of them.
+def same_pairs(
+    digests: Sequence[str], thumbnails: Sequence[bytes], staged: Callable[[int], bytes]
+) -> tuple[list[Pair], list[str]]:
+    """Return pairs that join all photos which are the same or nearly, and a warning if not all could be compared.
 
-    Of exact copies, only the first is compared by its thumbnail, and then by its colours and its detail: `staged`
-    returns the JPEG of the photo with an index.
+    Exact copies are paired with the first of them, and only that one is compared by its thumbnail, and then by its
+    colours and its detail: `staged` returns the JPEG of the photo with an index. Photos that pairs join already are
+    not compared again.
     """
     picture = lru_cache(maxsize=1024)(lambda n: read_picture(staged(n)))
     first: dict[str, int] = {}
     exact = [(first[digest], n) for n, digest in enumerate(digests) if first.setdefault(digest, n) != n]
     distinct = list(first.values())
-    alike = ((distinct[one], distinct[other]) for one, other in find_twins([thumbnails[n] for n in distinct]))
-    near = [pair for pair in alike if _is_confirmed(*map(picture, pair))]
-    return sorted([*exact, *near])
+    groups, near, compared = Groups(len(digests)), list[Pair](), 0
+    for one, other in find_twins([thumbnails[n] for n in distinct]):
+        pair = (distinct[one], distinct[other])
+        if groups.are_one(*pair):
+            continue
+        if compared == MOST_COMPARED:
+            why = "of those that look alike, copies may be left"
+            return sorted([*exact, *near]), [f"so many photos look alike that {compared:,} pairs were compared; {why}"]
+        compared += 1
+        if _is_confirmed(*map(picture, pair)):
+            groups.join(*pair)
+            near.append(pair)
+    return sorted([*exact, *near]), []
 
 
 def _is_confirmed(one: Image.Image, other: Image.Image) -> bool:
     return has_same_colour(one, other) and has_same_detail(one, other)
 
 
+class Groups:
+    """Indices that pairs join into groups (Galler & Fischer 1964)."""
+
+    def __init__(self, count: int) -> None:
+        self._above = list(range(count))
+
+    def first_of(self, index: int) -> int:
+        """Return the index that stands for the group of another."""
+        above = self._above
+        while above[index] != index:
+            above[index] = above[above[index]]
+            index = above[index]
+        return index
+
+    def are_one(self, one: int, other: int) -> bool:
+        """Tell whether two indices are in one group."""
+        return self.first_of(one) == self.first_of(other)
+
+    def join(self, one: int, other: int) -> None:
+        """Make the groups of two indices one."""
+        least, most = sorted((self.first_of(one), self.first_of(other)))
+        self._above[most] = least
+
+
 def find_leaks(images: Sequence[LabelledImage], pairs: Iterable[Pair]) -> list[Leak]:
-    """Return the photos that have a twin in a split of a higher rank (train, validation, test), in their order."""
-    copies: dict[str, list[int]] = defaultdict(list)
+    """Return the photos that have a twin in a split of a higher rank (train, validation, test), in their order.
+
+    The twin that is named is an exact copy if there is one, and else the first of the highest rank.
+    """
+    groups = Groups(len(images))
+    for pair in pairs:
+        groups.join(*pair)
+    best: dict[object, int] = {}
     for index, image in enumerate(images):
-        copies[image.source_sha256].append(index)
-    twins: dict[str, set[str]] = defaultdict(set)
-    for one, other in pairs:
-        digests = images[one].source_sha256, images[other].source_sha256
-        twins[digests[0]].add(digests[1])
-        twins[digests[1]].add(digests[0])
-    found = (_leak(index, image, images, copies, twins) for index, image in enumerate(images))
+        for key in (image.source_sha256, groups.first_of(index)):
+            former = best.setdefault(key, index)
+            if _RANK[image.split] > _RANK[images[former].split]:
+                best[key] = index
+    found = (
+        _leak(index, images, best[image.source_sha256], best[groups.first_of(index)])
+        for index, image in enumerate(images)
+    )
     return [leak for leak in found if leak is not None]
 
 
@@ -79,21 +126,13 @@ def taken_out(images: Sequence[LabelledImage], leaks: Iterable[Leak]) -> list[Qu
     return [Quarantined(valid_text(images[each.index].name), _reason(images, each)) for each in leaks]
 
 
-def _leak(
-    index: int,
-    image: LabelledImage,
-    images: Sequence[LabelledImage],
-    copies: Mapping[str, Sequence[int]],
-    twins: Mapping[str, set[str]],
-) -> Leak | None:
-    """Return the leak of a photo, preferring an exact copy and the highest rank, or None."""
-    own = image.source_sha256
-    others = (other for digest in (own, *sorted(twins.get(own, ()))) for other in copies[digest])
-    higher = [other for other in others if _RANK[images[other].split] > _RANK[image.split]]
-    if not higher:
-        return None
-    twin = max(higher, key=lambda other: (images[other].source_sha256 == own, _RANK[images[other].split], -other))
-    return Leak(index, twin, images[twin].source_sha256 == own)
+def _leak(index: int, images: Sequence[LabelledImage], copy: int, twin: int) -> Leak | None:
+    """Return the leak of a photo; `copy` and `twin`: its copy and its twin of the highest rank, which may be itself."""
+    rank = _RANK[images[index].split]
+    for other in (copy, twin):
+        if _RANK[images[other].split] > rank:
+            return Leak(index, other, images[other].source_sha256 == images[index].source_sha256)
+    return None
 
 
 def _warning(images: Sequence[LabelledImage], split: str, leaks: Sequence[Leak], *, are_kept: bool) -> str:

@@ -20,32 +20,29 @@ LEAST_CORRELATION = 0.9975
 with JPEG quality 50, halved or made 5 % brighter or darker have at least 0.9975, nearly all of them 0.9985."""
 LEAST_DEVIATION = 6.0
 """The standard deviation in grey levels below which a picture is nearly of one colour and is like many others."""
-MOST_PAIRS = 5_000_000
-"""So many pairs are looked for; more are only in data in which thousands of photos are the same."""
-_ROWS, _COLUMNS = 1024, 8192
+_ROWS, _COLUMNS, _AT_ONCE = 1024, 2048, 20_000
 
 Vectors = npt.NDArray[np.float32]
 Pairs = npt.NDArray[np.int64]
 
 
-def find_twins(thumbnails: Sequence[bytes]) -> list[tuple[int, int]]:
-    """Return the pairs of indices (smaller, larger) of photos that are twins, sorted; each thumbnail has 256 bytes."""
-    if len(thumbnails) < 2:
-        return []
+def find_twins(thumbnails: Sequence[bytes]) -> Iterator[tuple[int, int]]:
+    """Yield the pairs of indices (smaller, larger) of photos that are twins; each thumbnail has 256 bytes.
+
+    They come as they are found, because of thousands of photos that are all alike there are millions of pairs.
+    """
     pixels = np.frombuffer(b"".join(thumbnails), np.uint8).reshape(len(thumbnails), SIDE_PX**2)
     vectors, indices = _normalised(pixels)
     if len(vectors) < 2:
-        return []
+        return
     halved = _halved(vectors)
     order = np.argsort(halved[:, 0], kind="stable")
     vectors, halved, indices = vectors[order], halved[order], indices[order]
-    found: set[tuple[int, int]] = set()
     for pairs in _near(halved):
-        alike = np.einsum("ij,ij->i", vectors[pairs[:, 0]], vectors[pairs[:, 1]]) >= LEAST_CORRELATION
-        found.update((min(pair), max(pair)) for pair in indices[pairs[alike]].tolist())
-        if len(found) >= MOST_PAIRS:
-            break
-    return sorted(found)
+        for start in range(0, len(pairs), _AT_ONCE):
+            part = pairs[start : start + _AT_ONCE]
+            alike = np.einsum("ij,ij->i", vectors[part[:, 0]], vectors[part[:, 1]]) >= LEAST_CORRELATION
+            yield from ((min(pair), max(pair)) for pair in indices[part[alike]].tolist())
 
 
 def _normalised(pixels: npt.NDArray[np.uint8]) -> tuple[Vectors, Pairs]:

@@ -28,6 +28,10 @@ def photo(seed: int, side: int = 256) -> Image.Image:
     return Image.fromarray(np.sum(parts, axis=0).clip(0, 255).astype(np.uint8))
 
 
+def twins_of(thumbnails: list[bytes]) -> list[tuple[int, int]]:
+    return sorted(find_twins(thumbnails))
+
+
 def thumbnail(image: Image.Image, quality: int = 90) -> bytes:
     return prepare_image(encoded(image, quality=quality), ImageLimits()).thumbnail
 
@@ -49,25 +53,25 @@ ALTERED: dict[str, Callable[[Image.Image], Image.Image]] = {
 def test_an_altered_copy_is_found_among_distinct_photos(kind: str) -> None:
     photos = [photo(seed) for seed in range(30)]
     copies = [ALTERED[kind](image) for image in photos[:10]]
-    assert find_twins([thumbnail(each) for each in (*photos, *copies)]) == [(n, n + 30) for n in range(10)]
+    assert twins_of([thumbnail(each) for each in (*photos, *copies)]) == [(n, n + 30) for n in range(10)]
 
 
 def test_pictures_of_nearly_one_colour_are_like_no_other() -> None:
     plain = [Image.new("RGB", (64, 64), (grey, grey, grey)) for grey in (10, 90, 91, 250)]
-    assert find_twins([thumbnail(each) for each in plain]) == []
-    assert find_twins([]) == find_twins([thumbnail(plain[0])]) == []
+    assert twins_of([thumbnail(each) for each in plain]) == []
+    assert twins_of([]) == twins_of([thumbnail(plain[0])]) == []
 
 
 def test_no_two_digits_of_the_sample_are_twins(tmp_path: Path) -> None:
     files = sorted(make_sample(tmp_path).rglob("*.jpg"))
-    found = find_twins([prepare_image(file.read_bytes(), ImageLimits()).thumbnail for file in files])
+    found = twins_of([prepare_image(file.read_bytes(), ImageLimits()).thumbnail for file in files])
     assert (len(files), found) == (1797, [])
 
 
 def test_twins_are_found_across_the_blocks_that_are_compared() -> None:
     noise = np.random.default_rng(0).integers(0, 255, (9000, 256), np.uint8)
     thumbnails = [each.tobytes() for each in (*noise, *noise[:3])]
-    assert find_twins(thumbnails) == [(0, 9000), (1, 9001), (2, 9002)]
+    assert twins_of(thumbnails) == [(0, 9000), (1, 9001), (2, 9002)]
 
 
 def image(split: str, name: str, digest: str, class_name: str = "cat") -> LabelledImage:
@@ -76,7 +80,9 @@ def image(split: str, name: str, digest: str, class_name: str = "cat") -> Labell
 
 def pairs_of(*images: Image.Image, digests: str) -> list[tuple[int, int]]:
     prepared = [prepare_image(encoded(image, quality=90), ImageLimits()) for image in images]
-    return same_pairs(digests, [each.thumbnail for each in prepared], lambda n: prepared[n].data)
+    pairs, untold = same_pairs(digests, [each.thumbnail for each in prepared], lambda n: prepared[n].data)
+    assert untold == []
+    return pairs
 
 
 def test_exact_copies_are_paired_with_the_first_and_near_ones_by_their_look() -> None:
@@ -96,9 +102,9 @@ def test_pictures_of_one_pattern_with_other_detail_are_not_the_same_photo() -> N
     one, other = stripes(1, 0.0), stripes(2, 0.02)
     thumbnails = [thumbnail(each) for each in (one, other)]
     copies = [ALTERED[kind](one) for kind in ("quality 50", "half", "brighter")]
-    assert find_twins(thumbnails) == [(0, 1)]
-    assert pairs_of(one, other, *copies, digests="abcde")[:3] == [(0, 2), (0, 3), (0, 4)]
-    assert (0, 1) not in pairs_of(one, other, *copies, digests="abcde")
+    assert twins_of(thumbnails) == [(0, 1)]
+    pairs = pairs_of(one, other, *copies, digests="abcde")
+    assert len(pairs) == 3 and {index for pair in pairs for index in pair} == {0, 2, 3, 4}
 
 
 def test_photos_of_train_in_validation_or_test_and_of_validation_in_test_are_taken_out() -> None:
@@ -148,7 +154,7 @@ def disc(colour: tuple[int, int, int], seed: int) -> Image.Image:
 
 def test_pictures_that_differ_only_in_colour_are_not_the_same_photo() -> None:
     red, green = disc((190, 70, 70), 1), disc((80, 123, 80), 1)
-    assert find_twins([thumbnail(red), thumbnail(green)]) == [(0, 1)]
+    assert twins_of([thumbnail(red), thumbnail(green)]) == [(0, 1)]
     assert pairs_of(red, green, digests="ab") == []
 
 
@@ -158,3 +164,51 @@ def test_copies_with_other_brightness_or_without_colour_have_the_same_colours(fa
     grey = one.convert("L").convert("RGB")
     assert has_same_colour(one, again(ImageEnhance.Brightness(one).enhance(factor), 50))
     assert has_same_colour(one, grey) and not has_same_colour(one, photo(4))
+
+
+def frames(count: int, *, of: int = 0) -> list[bytes]:
+    """Return photos of one scene by a camera that stands still: the same but for the noise of the sensor."""
+    random = np.random.default_rng(of)
+    coarse = Image.fromarray(random.integers(0, 255, (4, 4, 3), np.uint8))
+    scene = np.asarray(coarse.resize((256, 256), Image.Resampling.BICUBIC), int)
+    noisy = (scene + random.normal(0, 12, scene.shape) for _ in range(count))
+    return [encoded(Image.fromarray(each.clip(0, 255).astype(np.uint8)), quality=92) for each in noisy]
+
+
+def test_copies_of_one_photo_are_each_compared_once_and_joined() -> None:
+    """60 copies are 1,770 pairs that look alike; a tree of 59 joins them."""
+    scene = photo(1)
+    saved = [encoded(scene, quality=quality) for quality in range(40, 100)]
+    prepared = [prepare_image(each, ImageLimits()) for each in saved]
+    read: list[int] = []
+
+    def staged(n: int) -> bytes:
+        read.append(n)
+        return prepared[n].data
+
+    pairs, untold = same_pairs([str(n) for n in range(60)], [each.thumbnail for each in prepared], staged)
+    assert len(pairs) == 59 and untold == [] and sorted(read) == list(range(60))
+    images = [LabelledImage("test" if n == 37 else "train", "cat", f"{n}.jpg", str(n)) for n in range(60)]
+    leaks = find_leaks(images, pairs)
+    assert [leak.index for leak in leaks] == [n for n in range(60) if n != 37]
+    assert {(leak.twin, leak.is_exact) for leak in leaks} == {(37, False)}
+
+
+def test_when_more_photos_look_alike_than_can_be_compared_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.data.leakage.MOST_COMPARED", 100)
+    prepared = [prepare_image(each, ImageLimits()) for each in frames(40)]
+    digests, thumbnails = [str(n) for n in range(40)], [each.thumbnail for each in prepared]
+    pairs, (told,) = same_pairs(digests, thumbnails, lambda n: prepared[n].data)
+    assert told == (
+        "so many photos look alike that 100 pairs were compared; of those that look alike, copies may be left"
+    )
+    assert pairs == []
+
+
+def test_the_twin_that_is_named_is_a_copy_first_and_of_the_highest_split() -> None:
+    images = [
+        LabelledImage(split, "cat", f"{n}.jpg", digest)
+        for n, (split, digest) in enumerate([("train", "a"), ("validation", "a"), ("test", "b"), ("test", "b")])
+    ]
+    leaks = find_leaks(images, [(0, 1), (1, 2), (2, 3)])
+    assert [(leak.index, leak.twin, leak.is_exact) for leak in leaks] == [(0, 1, True), (1, 2, False)]
