@@ -17,7 +17,7 @@ from tasks.data.entries import Listing
 from tasks.data.label_rows import Labels, Read, read_labels
 from tasks.data.names import Names, Path
 from tasks.data.refusals import LAYOUTS, detection_refusal, unknown_layout, views_refusal, views_text
-from tasks.data.sections import Section, find_sections, splits_in_classes
+from tasks.data.sections import Section, doubtful_classes, find_sections, splits_in_classes
 from tasks.data.spelling import read_spellings
 from tasks.data.texts import counted, listed_files, shortened
 from tasks.data.tree import Tree, is_split_word, split_of
@@ -81,6 +81,7 @@ def read_layout(listing: Listing, read: Read | None = None) -> Layout:
         for each in placed.candidates
     ]
     unused = [(valid_text(listing.entries[i].name), why) for i, why in (*files.unused, *placed.unused)]
+    doubtful = [] if labels.rows else doubtful_classes(sections, files.tree)
     for table in labels.tables:
         files.others.endings[f".{names.suffix(table.path)}"] -= 1
     return Layout(
@@ -88,7 +89,13 @@ def read_layout(listing: Listing, read: Read | None = None) -> Layout:
         tuple(candidates),
         (*files.refused, *placed.quarantined),
         files.others.total() + len(unused),
-        (*spellings.warnings, *_views_warnings(found, files, labels), *placed.warnings(), *_unused_warnings(unused)),
+        (
+            *spellings.warnings,
+            *_views_warnings(found, files, labels),
+            *doubtful,
+            *placed.warnings(),
+            *_unused_warnings(unused),
+        ),
         tuple(Quarantined(name, why) for name, why in unused),
         (*found.notes, *placed.notes, *splits_in_classes(sections, files.tree), *_others_note(files.others)),
         made,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from tasks.data.tree import (
 from tasks.run.errors import SourceRefused
 
 _UNKNOWN_CLASSES = "has no folders of classes, so that their classes are not known"
+_SHOWN = 3
+_PART = re.compile(r".*(images?|imgs?|photos?|pictures?|part|batch|chunk|fold|volume)[ _-]*\d+", re.IGNORECASE)
 _LEAST_WITH_SPLITS = 0.9
 """The share of classes that have folders of splits in them, from which on these are the splits."""
 
@@ -71,6 +74,24 @@ def splits_in_classes(sections: Sequence[Section], tree: Tree) -> list[str]:
     return [
         f"{shown} have folders of splits ({shortened('/'.join(some[0]))} has {example}), which are not taken as such"
     ]
+
+
+def doubtful_classes(sections: Sequence[Section], tree: Tree) -> list[str]:
+    """Return why folders that are taken for classes may be none: the classes may lie in them, or they are parts."""
+    folders = [each.folder for each in sections if each.reason is None and each.class_name is None]
+    outer = [(*folder, name) for folder in folders[:1] for name in tree.children(folder)]
+    inner = [set(tree.children(inner_folder(tree, folder))) for folder in outer if not tree.direct(folder)]
+    shown = ", ".join(shortened(folder[-1]) for folder in outer[:_SHOWN]) + (", ..." if len(outer) > _SHOWN else "")
+    if 1 < len(outer) == len(inner) and len(inner[0]) > 1 and all(each == inner[0] for each in inner):
+        same = ", ".join(shortened(name) for name in sorted(inner[0])[:_SHOWN])
+        return [
+            f"the classes are {shown}, which have the same folders ({same}): if those are the classes, give one of them"
+        ]
+    if len(outer) > 1 and all(_PART.fullmatch(folder[-1]) for folder in outer):
+        return [
+            f"the classes are {shown}, which are named as parts of one set: if they are no classes, write a labels.csv"
+        ]
+    return []
 
 
 def _class_sections(tree: Tree, base: Base) -> list[Section] | None:

@@ -246,3 +246,37 @@ def test_two_folders_of_one_split_are_refused() -> None:
 def test_splits_without_train_are_refused() -> None:
     with pytest.raises(SourceRefused, match="has no train folder"):
         read_layout(listing(*photos("val/", "test/")))
+
+
+@pytest.mark.parametrize(
+    ("outer", "told"),
+    [
+        (
+            ("color", "grayscale", "segmented"),
+            "the classes are color, grayscale, segmented, which have the same folders (apple, grape): "
+            "if those are the classes, give one of them",
+        ),
+        (
+            ("amazon/images", "dslr/images"),
+            "the classes are amazon, dslr, which have the same folders (apple, grape): "
+            "if those are the classes, give one of them",
+        ),
+    ],
+)
+def test_folders_with_the_same_folders_in_them_are_classes_with_a_warning(outer: tuple[str, ...], told: str) -> None:
+    names = [f"{each}/{name}/{each[0]}{n}.jpg" for each in outer for name in ("apple", "grape") for n in range(4)]
+    assert read_layout(listing(*names)).warnings == (told,)
+
+
+def test_folders_that_are_named_as_parts_are_classes_with_a_warning() -> None:
+    names = [f"{part}/{part[-1]}{n}.png" for part in ("images_001", "images_002") for n in range(4)]
+    assert read_layout(listing(*names)).warnings == (
+        "the classes are images_001, images_002, which are named as parts of one set: "
+        "if they are no classes, write a labels.csv",
+    )
+
+
+def test_folders_of_years_in_one_class_only_and_numbered_classes_are_no_doubt() -> None:
+    names = [f"cat/{year}/c{n}.jpg" for year in (2019, 2020) for n in range(4)] + [f"dog/d{n}.jpg" for n in range(4)]
+    assert read_layout(listing(*names)).warnings == ()
+    assert read_layout(listing(*(f"digit-{d}/{d}{n}.jpg" for d in range(3) for n in range(4)))).warnings == ()
