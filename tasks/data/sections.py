@@ -78,7 +78,9 @@ def splits_in_classes(sections: Sequence[Section], tree: Tree) -> list[str]:
 
 def doubtful_classes(sections: Sequence[Section], tree: Tree) -> list[str]:
     """Return why folders that are taken for classes may be none: the classes may lie in them, or they are parts."""
-    folders = [each.folder for each in sections if each.reason is None and each.class_name is None]
+    if any(each.class_name is not None for each in sections):
+        return []
+    folders = [each.folder for each in sections if each.reason is None]
     outer = [(*folder, name) for folder in folders[:1] for name in tree.children(folder)]
     inner = [set(tree.children(inner_folder(tree, folder))) for folder in outer if not tree.direct(folder)]
     shown = ", ".join(shortened(folder[-1]) for folder in outer[:_SHOWN]) + (", ..." if len(outer) > _SHOWN else "")
@@ -101,7 +103,8 @@ def _class_sections(tree: Tree, base: Base) -> list[Section] | None:
     aside = [name for name in flat if len(children) - len(flat) > 1 and not tree.children((*base.folder, name))]
     classes = [name for name in children if name not in aside]
     is_mixed = len(classes) == 1 and (classes != children or tree.direct(base.folder) > 0)
-    if is_mixed or any(map(is_wrapper, children)):
+    wrappers = sum(map(is_wrapper, children))
+    if is_mixed or (wrappers and len(children) - wrappers < 2):
         return None
     inner = _inner_splits(tree, [(*base.folder, name) for name in classes])
     return [Section(base.folder, None), *inner, *(_unlabelled((*base.folder, name)) for name in aside)]

@@ -163,5 +163,7 @@ def _holds_splits(tree: Tree, folder: Path, children: Sequence[str]) -> bool:
 
 
 def words_of(name: str) -> list[str]:
-    """Return the words of a folder's name in lower case: TrainImages has train and images."""
-    return [word.casefold() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)]
+    """Return the words of a folder's name in lower case: TrainImages has train and images, détest is one word."""
+    runs = re.findall(r"[^\W\d_]+", name)
+    parts = (re.findall(r"[A-Z]?[a-z]+|[A-Z]+", run) if run.isascii() else [run] for run in runs)
+    return [word.casefold() for part in parts for word in part]

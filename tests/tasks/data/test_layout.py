@@ -280,3 +280,15 @@ def test_folders_of_years_in_one_class_only_and_numbered_classes_are_no_doubt() 
     names = [f"cat/{year}/c{n}.jpg" for year in (2019, 2020) for n in range(4)] + [f"dog/d{n}.jpg" for n in range(4)]
     assert read_layout(listing(*names)).warnings == ()
     assert read_layout(listing(*(f"digit-{d}/{d}{n}.jpg" for d in range(3) for n in range(4)))).warnings == ()
+
+
+def test_words_with_letters_of_other_languages_are_whole_and_photo_may_be_a_class() -> None:
+    assert read_layout(listing(*photos("", classes=("détest", "éval")))).classes == ("détest", "éval")
+    media = ("drawing", "painting", "photo")
+    assert read_layout(listing(*photos("", classes=media))).classes == media
+
+
+def test_splits_in_the_folders_of_classes_are_no_doubt() -> None:
+    names = [f"{name}/{split}/{name}{n}.jpg" for name in CLASSES for split in ("TRAIN", "Test") for n in range(4)]
+    layout = read_layout(listing(*names))
+    assert layout.warnings == () and by_split(layout)["test"] == 8
