@@ -185,7 +185,7 @@ def _split_notes(options: DataOptions, layout: Layout, images: Sequence[Labelled
         return []
     counts = Counter(image.split for image in images)
     shown = ", ".join(f"{counts[split]:,} {split}" for split in SPLITS)
-    lacking = "splits" if len(layout.made) == len(SPLITS) else f"{' and no '.join(layout.made[1:])} split"
+    lacking = "splits with classes" if len(layout.made) == len(SPLITS) else f"{' and no '.join(layout.made[1:])} split"
     about = "" if _are_near(counts, options, layout.made) else "about "
     made = f"made {about}{options.split}, seed {options.split_seed}, by kennel"
     return [f"the data has no {lacking}: {made}: {shown} images"]

@@ -63,6 +63,15 @@ _USUAL_SPELLINGS = {
 }
 
 
+_OLD_NAMES = "cp437"
+"""How names in a zip are read that are not marked as UTF-8."""
+
+_OTHER_PAGES = ("cp866", "cp1251")
+"""What Windows writes in Russian; names in Chinese or Japanese pages also make letters in others, so are not told."""
+
+_SURE = 0.95
+
+
 @dataclass(frozen=True)
 class Names:
     """The normalised paths of a listing's entries, in their order, and of its folders; `notes` say what was changed."""
@@ -78,21 +87,45 @@ def normalised(listing: Listing) -> Names:
     The Unicode form stays: it is a class's spelling (`tasks.data.spelling`).
     """
     every = [*(entry.name for entry in listing.entries), *listing.folders]
-    repaired = [_as_utf_8(name) for name in every]
+    repaired = [_as_utf_8(name) for name in every] if listing.kind == "zip" else every
     guessed = [new for new, old in zip(repaired, every, strict=True) if new == old and not new.isascii()]
+    page = _code_page(guessed) if listing.has_old_names and guessed else _OLD_NAMES
+    if page != _OLD_NAMES:
+        repaired = [_read_again(new, page) if new == old else new for new, old in zip(repaired, every, strict=True)]
     if not any("/" in name for name in every) and any("\\" in name for name in every):
         repaired = [name.replace("\\", "/") for name in repaired]
     paths = [_parts(name) for name in repaired]
     count = len(listing.entries)
     own = [path[:-1] for path in paths[:count] if path[-1:] == ("",)]  # a folder of a zip with `\`
-    notes = [_code_page_note(guessed[0])] if listing.has_old_names and guessed else []
+    notes = [_code_page_note(_read_again(guessed[-1], page), page)] if listing.has_old_names and guessed else []
     return Names(tuple(paths[:count]), (*(path for path in paths[count:] if path), *own), tuple(notes))
 
 
-def _code_page_note(name: str) -> str:
+def _code_page(old: Sequence[str]) -> str:
+    """Return the code page in which names that were read as code page 437 have letters where that has symbols."""
+    together = "".join(old)
+    if _letters(together) >= _SURE:
+        return _OLD_NAMES
+    return next((page for page in _OTHER_PAGES if _letters(_read_again(together, page)) >= _SURE), _OLD_NAMES)
+
+
+def _read_again(name: str, page: str) -> str:
+    try:
+        return name.encode(_OLD_NAMES).decode(page)
+    except UnicodeError:
+        return name
+
+
+def _letters(text: str) -> float:
+    """Return the share of letters among the characters that are not ASCII."""
+    odd = [unicodedata.category(each)[0] in "LM" for each in text if not each.isascii()]
+    return sum(odd) / max(1, len(odd))
+
+
+def _code_page_note(name: str, page: str) -> str:
     example = next(part for part in name.replace("\\", "/").split("/") if not part.isascii())
     shown = unicodedata.normalize("NFC", example)
-    return f"names were read as cp437, such as {valid_text(shown)}: if they look wrong, zip with UTF-8"
+    return f"names were read as {page}, such as {valid_text(shown)}: if they look wrong, give the unpacked folder"
 
 
 def foreign_reason(path: Sequence[str]) -> str | None:

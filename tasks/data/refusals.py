@@ -104,10 +104,14 @@ def unknown_layout(listing: Listing, found: Names, files: Contents, tables: Sequ
 
 
 def _without_photos(listing: Listing, found: Names, files: Contents) -> SourceRefused:
-    archives = Counter(names.suffix(path) for path in found.files if path[-1] and names.suffix(path) in _ARCHIVES)
-    if archives:
-        shown = " and ".join(counted(count, kind) for kind, count in archives.most_common())
-        more = "put them into one zip as zips, or unpack each into a folder of its name"
+    own = [path for path in found.files if path[-1:] != ("",) and names.foreign_reason(path) is None]
+    packed = [path for path in own if names.suffix(path) in _ARCHIVES]
+    if packed:
+        counts = Counter(map(names.suffix, packed)).most_common()
+        shown = " and ".join(f"{count:,} .{kind}" for kind, count in counts)
+        more = (
+            f"unpack {shortened('/'.join(packed[0]))} and give its folder; of several, each into a folder of its name"
+        )
         return SourceRefused(
             _WHERE, f"{listing.path} contains {shown} and no photo", "what is in them is not read", more
         )

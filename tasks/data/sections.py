@@ -27,6 +27,9 @@ from tasks.run.errors import SourceRefused
 _UNKNOWN_CLASSES = "has no folders of classes, so that their classes are not known"
 _SHOWN = 3
 _PART = re.compile(r".*(images?|imgs?|photos?|pictures?|part|batch|chunk|fold|volume)[ _-]*\d+", re.IGNORECASE)
+_FEW, _ALIKE = 0.1, 0.75
+"""Of a folder beside the splits: the share of photos up to which it is left out, and what is a slip of the pen."""
+
 _LEAST_WITH_SPLITS = 0.9
 """The share of classes that have folders of splits in them, from which on these are the splits."""
 
@@ -145,6 +148,9 @@ def _unused_section(found: Names, tree: Tree, base: Base, name: str) -> Section:
         return _unlabelled(folder)
     if _is_second_copy(found, base, name):
         return Section(folder, None, f"{shortened(name)} is a second copy of the whole dataset")
+    is_meant = difflib.get_close_matches(name.casefold(), SPLIT_WORDS, cutoff=_ALIKE)
+    if not is_meant and tree.below(folder) <= _FEW * tree.below(base.folder):
+        return Section(folder, None, f"the folder {shortened('/'.join(folder))} is no split")
     raise SourceRefused("data layout", f"unknown folder {shortened(name)}", *_unknown(name, tree))
 
 

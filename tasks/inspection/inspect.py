@@ -139,7 +139,9 @@ class _Looks:
 
         if self._looked is None:
             return ()
-        return self._photos(too_blurred(self._looked.sharpness.astype("float64")), "a sharpness of {:.1f}")
+        sharpness = self._looked.sharpness.astype("float64")
+        usual = sorted(sharpness)[len(sharpness) // 2] if len(sharpness) else 0.0
+        return self._photos(too_blurred(sharpness), f"a sharpness of {{:.0f}}, where {usual:.0f} is usual")
 
     @property
     def _thumbnails(self) -> list[bytes]:

@@ -20,6 +20,7 @@ FAR = 3.5
 DARK, BRIGHT = 40.0, 225.0
 """Mean levels, of 255: an outlier that is not this dark or bright is seen well all the same."""
 
+BLURRED = 10.0
 _LEAST_SPREAD = 0.1
 _NORMAL = 0.6745
 """The median absolute deviation of a normal distribution with deviation 1."""
@@ -50,8 +51,12 @@ def too_bright(brightness: Values) -> list[Outlier]:
 
 
 def too_blurred(sharpness: Values) -> list[Outlier]:
-    """Return the photos whose sharpness is far below the others' by its logarithm, the least sharp first."""
-    return _sorted(sharpness, _scores(np.log(np.maximum(sharpness, 1e-3))) < -FAR)
+    """Return the photos whose sharpness is far below the others' by its logarithm, the least sharp first.
+
+    It is also a tenth of the median at most: photos that are all alike have close values.
+    """
+    is_far = _scores(np.log(np.maximum(sharpness, 1e-3))) < -FAR
+    return _sorted(sharpness, is_far & (sharpness <= np.median(sharpness) / BLURRED)) if len(sharpness) else []
 
 
 def _scores(values: Values) -> Values:

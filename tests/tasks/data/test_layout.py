@@ -292,3 +292,32 @@ def test_splits_in_the_folders_of_classes_are_no_doubt() -> None:
     names = [f"{name}/{split}/{name}{n}.jpg" for name in CLASSES for split in ("TRAIN", "Test") for n in range(4)]
     layout = read_layout(listing(*names))
     assert layout.warnings == () and by_split(layout)["test"] == 8
+
+
+@pytest.mark.parametrize(
+    ("page", "classes"),
+    [
+        ("cp866", ("Кошки", "Собаки")),
+        ("cp1251", ("Кошки", "Собаки")),
+        ("cp437", ("Bären", "Füchse")),
+    ],
+)
+def test_names_of_an_old_zip_are_read_in_the_code_page_that_makes_letters_of_them(
+    page: str, classes: tuple[str, ...]
+) -> None:
+    entries = tuple(Entry(name.encode(page).decode("cp437"), 1) for name in photos("", classes=classes))
+    layout = read_layout(Listing(Path("data.zip"), "zip", entries, (), has_old_names=True))
+    assert layout.classes == tuple(sorted(classes))
+    assert f"names were read as {page}, such as " in layout.notes[0]
+
+
+def test_the_names_of_a_folder_are_as_they_are() -> None:
+    odd = "café".encode().decode("cp437")
+    source = Listing(Path("data"), "folder", tuple(Entry(name, 1) for name in photos("", classes=(odd, "dog"))), ())
+    assert set(read_layout(source).classes) == {odd, "dog"}
+
+
+def test_a_small_folder_beside_the_splits_is_not_used_with_a_warning() -> None:
+    layout = read_layout(full(*(f"Meta/{n}.png" for n in range(1))))
+    assert by_split(layout) == ALL_SPLITS
+    assert layout.warnings == ("1 file looks like an image and is not used: the folder Meta is no split (Meta/0.png)",)

@@ -68,7 +68,7 @@ def test_folders_of_classes_are_split_and_the_splits_are_told(judge: Judge, tmp_
     splits = judge.splits(write_folder(tmp_path / "birds", photos(20)))
     assert count(splits) == [32, 4, 4]
     assert judge.told == (
-        "the data has no splits: made 80/10/10, seed 0, by kennel: 32 train, 4 validation, 4 test images",
+        "the data has no splits with classes: made 80/10/10, seed 0, by kennel: 32 train, 4 validation, 4 test images",
     )
 
 

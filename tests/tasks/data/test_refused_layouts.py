@@ -98,7 +98,7 @@ def test_boxes_beside_the_photos_of_classes_change_nothing() -> None:
         (["jpg/image_00001.jpg", "jpg/image_00002.jpg", "imagelabels.mat"], "jpg/ 2 photos", "no table names them"),
         (["notes.txt"], "contains no photo", "it has only 1 .txt"),
         ([], "contains nothing", "it has no file"),
-        (["a.zip", "b.zip", "c.rar"], "contains 2 zips and 1 rar and no photo", "what is in them is not read"),
+        (["a.zip", "b.zip", "c.rar"], "contains 2 .zip and 1 .rar and no photo", "what is in them is not read"),
     ],
     ids=["mixed", "flowers", "text", "nothing", "archives"],
 )

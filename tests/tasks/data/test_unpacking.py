@@ -336,4 +336,6 @@ def test_names_in_an_old_code_page_are_told_with_an_example(tmp_path: Path) -> N
     path = written(tmp_path / "old.zip", archive.replace(b"Aepfel", "\u00c4pfel".encode("cp850") + b"_"))
     layout = read_layout(unpacked(path))
     assert layout.classes == ("dog", "\u00c4pfel_")
-    assert layout.notes == ("names were read as cp437, such as \u00c4pfel_: if they look wrong, zip with UTF-8",)
+    assert layout.notes == (
+        "names were read as cp437, such as \u00c4pfel_: if they look wrong, give the unpacked folder",
+    )
