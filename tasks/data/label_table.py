@@ -39,7 +39,7 @@ _FILE_COLUMNS = (
 )
 _LABEL_COLUMNS = (
     *("label", "labels", "label_name", "class_name", "class", "category", "species", "breed", "target"),
-    *("class_id", "classid"),
+    *("class_id", "classid", "dx", "diagnosis"),
 )
 _SPLIT_COLUMNS = ("split", "set", "subset")
 _UNSPLIT = frozenset({"unassigned", ""})

@@ -17,7 +17,7 @@ from tasks.data.entries import Listing
 from tasks.data.label_rows import Labels, Read, read_labels
 from tasks.data.names import Names, Path
 from tasks.data.refusals import LAYOUTS, detection_refusal, unknown_layout, views_refusal, views_text
-from tasks.data.sections import Section, doubtful_classes, find_sections, splits_in_classes
+from tasks.data.sections import Section, doubtful_classes, find_sections, splits_in_classes, unlabelled
 from tasks.data.spelling import read_spellings
 from tasks.data.texts import counted, listed_files, shortened
 from tasks.data.tree import Tree, is_split_word, split_of
@@ -118,8 +118,8 @@ def _sections(listing: Listing, found: Names, files: Contents, read: Read | None
     if not labels.rows:
         raise refused or unknown_layout(listing, found, files, labels.problems)
     known = {found.files[index][:-1] for index in labels.rows}
-    inner = [Section(folder, _split_above(folder)) for folder in sorted(known) if _split_above(folder)]
-    return labels, sections or [Section((), None), *(each for each in inner if each.folder)]
+    splits = {folder: _split_above(folder) for folder in sorted(known)}
+    return labels, [unlabelled(()), *(unlabelled(folder, split) for folder, split in splits.items() if split)]
 
 
 def _split_above(folder: Path) -> str | None:
@@ -135,7 +135,7 @@ def _split_in(split: str | None, made: Sequence[str]) -> str | None:
 def _labels(listing: Listing, found: Names, files: Contents, sections: Sequence[Section], read: Read | None) -> Labels:
     """Return what tables say of the photos that lie in no folder of a class, if a section has only such photos."""
     flat = [each for each in sections if each.class_name is None and not files.tree.children(each.folder)]
-    if read is None or not any(each.reason is None for each in flat):
+    if read is None or not any(each.reason is None or each.is_unlabelled for each in flat):
         return Labels()
     groups = [
         [(index, found.files[index]) for index in files.photos if found.files[index][:-1] == each.folder]

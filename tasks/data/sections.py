@@ -110,7 +110,7 @@ def _class_sections(tree: Tree, base: Base) -> list[Section] | None:
     if is_mixed or (wrappers and len(children) - wrappers < 2):
         return None
     inner = _inner_splits(tree, [(*base.folder, name) for name in classes])
-    return [Section(base.folder, None), *inner, *(_unlabelled((*base.folder, name)) for name in aside)]
+    return [Section(base.folder, None), *inner, *(unlabelled((*base.folder, name)) for name in aside)]
 
 
 def _inner_splits(tree: Tree, classes: Sequence[Path]) -> list[Section]:
@@ -135,7 +135,7 @@ def _split_sections(found: Names, tree: Tree, base: Base) -> list[Section]:
     _refuse_twice(base)
     inner = [Section(inner_folder(tree, (*base.folder, name)), split) for name, split in base.splits.items()]
     known = {name for each in inner if each.split == "train" for name in tree.children(each.folder)}
-    sections = [_unlabelled(each.folder, each.split) if _is_contest(tree, each, known) else each for each in inner]
+    sections = [unlabelled(each.folder, each.split) if _is_contest(tree, each, known) else each for each in inner]
     others = [name for name in tree.children(base.folder) if name not in base.splits]
     return [*sections, *(_unused_section(found, tree, base, name) for name in others)]
 
@@ -145,7 +145,7 @@ def _unused_section(found: Names, tree: Tree, base: Base, name: str) -> Section:
     if name.startswith("."):
         return Section(folder, None, "it is in a hidden folder")
     if is_unlabelled(name):
-        return _unlabelled(folder)
+        return unlabelled(folder)
     if _is_second_copy(found, base, name):
         return Section(folder, None, f"{shortened(name)} is a second copy of the whole dataset")
     is_meant = difflib.get_close_matches(name.casefold(), SPLIT_WORDS, cutoff=_ALIKE)
@@ -154,7 +154,8 @@ def _unused_section(found: Names, tree: Tree, base: Base, name: str) -> Section:
     raise SourceRefused("data layout", f"unknown folder {shortened(name)}", *_unknown(name, tree))
 
 
-def _unlabelled(folder: Path, split: str | None = None) -> Section:
+def unlabelled(folder: Path, split: str | None = None) -> Section:
+    """Return the section of a folder that has no folders of classes: its photos are used if a table names them."""
     why = f"the folder {shortened('/'.join(folder))} {_UNKNOWN_CLASSES}"
     return Section(folder, split, why)
 
