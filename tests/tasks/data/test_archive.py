@@ -163,12 +163,13 @@ from pathlib import Path
 from tasks.data.archive import list_source
 from tasks.run.errors import SourceRefused
 from tasks.run.settings import Settings
+settings = Settings()  # it looks at the current folder, which may be closed to others
 os.geteuid() or os.setuid(65534)
 root = Path(sys.argv[1])
-for entry in list_source(root, Settings()).entries:
+for entry in list_source(root, settings).entries:
     print(entry.name, entry.refusal, sep=": ")
 try:
-    list_source(root / "cat", Settings())
+    list_source(root / "cat", settings)
 except SourceRefused as error:
     print(error.why)
 """
