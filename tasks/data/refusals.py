@@ -23,7 +23,7 @@ from tasks.run.errors import SourceRefused
 LAYOUTS = "docs/troubleshooting.md, My data is refused, shows the layouts"
 _WHERE = "data layout"
 _WRITE_TABLE = "write a labels.csv with the columns file_name and label"
-_CUT = f"kennel classifies whole photos: {_WRITE_TABLE}, or cut the boxes out, one folder a class; {LAYOUTS}"
+_CUT = f"each whole photo needs one class: {_WRITE_TABLE}, or cut the boxes out, one folder a class; {LAYOUTS}"
 _FOLDERS = f"put each photo into a folder of its class, or {_WRITE_TABLE}; {LAYOUTS}"
 _COCO = re.compile(
     r"(instances|captions|person_keypoints|panoptic|stuff|image_info)_.*\.json|.*annotations\.coco\.json|coco.*\.json"

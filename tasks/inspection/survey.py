@@ -86,7 +86,7 @@ def _run(folder: Path, counts: Mapping[str, int], deadline_seconds: float, progr
     """Run the program; `counts`: how many photos each of its passes looks at."""
     command = [sys.executable, "-P", "-m", "training.survey", str(folder / "order.json"), str(folder / "result.npz")]
     environment = {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1", "PATH": "/usr/bin:/bin"}
-    with (folder / "errors").open("w+") as errors:
+    with tempfile.TemporaryFile("w+") as errors:
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
             late = threading.Event()
 
