@@ -88,13 +88,14 @@ def _show(found: Inspection, folder: Path, *, as_json: bool) -> None:
 
 def _lines(found: Inspection) -> list[str]:
     """Return what a person reads in the terminal."""
+    from tasks.data.texts import counted
     from tasks.inspection.page import training_text
 
     splits = ", ".join(f"{sum(by_class.values()):,} {split}" for split, by_class in found.counts.items())
     shown = ", ".join(found.classes[:SHOWN_CLASSES]) + (", ..." if len(found.classes) > SHOWN_CLASSES else "")
     lines = [
-        f"{_counted(found.images, 'photo')}: {splits}",
-        f"{_counted(len(found.classes), 'class', 'classes')}: {shown}",
+        f"{counted(found.images, 'photo')}: {splits}",
+        f"{counted(len(found.classes), 'class', 'classes')}: {shown}",
     ]
     lines += [f"REFUSED: {text}" for text in found.problems]
     lines += [f"WARNING: {text}" for text in found.warnings]
@@ -111,12 +112,10 @@ def _lines(found: Inspection) -> list[str]:
 
 
 def _of_photos(what: str, photos: tuple[FoundPhoto, ...]) -> list[str]:
+    from tasks.data.texts import counted
+
     if not photos:
         return []
     shown = ", ".join(f"{photo.name} ({photo.text})" for photo in photos[:SHOWN])
     more = f" and {len(photos) - SHOWN:,} more" if len(photos) > SHOWN else ""
-    return [f"{_counted(len(photos), 'photo')} {what}: {shown}{more}"]
-
-
-def _counted(count: int, one: str, more: str = "") -> str:
-    return f"{count:,} {one if count == 1 else more or one + 's'}"
+    return [f"{counted(len(photos), 'photo')} {what}: {shown}{more}"]

@@ -58,11 +58,13 @@ class Contents:
 def sort_files(listing: Listing, found: Names) -> Contents:
     """Sort the entries of a listing by their normalised names."""
     has_images = any(map(names.is_image_name, found.files))
-    masks = mask_folders(path for path in found.files if names.is_image_name(path) and not names.foreign_reason(path))
+    foreign = [names.foreign_reason(path) for path in found.files]
+    masks = mask_folders(
+        path for path, reason in zip(found.files, foreign, strict=True) if names.is_image_name(path) and not reason
+    )
     photos, unused, refused, shown = [], [], [], []
     others = Others()
-    for index, (entry, path) in enumerate(zip(listing.entries, found.files, strict=True)):
-        reason = names.foreign_reason(path)
+    for index, (entry, path, reason) in enumerate(zip(listing.entries, found.files, foreign, strict=True)):
         if reason is None and path[-1].startswith("."):
             reason = "its name begins with a dot, which hides it"
         if reason is None and path[:-1] in masks and names.is_image_name(path):

@@ -107,14 +107,14 @@ def _laid_out(
     source: LocatedSource, settings: Settings, spool_dir: Path, progress: ProgressFactory
 ) -> tuple[Listing, Layout]:
     """Return what a source has and how it is laid out; photos of a bucket are fetched."""
-    objects = source.objects
-    listing = objects.listing if objects else list_unpacked(source.path, settings, spool_dir, progress)
+    if (objects := source.objects) is not None:
+        aws = Aws(settings)
+        layout = read_layout(objects.listing, partial(read_remote, aws, objects, progress))
+        fetch_objects(aws, objects, [candidate.index for candidate in layout.candidates], progress)
+        return objects.listing, layout
+    listing = list_unpacked(source.path, settings, spool_dir, progress)
     with Reader(listing.root, listing.kind) as reader:
-        read = partial(read_remote, Aws(settings), objects, progress) if objects else reader.read
-        layout = read_layout(listing, read)
-    if objects is not None:
-        fetch_objects(Aws(settings), objects, [candidate.index for candidate in layout.candidates], progress)
-    return listing, layout
+        return listing, read_layout(listing, reader.read)
 
 
 def _separated(

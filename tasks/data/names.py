@@ -180,6 +180,6 @@ def _as_utf_8(name: str) -> str:
     if name.isascii():
         return name
     try:
-        return name.encode("cp437").decode("utf-8")
+        return name.encode(_OLD_NAMES).decode("utf-8")
     except UnicodeError:
         return name

@@ -18,7 +18,7 @@ from pathlib import Path
 from tasks.data import names
 from tasks.data.archive import beginning_of, list_archive, list_source
 from tasks.data.compressed import Stream, decompressed, is_compressed, readable
-from tasks.data.entries import Entry, Listing, beyond_ratio, check_bounds, points_outside
+from tasks.data.entries import Entry, Listing, beyond_ratio, check_bounds, points_outside, too_large
 from tasks.data.tar_source import begins_tar
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import SourceRefused
@@ -173,7 +173,7 @@ def _with_zips(folder: Listing, settings: Settings) -> Listing:
     Raises:
         SourceRefused: a zip is damaged, or has zips in it and no image, or they exceed the limits.
     """
-    readable = {entry.name for entry in folder.entries if entry.refusal is None or entry.refusal.startswith("it has ")}
+    readable = {each.name for each in folder.entries if each.refusal in {None, too_large(each.size_bytes, settings)}}
     zips = {}
     for name in (each for each in _inner_zips(folder) if each in readable):
         found = list_archive(folder.root / name, settings, Path(f"{folder.path}/{name}"))

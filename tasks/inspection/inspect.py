@@ -1,4 +1,4 @@
-"""Inspect a source: read and judge it as staging does, then look at photos and labels. No AWS call is made."""
+"""Inspect a source: read and judge it as staging does, then look at photos and labels; nothing is changed in AWS."""
 
 from __future__ import annotations
 
@@ -75,7 +75,6 @@ def _inspection(
     examined: Examined, counts: Mapping[str, Mapping[str, int]], chosen: Sequence[int], looked: Survey | None
 ) -> Inspection:
     images = examined.images
-    found = _Looks(images, looked)
     suspects, accuracy = judge_labels(images, chosen, looked, examined)
     return Inspection(
         source=examined.source.label,
@@ -93,9 +92,7 @@ def _inspection(
         staged_bytes=sum(image.decoded.size_bytes for image in images),
         left_out=(*examined.findings.quarantined, *examined.findings.unused),
         pairs=_pairs(examined),
-        dark=found.dark(),
-        bright=found.bright(),
-        blurred=found.blurred(),
+        **_odd_photos(images, looked),
         suspects=suspects,
         embedded=0 if looked is None else len(chosen),
         accuracy=accuracy,
@@ -118,37 +115,24 @@ def _pairs(examined: Examined) -> tuple[FoundPair, ...]:
     return tuple(sorted(pairs, key=lambda pair: (pair.split == pair.twin_split, pair.name)))
 
 
-class _Looks:
-    """Photos that look unlike the others."""
+def _odd_photos(images: Sequence[StagedImage], looked: Survey | None) -> dict[str, tuple[FoundPhoto, ...]]:
+    """Return the photos that look unlike the others, by the members of the inspection that have them."""
+    import numpy as np
 
-    def __init__(self, images: Sequence[StagedImage], looked: Survey | None) -> None:
-        self._images, self._looked = images, looked
+    from tasks.inspection import outliers
 
-    def dark(self) -> tuple[FoundPhoto, ...]:
-        from tasks.inspection.outliers import brightness_of, too_dark
+    def photos(found: Sequence[Outlier], text: str) -> tuple[FoundPhoto, ...]:
+        return tuple(_found(images[each.row], text.format(each.value)) for each in found)
 
-        return self._photos(too_dark(brightness_of(self._thumbnails)), "a mean level of {:.0f} of 255")
-
-    def bright(self) -> tuple[FoundPhoto, ...]:
-        from tasks.inspection.outliers import brightness_of, too_bright
-
-        return self._photos(too_bright(brightness_of(self._thumbnails)), "a mean level of {:.0f} of 255")
-
-    def blurred(self) -> tuple[FoundPhoto, ...]:
-        from tasks.inspection.outliers import too_blurred
-
-        if self._looked is None:
-            return ()
-        sharpness = self._looked.sharpness.astype("float64")
-        usual = sorted(sharpness)[len(sharpness) // 2] if len(sharpness) else 0.0
-        return self._photos(too_blurred(sharpness), f"a sharpness of {{:.0f}}, where {usual:.0f} is usual")
-
-    @property
-    def _thumbnails(self) -> list[bytes]:
-        return [image.decoded.thumbnail for image in self._images]
-
-    def _photos(self, outliers: Sequence[Outlier], text: str) -> tuple[FoundPhoto, ...]:
-        return tuple(_found(self._images[each.row], text.format(each.value)) for each in outliers)
+    levels = outliers.brightness_of([image.decoded.thumbnail for image in images])
+    sharpness = np.zeros(0) if looked is None else looked.sharpness.astype(np.float64)
+    usual = float(np.median(sharpness)) if len(sharpness) else 0.0
+    level = "a mean level of {:.0f} of 255"
+    return {
+        "dark": photos(outliers.too_dark(levels), level),
+        "bright": photos(outliers.too_bright(levels), level),
+        "blurred": photos(outliers.too_blurred(sharpness), f"a sharpness of {{:.0f}}, where {usual:.0f} is usual"),
+    }
 
 
 def _found(image: StagedImage, text: str) -> FoundPhoto:

@@ -2,15 +2,12 @@
 
 import csv
 import dataclasses
-import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from tasks.account.objects import delete_prefix
 from tasks.data.judgement_cache import JudgementCache
 from tasks.data.left_out import write_left_out
 from tasks.data.report import finding_lines
@@ -22,9 +19,8 @@ from tasks.run.options import DataOptions
 from tasks.run.progress import LineProgress
 from tasks.run.records import Quarantined
 from tasks.run.settings import Settings
-from tests.conftest import RunningLocalAws
 from tests.tasks.data.datasets import encoded, good_files, jpeg, picture, write_folder, write_zip
-from tests.tasks.data.workplace import Workplace, bucket_exists
+from tests.tasks.data.workplace import Workplace
 
 Splits = dict[str, str]
 
@@ -218,15 +214,6 @@ def test_the_same_data_with_other_names_is_the_same_dataset(judge: Judge, tmp_pa
         located = locate(str(write_zip(tmp_path / f"{form}.zip", content)), judge.settings, LineProgress)
         digests.add(judge_source(located, judge.settings, judge.spool, LineProgress).digest)
     assert len(digests) == 1
-
-
-@pytest.fixture
-def place(localaws: RunningLocalAws, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Workplace]:
-    name = hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:12]
-    yield (work := Workplace(localaws.url, tmp_path, f"kennel-test-{name}"))
-    if bucket_exists(work):
-        delete_prefix(work.aws, work.aws.bucket, "datasets/")
-        work.s3.delete_bucket(Bucket=work.aws.bucket)
 
 
 def test_the_record_of_a_run_has_the_options_and_notes_and_they_are_part_of_what_is_known(

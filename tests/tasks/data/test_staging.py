@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +19,6 @@ import pytest
 import zstandard
 
 from tasks.account.bucket import ensure_bucket, tls_only_policy
-from tasks.account.objects import delete_prefix
 from tasks.data.report import dataset_json, finding_lines, finding_rows, staging_markdown
 from tasks.data.staging import locate
 from tasks.ec2.job import instance_specs
@@ -29,20 +28,10 @@ from tasks.run.handle import Run
 from tasks.run.progress import LineProgress
 from tasks.run.records import SPLITS, DatasetRef, Quarantined
 from tasks.run.settings import Settings
-from tests.conftest import RunningLocalAws
 from tests.tasks.data.datasets import encoded, good_files, jpeg, picture, tar_of, write_folder, write_zip, zip_of
 from tests.tasks.data.workplace import Workplace, bucket_exists
 
 CAT = "photos/train/cat/0.jpg"
-
-
-@pytest.fixture
-def place(localaws: RunningLocalAws, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Workplace]:
-    name = hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:12]
-    yield (work := Workplace(localaws.url, tmp_path, f"kennel-test-{name}"))
-    if bucket_exists(work):
-        delete_prefix(work.aws, work.aws.bucket, "datasets/")
-        work.s3.delete_bucket(Bucket=work.aws.bucket)
 
 
 @pytest.mark.parametrize("kind", ["zip", "deflated zip", "folder", "tar.zst", "zips in a zip"])
