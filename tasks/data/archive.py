@@ -10,14 +10,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from tasks.data.entries import Entry, Kind, Listing, Unreadable, check_bounds
 from tasks.data.folder_source import list_folder, read_file
 from tasks.data.tar_source import begins_tar, list_tar, read_tarred
 from tasks.data.zip_source import list_zip, read_zipped
 from tasks.run.errors import SourceRefused
-from tasks.run.settings import Settings
+
+if TYPE_CHECKING:
+    from tasks.run.settings import Settings  # an import of 0.2 s that a worker does without
 
 _READ: Mapping[Kind, Callable[[BinaryIO, Entry], bytes]] = {"zip": read_zipped, "tar": read_tarred}
 

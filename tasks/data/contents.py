@@ -57,29 +57,29 @@ class Contents:
 
 def sort_files(listing: Listing, found: Names) -> Contents:
     """Sort the entries of a listing by their normalised names."""
-    has_images = any(map(names.is_image_name, found.files))
+    pictures = [names.is_image_name(path) for path in found.files]
+    has_images = any(pictures)
     foreign = [names.foreign_reason(path) for path in found.files]
-    masks = mask_folders(
-        path for path, reason in zip(found.files, foreign, strict=True) if names.is_image_name(path) and not reason
-    )
+    kinds = list(zip(found.files, pictures, foreign, strict=True))
+    masks = mask_folders([path for path, is_picture, reason in kinds if is_picture and not reason])
     photos, unused, refused, shown = [], [], [], []
     others = Others()
-    for index, (entry, path, reason) in enumerate(zip(listing.entries, found.files, foreign, strict=True)):
+    for index, (entry, (path, is_picture, reason)) in enumerate(zip(listing.entries, kinds, strict=True)):
         if reason is None and path[-1].startswith("."):
             reason = "its name begins with a dot, which hides it"
-        if reason is None and path[:-1] in masks and names.is_image_name(path):
+        if reason is None and masks and is_picture and path[:-1] in masks:
             reason = MASK
-        if reason is not None and names.is_image_name(path) and not names.is_shadow(path):
+        if reason is not None and is_picture and not names.is_shadow(path):
             unused.append((index, reason))
         elif reason is not None:
             others.system[names.foreign_mark(path)] += bool(path[-1])
-        elif names.is_other_name(path):
+        elif not is_picture and names.is_other_name(path):
             others.endings[f".{names.suffix(path)}"] += bool(path[-1])
         elif entry.refusal is not None:
             refused.append(Quarantined(valid_text(entry.name), entry.refusal))
-            shown.append(path)
+            shown.append((path, is_picture))
         else:
             photos.append(index)
-            shown.append(path)
-    tree = Tree(path for path in shown if names.is_image_name(path) or not has_images)
+            shown.append((path, is_picture))
+    tree = Tree(path for path, is_picture in shown if is_picture or not has_images)
     return Contents(tuple(photos), tuple(unused), tuple(refused), others, tree, has_images)

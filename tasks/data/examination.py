@@ -78,9 +78,8 @@ def examine_source(source: LocatedSource, settings: Settings, spool_dir: Path, p
     known = SplitRecord(source.options, settings).read() if layout.made else {}
     splits = _splits(source, layout, decoded, pairs, known)
     everything = _staged(listing, layout, decoded, splits)
-    images, leaks, told = _without_leaks(everything, pairs, source.options)
+    images, labelled, leaks, told = _without_leaks(everything, pairs, source.options)
     broken = (*layout.quarantined, *rejected)
-    labelled = [image.labelled for image in images]
     problems = problems_of(layout, labelled, broken, settings, told)
     warnings = (*(() if problems else warnings_of(layout, labelled, settings, told)), *uncompared, *_notes_of(images))
     notes = (*layout.notes, *_split_notes(source.options, layout, labelled))
@@ -165,15 +164,16 @@ def _staged(
 
 def _without_leaks(
     images: Sequence[StagedImage], pairs: Sequence[Pair], options: DataOptions
-) -> tuple[list[StagedImage], list[Quarantined], list[str]]:
-    """Return the images that stay, those that are taken out because they are in two splits, and the warnings."""
+) -> tuple[list[StagedImage], list[LabelledImage], list[Quarantined], list[str]]:
+    """Return the images that stay, twice, those that are taken out as they are in two splits, and the warnings."""
     labelled: list[LabelledImage] = [image.labelled for image in images]
     leaks = find_leaks(labelled, pairs)
     told = leak_warnings(labelled, leaks, are_kept=options.keep_duplicates)
     if options.keep_duplicates:
-        return list(images), [], told
+        return list(images), labelled, [], told
     out = {leak.index for leak in leaks}
-    return [image for n, image in enumerate(images) if n not in out], taken_out(labelled, leaks), told
+    kept = [n for n in range(len(images)) if n not in out]
+    return [images[n] for n in kept], [labelled[n] for n in kept], taken_out(labelled, leaks), told
 
 
 def _notes_of(images: Sequence[StagedImage]) -> list[str]:

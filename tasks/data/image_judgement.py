@@ -8,6 +8,7 @@ decided by `training.pictures`, as serving decides it; one that cannot be read i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,8 @@ from PIL import Image
 from training.pictures import Picture, PictureLimits, decode, end_of_jpeg
 
 Pixels = npt.NDArray[np.uint8]
+_GREY = np.array([0.299, 0.587, 0.114], np.float32)
+"""The share of each channel in grey (ITU-R BT.601), as JPEG has it."""
 
 THUMBNAIL_SIDE_PX = 16
 ONE_COLOUR = "it is nearly of one colour"
@@ -86,10 +89,20 @@ def _encoded(pixels: Pixels, limits: ImageLimits) -> bytes:
 
 
 def _thumbnail(pixels: Pixels) -> bytes:
+    """Return the means of 16 x 16 equal parts, in grey; matrix products are faster than a library for small photos."""
     height, width = pixels.shape[:2]
-    image = Image.frombuffer("RGB", (width, height), pixels, "raw", "RGB", 0, 1)  # no copy
-    side = (THUMBNAIL_SIDE_PX, THUMBNAIL_SIDE_PX)
-    return image.resize(side, Image.Resampling.BOX).convert("L").tobytes()
+    rows = _parts(height) @ pixels.reshape(height, -1).astype(np.float32)
+    grey = rows.reshape(THUMBNAIL_SIDE_PX, width, 3) @ _GREY
+    return np.rint(grey @ _parts(width).T).astype(np.uint8).tobytes()
+
+
+@lru_cache(maxsize=256)
+def _parts(pixels: int) -> npt.NDArray[np.float32]:
+    """Return the share that each pixel of a line has in each of 16 equal parts of it: (16, pixels)."""
+    ends = np.linspace(0, pixels, THUMBNAIL_SIDE_PX + 1)
+    begins = np.arange(pixels)
+    shared = np.minimum(ends[1:, None], begins + 1) - np.maximum(ends[:-1, None], begins)
+    return np.asarray(np.maximum(shared, 0) * THUMBNAIL_SIDE_PX / pixels, np.float32)
 
 
 def _notes(picture: Picture, pixels: Pixels, thumbnail: bytes) -> tuple[str, ...]:

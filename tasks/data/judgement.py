@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tasks.data.layout import Layout
 from tasks.data.texts import counted, listed, listed_files, reasons_text, shortened
@@ -23,8 +23,7 @@ Counts = Mapping[str, Mapping[str, int]]
 """Maps a split to a class to the number of images."""
 
 
-@dataclass(frozen=True, slots=True)
-class LabelledImage:
+class LabelledImage(NamedTuple):
     """The properties of a decoded image that `judge` reads."""
 
     split: str
@@ -85,8 +84,9 @@ def note_warnings(noted: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
 def dataset_digest(classes: Sequence[str], images: Iterable[LabelledImage], parameters: Mapping[str, object]) -> str:
     """Return the hex sha256 that identifies a dataset: of its classes, images and staging parameters."""
     digest = hashlib.sha256(json.dumps([list(classes), dict(sorted(parameters.items()))]).encode())
+    quoted = {name: json.dumps(name) for name in classes}
     for split, class_name, source in sorted((i.split, i.class_name, i.source_sha256) for i in images):
-        digest.update(json.dumps([split, class_name, source]).encode())
+        digest.update(f'["{split}", {quoted[class_name]}, "{source}"]'.encode())
     return digest.hexdigest()
 
 

@@ -159,6 +159,7 @@ class _Placed:
         self._rows = labels.rows
         self._sections = {each.folder: each for each in sections}
         self._depths = sorted({len(each.folder) for each in sections}, reverse=True)
+        self._section_of: dict[Path, Section | None] = {}
         self.candidates: list[Candidate] = []
         self.quarantined: list[Quarantined] = []
         self.unused: list[tuple[int, str]] = []
@@ -202,7 +203,11 @@ class _Placed:
             self.quarantined.append(Quarantined(valid_text(self._listing.entries[index].name), _NO_CLASS))
 
     def _section(self, path: Path) -> Section | None:
-        return next((self._sections[path[:n]] for n in self._depths if path[:n] in self._sections), None)
+        folder = path[:-1]
+        if folder not in self._section_of:
+            above = (folder[:n] for n in self._depths if n <= len(folder))
+            self._section_of[folder] = next((self._sections[each] for each in above if each in self._sections), None)
+        return self._section_of[folder]
 
     def _is_class(self, section: Section, path: Path) -> bool:
         """Tell whether the folder of the section that a file is in has photos, or the file is in a broken one."""

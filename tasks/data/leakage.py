@@ -95,21 +95,21 @@ class Groups:
 def find_leaks(images: Sequence[LabelledImage], pairs: Iterable[Pair]) -> list[Leak]:
     """Return the photos that have a twin in a split of a higher rank (train, validation, test), in their order.
 
-    The twin that is named is an exact copy if there is one, and else the first of the highest rank.
+    `pairs` join all photos that are the same or nearly, as `same_pairs` returns them. The twin that
+    is named is an exact copy if there is one, and else the first of the highest rank.
     """
-    groups = Groups(len(images))
+    groups, joined = Groups(len(images)), set[int]()
     for pair in pairs:
         groups.join(*pair)
+        joined.update(pair)
+    twins = [(index, images[index]) for index in sorted(joined)]
     best: dict[object, int] = {}
-    for index, image in enumerate(images):
+    for index, image in twins:
         for key in (image.source_sha256, groups.first_of(index)):
             former = best.setdefault(key, index)
             if _RANK[image.split] > _RANK[images[former].split]:
                 best[key] = index
-    found = (
-        _leak(index, images, best[image.source_sha256], best[groups.first_of(index)])
-        for index, image in enumerate(images)
-    )
+    found = (_leak(index, images, best[image.source_sha256], best[groups.first_of(index)]) for index, image in twins)
     return [leak for leak in found if leak is not None]
 
 

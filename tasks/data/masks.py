@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
+from string import digits
 
 from tasks.data.names import Path, suffix
 from tasks.data.tree import is_wrapper, words_of
@@ -17,7 +18,7 @@ _MASK_WORDS = frozenset(
     {"mask", "masks", "trimap", "trimaps", "segmentation", "segmentations", "annotation", "annotations", "labels", "gt"}
 )
 _MASK_ENDINGS = re.compile(r"(?i)[_-](masks?|seg|segmentation|trimap|gt|label|labels|groundtruth)$")
-_NUMBERED = re.compile(r"(.*?)(\d{1,15})\)?")
+_MOST_DIGITS = 15
 _FEWEST_NUMBERS = 3
 _MOST_SPARSE = 4
 """A word's numbers are counted when at least one of so many is used."""
@@ -28,11 +29,12 @@ _LEAST_SHARED_BY_CLASSES = 0.8
 Stems = dict[Path, set[str]]
 
 
-def mask_folders(pictures: Iterable[Path]) -> frozenset[Path]:
+def mask_folders(pictures: Sequence[Path]) -> frozenset[Path]:
     """Return the folders whose names say that masks are in them, and whose files have the names of other pictures."""
-    paths = list(pictures)
-    stems, endings = _by_folder(paths)
-    named = [folder for folder in stems if _is_named_for_masks(folder)]
+    named = [folder for folder in dict.fromkeys(path[:-1] for path in pictures) if _is_named_for_masks(folder)]
+    if not named:
+        return frozenset()
+    stems, endings = _by_folder(pictures)
     plain = [folder for folder in stems if folder not in set(named)]
     every = {stem for folder in plain for stem in stems[folder]}
     found = (folder for folder in named if len(stems[folder] & every) >= _LEAST_SHARED * len(stems[folder]))
@@ -43,9 +45,9 @@ def mask_folders(pictures: Iterable[Path]) -> frozenset[Path]:
     )
 
 
-def shared_names(pictures: Iterable[Path]) -> tuple[Path, Path] | None:
+def shared_names(pictures: Sequence[Path]) -> tuple[Path, Path] | None:
     """Return two folders in one whose files have the same names, more than numbers: views or masks of one thing."""
-    stems, _ = _by_folder(list(pictures))
+    stems, _ = _by_folder(pictures)
     folders = sorted(folder for folder, own in stems.items() if len(own) >= _FEWEST_FILES)
     if len(folders) > _MOST_FOLDERS:
         return None
@@ -62,7 +64,9 @@ def _by_folder(paths: Collection[Path]) -> tuple[Stems, dict[Path, set[str]]]:
     stems: Stems = defaultdict(set)
     endings: dict[Path, set[str]] = defaultdict(set)
     for path in paths:
-        stems[path[:-1]].add(_MASK_ENDINGS.sub("", path[-1].rpartition(".")[0]))
+        stem = path[-1].rpartition(".")[0]
+        may_end_so = "_" in stem or "-" in stem
+        stems[path[:-1]].add(_MASK_ENDINGS.sub("", stem) if may_end_so else stem)
         endings[path[:-1]].add(suffix(path))
     return stems, endings
 
@@ -80,8 +84,10 @@ def _are_numbered(stems: Collection[str]) -> bool:
     """Tell whether most names are words with numbers that are nearly all used, as a camera or a program counts."""
     numbers: dict[str, list[int]] = defaultdict(list)
     for stem in stems:
-        if (match := _NUMBERED.fullmatch(stem)) is not None:
-            numbers[match[1]].append(int(match[2]))
+        name = stem.removesuffix(")")
+        word = name.rstrip(digits)
+        if name != word:
+            numbers[word].append(int(name[len(word) :][-_MOST_DIGITS:]))
     enough = (each for each in numbers.values() if len(each) >= _FEWEST_NUMBERS)
     counted = (each for each in enough if max(each) - min(each) < _MOST_SPARSE * len(each))
     return sum(map(len, counted)) > len(stems) / 2

@@ -9,6 +9,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from tasks.data.entries import Listing
 from tasks.run.escaping import valid_text
@@ -130,10 +131,16 @@ def _code_page_note(name: str, page: str) -> str:
 
 def foreign_reason(path: Sequence[str]) -> str | None:
     """Return what a file of another program is, by its name or that of a folder that it is in; else None."""
-    found = (_FOREIGN.get(part.casefold()) for part in path)
-    if path and path[-1].startswith("._"):
+    if not path:
+        return None
+    if path[-1].startswith("._"):
         return _FOREIGN["__macosx"]
-    return next((reason for reason in found if reason), None)
+    return _foreign_folder(tuple(path[:-1])) or _FOREIGN.get(path[-1].casefold())
+
+
+@lru_cache(maxsize=4096)
+def _foreign_folder(folder: Path) -> str | None:
+    return next((reason for part in folder if (reason := _FOREIGN.get(part.casefold()))), None)
 
 
 def foreign_mark(path: Sequence[str]) -> str:

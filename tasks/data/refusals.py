@@ -60,7 +60,7 @@ def detection_refusal(listing: Listing, found: Names, files: Contents) -> Source
 def views_text(found: Names, files: Contents) -> str | None:
     """Return which two folders have files of the same names, so that they may be masks or views of one photo."""
     photos = [found.files[index] for index in files.photos]
-    pair = shared_names(path for path in photos if names.is_image_name(path))
+    pair = shared_names([path for path in photos if names.is_image_name(path)])
     if pair is None or any(split_of(folder[-1]) for folder in pair if folder):
         return None
     one, other = (shortened("/".join(folder)) for folder in pair)

@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from tasks.data.judgement import LabelledImage
 from tasks.data.worker_pool import Decoded
@@ -23,8 +24,7 @@ MIN_SHARDS = 8
 _BLOCK = 512
 
 
-@dataclass(frozen=True, slots=True)
-class StagedImage:
+class StagedImage(NamedTuple):
     """A decoded image with its split, its class and its name in the source."""
 
     split: str

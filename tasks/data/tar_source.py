@@ -11,13 +11,15 @@ import io
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from tasks.data.entries import Entry, Listing, refusal_of
 from tasks.data.texts import shortened
 from tasks.data.zip_source import bytes_at
 from tasks.run.errors import SourceRefused
-from tasks.run.settings import Settings
+
+if TYPE_CHECKING:
+    from tasks.run.settings import Settings  # an import of 0.2 s that a worker does without
 
 _MAGIC, _MAGIC_AT = b"ustar", 257
 _LONGEST_HEADER = 2**20

@@ -43,14 +43,13 @@ class Tree:
 
     def __init__(self, photos: Iterable[Path]) -> None:
         self._below: Counter[Path] = Counter()
-        self._direct: Counter[Path] = Counter()
+        self._direct = Counter(photo[:-1] for photo in photos)
         self._children: dict[Path, set[str]] = defaultdict(set)
-        for photo in photos:
-            self._direct[photo[:-1]] += 1
-            for depth in range(len(photo)):
-                self._below[photo[:depth]] += 1
-                if depth + 1 < len(photo):
-                    self._children[photo[:depth]].add(photo[depth])
+        for folder, count in self._direct.items():
+            self._below[folder] += count
+            for depth, name in enumerate(folder):
+                self._below[folder[:depth]] += count
+                self._children[folder[:depth]].add(name)
 
     def direct(self, folder: Path) -> int:
         """Return the number of photos in a folder itself."""

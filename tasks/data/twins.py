@@ -68,12 +68,14 @@ def _halved(vectors: Vectors) -> Vectors:
 def _near(halved: Vectors) -> Iterator[Pairs]:
     """Yield the pairs (first < second) of sorted vectors whose distance does not rule out that they are twins."""
     farthest = float(np.sqrt(2 * (1 - LEAST_CORRELATION))) + 1e-4
-    squares = np.einsum("ij,ij->i", halved, halved)
+    halves = np.einsum("ij,ij->i", halved, halved)[:, None] / 2
+    one = np.ones_like(halves)
+    left, right = np.hstack([halved, -halves, one]), np.hstack([halved, one, farthest**2 / 2 - halves])
     for first in range(0, len(halved), _ROWS):
         rows = slice(first, min(first + _ROWS, len(halved)))
         end = int(np.searchsorted(halved[:, 0], halved[rows.stop - 1, 0] + farthest, side="right"))
         for column in range(first, end, _COLUMNS):
             columns = slice(column, min(column + _COLUMNS, end))
-            least = (squares[rows, None] + squares[None, columns] - farthest**2) / 2
-            pairs = np.argwhere(halved[rows] @ halved[columns].T >= least) + np.array([first, column])
+            found = np.flatnonzero(left[rows] @ right[columns].T >= 0)
+            pairs = np.stack(np.divmod(found, columns.stop - column), axis=1) + np.array([first, column])
             yield pairs[pairs[:, 0] < pairs[:, 1]]

@@ -152,13 +152,13 @@ def _inner_zips(listing: Listing) -> list[str]:
     """Return the names of the zips in a zip or folder that has no image of its own."""
     if listing.kind == "tar":
         return []
-    own = [each.name for each in listing.entries if not (_is_foreign(each.name) or points_outside(each.name))]
-    has_images = any(names.is_image_name(name.split("/")) for name in own)
-    return [] if has_images else [name for name in own if name.lower().endswith(".zip")]
+    if any(_is_own(each.name) for each in listing.entries if names.is_image_name(each.name.split("/"))):
+        return []
+    return [each.name for each in listing.entries if each.name.lower().endswith(".zip") and _is_own(each.name)]
 
 
-def _is_foreign(name: str) -> bool:
-    return names.foreign_reason(name.split("/")) is not None
+def _is_own(name: str) -> bool:
+    return names.foreign_reason(name.split("/")) is None and not points_outside(name)
 
 
 def _has_images(listing: Listing) -> bool:
@@ -182,7 +182,7 @@ def _with_zips(folder: Listing, settings: Settings) -> Listing:
             zips[name] = found
     if not zips:
         return folder
-    beside = (replace(each, file=each.name) for each in folder.entries if each.name not in zips)
+    beside = (each._replace(file=each.name) for each in folder.entries if each.name not in zips)
     inner = (_below(found, name[: -len(".zip")], name) for name, found in zips.items())
     listing = _joined(folder, [*inner, replace(folder, entries=tuple(beside))])
     check_bounds(listing, settings)
@@ -191,7 +191,7 @@ def _with_zips(folder: Listing, settings: Settings) -> Listing:
 
 def _below(listing: Listing, folder: str, file: str) -> Listing:
     """Return the listing of a zip with all names below a folder, and its entries in a file of the root."""
-    entries = tuple(replace(each, name=f"{folder}/{each.name}", file=file) for each in listing.entries)
+    entries = tuple(each._replace(name=f"{folder}/{each.name}", file=file) for each in listing.entries)
     return replace(listing, entries=entries, folders=tuple(f"{folder}/{each}" for each in listing.folders))
 
 
@@ -233,7 +233,7 @@ def _list_inner(outside: Listing, inner: list[str], limits: _Limits) -> Listing:
             for number, name in enumerate(inner):
                 found = _list_one(outer, name, root / f"{number}.zip", limits, counter)
                 folder = "" if len(inner) == 1 else name[: -len(".zip")] + "/"
-                entries += [replace(each, name=folder + each.name, file=found.root.name) for each in found.entries]
+                entries += [each._replace(name=folder + each.name, file=found.root.name) for each in found.entries]
                 folders += [folder + each for each in found.folders]
                 are_old |= found.has_old_names
     return Listing(limits.named, "zip", tuple(entries), tuple(folders), root, are_old)
@@ -242,7 +242,7 @@ def _list_inner(outside: Listing, inner: list[str], limits: _Limits) -> Listing:
 def _beside(outside: Listing, inner: Collection[str]) -> list[Entry]:
     """Return what lies beside the zips in a zip, refused: a photo there is told of, and a README is not."""
     return [
-        replace(each, refusal=each.refusal or _BESIDE)
+        each._replace(refusal=each.refusal or _BESIDE)
         for each in outside.entries
         if not (each.name in inner or each.name.rpartition("/")[2].lower() in _DOCUMENTS)
     ]

@@ -206,7 +206,7 @@ class _WorkerSlot:
     def _ask(self, chunk: Chunk, timeout_seconds: float) -> list[Decoded | Rejected] | None:
         """Return a worker's results, or None if it died or exceeded the deadline; it is then removed."""
         worker = self._worker or self._start()
-        answer = worker.ask([[index, dataclasses.astuple(entry)] for index, entry in chunk], timeout_seconds)
+        answer = worker.ask(chunk, timeout_seconds)
         if isinstance(answer, list):
             return [_result(fields, worker.spool) for fields in answer]
         self._worker = None

@@ -9,7 +9,6 @@ import tarfile
 import tempfile
 import unicodedata
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -150,11 +149,11 @@ def test_what_is_not_a_zip_is_refused(tmp_path: Path, content: bytes) -> None:
 @pytest.mark.parametrize("offset", [2**63 + 5, 2**63 - 9, 2**40])
 def test_a_place_that_a_zip_does_not_have_is_unreadable(tmp_path: Path, offset: int) -> None:
     path = write_zip(tmp_path / "a.zip", {"train/c/1.jpg": b"x"})
-    entry = replace(list_source(path, SETTINGS).entries[0], offset=offset)
+    entry = list_source(path, SETTINGS).entries[0]._replace(offset=offset)
     with Reader(path, "zip") as reader, pytest.raises(Unreadable, match="beyond the end of the file"):
         reader.read(entry)
     with Reader(path, "zip") as reader, pytest.raises(Unreadable, match="beyond the end of the file"):
-        reader.read(replace(entry, offset=0, packed_bytes=2**41, method=zipfile.ZIP_DEFLATED))
+        reader.read(entry._replace(offset=0, packed_bytes=2**41, method=zipfile.ZIP_DEFLATED))
 
 
 CLOSED = """
