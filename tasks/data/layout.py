@@ -10,14 +10,22 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-from tasks.data import names
+from tasks.data import levels, names
 from tasks.data.contents import Contents, Others, sort_files
 from tasks.data.entries import Listing
 from tasks.data.label_rows import Labels, Read, read_labels
 from tasks.data.names import Names, Path
 from tasks.data.refusals import LAYOUTS, detection_refusal, unknown_layout, views_refusal, views_text
-from tasks.data.sections import Section, doubtful_classes, find_sections, splits_in_classes, unlabelled
+from tasks.data.sections import (
+    Section,
+    doubtful_classes,
+    find_sections,
+    level_notes,
+    splits_in_classes,
+    unlabelled,
+)
 from tasks.data.spelling import read_spellings
 from tasks.data.texts import counted, listed_files, shortened
 from tasks.data.tree import Tree, is_split_word, split_of
@@ -81,7 +89,7 @@ def read_layout(listing: Listing, read: Read | None = None) -> Layout:
         for each in placed.candidates
     ]
     unused = [(valid_text(listing.entries[i].name), why) for i, why in (*files.unused, *placed.unused)]
-    doubtful = [] if labels.rows else doubtful_classes(sections, files.tree)
+    doubtful = [] if labels.rows else doubtful_classes(sections, files.tree, listing)
     for table in labels.tables:
         files.others.endings[f".{names.suffix(table.path)}"] -= 1
     return Layout(
@@ -97,7 +105,13 @@ def read_layout(listing: Listing, read: Read | None = None) -> Layout:
             *_unused_warnings(unused),
         ),
         tuple(Quarantined(name, why) for name, why in unused),
-        (*found.notes, *placed.notes, *splits_in_classes(sections, files.tree), *_others_note(files.others)),
+        (
+            *found.notes,
+            *placed.notes,
+            *level_notes(sections, files.tree),
+            *splits_in_classes(sections, files.tree),
+            *_others_note(files.others),
+        ),
         made,
     )
 
@@ -190,7 +204,7 @@ class _Placed:
             row = self._rows[index]
             self._take(index, section.split or row.split, row.class_name)
         elif section.reason is not None:
-            self._leave(index, _UNNAMED if self._rows and section.is_unlabelled else section.reason)
+            self._leave(index, self._reason(index, section.reason, is_unlabelled=section.is_unlabelled))
         elif section.class_name is not None:
             self._take(index, section.split, section.class_name)
         elif len(path) > len(section.folder) + 1 and self._is_class(section, path):
@@ -208,6 +222,21 @@ class _Placed:
             above = (folder[:n] for n in self._depths if n <= len(folder))
             self._section_of[folder] = next((self._sections[each] for each in above if each in self._sections), None)
         return self._section_of[folder]
+
+    def _reason(self, index: int, reason: str, *, is_unlabelled: bool) -> str:
+        """Return why a photo of a section is not used that has this reason."""
+        if reason == levels.BY_YEAR and self._name_and_size(index) not in self._in_albums:
+            return levels.IN_NO_ALBUM
+        return _UNNAMED if self._rows and is_unlabelled else reason
+
+    @cached_property
+    def _in_albums(self) -> set[tuple[str, int]]:
+        """The names and sizes of the photos in folders of classes."""
+        sections = ((index, self._section(self._found.files[index])) for index in self._files.photos)
+        return {self._name_and_size(index) for index, section in sections if section and section.reason is None}
+
+    def _name_and_size(self, index: int) -> tuple[str, int]:
+        return self._found.files[index][-1], self._listing.entries[index].size_bytes
 
     def _is_class(self, section: Section, path: Path) -> bool:
         """Tell whether the folder of the section that a file is in has photos, or the file is in a broken one."""
@@ -253,7 +282,8 @@ def _class_folders(found: Names, sections: Sequence[Section]) -> dict[tuple[str 
         (each.split, path[-1]): f"no file of {path[-1]}"
         for each in sections
         for path in empty
-        if each.reason is None and path[:-1] == each.folder and not path[-1].startswith(".")
+        if each.reason is None and each.class_name is None
+        if path[:-1] == each.folder and not path[-1].startswith(".")
     }
 
 

@@ -16,11 +16,10 @@ from tasks.data.entries import Listing
 from tasks.data.label_table import Table
 from tasks.data.masks import shared_names
 from tasks.data.names import Names, Path
-from tasks.data.texts import counted, listed, shortened
+from tasks.data.texts import LAYOUTS, counted, listed, shortened
 from tasks.data.tree import is_annotation, is_wrapper, split_of
 from tasks.run.errors import SourceRefused
 
-LAYOUTS = "docs/troubleshooting.md, My data is refused, shows the layouts"
 _WHERE = "data layout"
 _WRITE_TABLE = "write a labels.csv with the columns file_name and label"
 _CUT = f"each whole photo needs one class: {_WRITE_TABLE}, or cut the boxes out, one folder a class; {LAYOUTS}"

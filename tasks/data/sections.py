@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tasks.data import names
+from tasks.data import levels, names
+from tasks.data.entries import Listing
 from tasks.data.names import Names, Path
 from tasks.data.texts import counted, shortened
 from tasks.data.tree import (
@@ -25,8 +25,6 @@ from tasks.data.tree import (
 from tasks.run.errors import SourceRefused
 
 _UNKNOWN_CLASSES = "has no folders of classes, so that their classes are not known"
-_SHOWN = 3
-_PART = re.compile(r".*(images?|imgs?|photos?|pictures?|part|batch|chunk|fold|volume)[ _-]*\d+", re.IGNORECASE)
 _FEW, _ALIKE = 0.1, 0.75
 """Of a folder beside the splits: the share of photos up to which it is left out, and what is a slip of the pen."""
 
@@ -38,13 +36,16 @@ _LEAST_WITH_SPLITS = 0.9
 class Section:
     """A folder whose folders are classes, in a split or, with None, in none; or why its photos are not used.
 
-    With a `class_name`, all photos below it are of this class.
+    With a `class_name`, all photos below it are of this class; `is_indexed` says that it is below an index by letter,
+    and `is_part` that it is one of several that have the same classes.
     """
 
     folder: Path
     split: str | None
     reason: str | None = None
     class_name: str | None = None
+    is_indexed: bool = False
+    is_part: bool = False
 
     @property
     def is_unlabelled(self) -> bool:
@@ -59,12 +60,32 @@ def find_sections(found: Names, tree: Tree) -> list[Section] | None:
         SourceRefused: a split exists twice, or images are in an unknown folder.
     """
     base = find_base(tree)
-    return _split_sections(found, tree, base) if base.splits else _class_sections(tree, base)
+    sections = _split_sections(found, tree, base) if base.splits else _class_sections(tree, base)
+    return sections and [inner for each in sections for inner in _inner_sections(tree, each)]
+
+
+def _inner_sections(tree: Tree, section: Section) -> list[Section]:
+    """Return the sections below levels of folders that are no classes: an index by letter, or parts of one set."""
+    if section.reason is not None or section.class_name is not None:
+        return [section]
+    if classes := levels.indexed_classes(tree, section.folder):
+        return [Section(folder, section.split, None, name, is_indexed=True) for folder, name in classes.items()]
+    parts = levels.joined_parts(tree, section.folder)
+    return [Section(folder, section.split, is_part=True) for folder in parts] or [section]
+
+
+def level_notes(sections: Sequence[Section], tree: Tree) -> list[str]:
+    """Return what is to be said of levels of folders that were passed because they are no classes."""
+    indexed = sorted({each.class_name or "" for each in sections if each.is_indexed})
+    notes = [levels.index_note(indexed)] if indexed else []
+    parts = [each.folder for each in sections if each.is_part]
+    classes = sorted({name for folder in parts for name in tree.children(folder)})
+    return notes + ([levels.parts_note(parts, classes)] if parts else [])
 
 
 def splits_in_classes(sections: Sequence[Section], tree: Tree) -> list[str]:
     """Return what is to be said of folders of splits in the folders of classes: cat/train, cat/test."""
-    inner = [each for each in sections if each.class_name is not None]
+    inner = [each for each in sections if each.class_name is not None and not each.is_indexed]
     if inner:
         shown = " and ".join(f"{shortened('/'.join(each.folder[-2:]))}" for each in inner[:2])
         return [f"the splits are in the folders of the classes, such as {shown}"]
@@ -79,24 +100,19 @@ def splits_in_classes(sections: Sequence[Section], tree: Tree) -> list[str]:
     ]
 
 
-def doubtful_classes(sections: Sequence[Section], tree: Tree) -> list[str]:
-    """Return why folders that are taken for classes may be none: the classes may lie in them, or they are parts."""
-    if any(each.class_name is not None for each in sections):
+def doubtful_classes(sections: Sequence[Section], tree: Tree, listing: Listing) -> list[str]:
+    """Return why folders that are taken for classes may be none: the classes may lie in them, or they are parts.
+
+    Raises:
+        SourceRefused: they have no photos of their own, and all have the same folders.
+    """
+    plain = [each for each in sections if each.reason is None]
+    if not plain or any(each.class_name is not None for each in plain):
         return []
-    folders = [each.folder for each in sections if each.reason is None]
-    outer = [(*folder, name) for folder in folders[:1] for name in tree.children(folder)]
-    inner = [set(tree.children(inner_folder(tree, folder))) for folder in outer if not tree.direct(folder)]
-    shown = ", ".join(shortened(folder[-1]) for folder in outer[:_SHOWN]) + (", ..." if len(outer) > _SHOWN else "")
-    if 1 < len(outer) == len(inner) and len(inner[0]) > 1 and all(each == inner[0] for each in inner):
-        same = ", ".join(shortened(name) for name in sorted(inner[0])[:_SHOWN])
-        return [
-            f"the classes are {shown}, which have the same folders ({same}): if those are the classes, give one of them"
-        ]
-    if len(outer) > 1 and all(_PART.fullmatch(folder[-1]) for folder in outer):
-        return [
-            f"the classes are {shown}, which are named as parts of one set: if they are no classes, write a labels.csv"
-        ]
-    return []
+    for each in plain:
+        levels.refuse_same_folders(tree, each.folder, each.split, listing)
+    first = plain[0].folder
+    return [*levels.own_photos_warning(tree, first), *levels.parts_warning(tree, first)]
 
 
 def _class_sections(tree: Tree, base: Base) -> list[Section] | None:
@@ -104,13 +120,16 @@ def _class_sections(tree: Tree, base: Base) -> list[Section] | None:
     children = tree.children(base.folder)
     flat = [name for name in children if (is_split_word(name) and split_of(name) != "train") or is_unlabelled(name)]
     aside = [name for name in flat if len(children) - len(flat) > 1 and not tree.children((*base.folder, name))]
-    classes = [name for name in children if name not in aside]
+    years = [name for name in children if levels.is_list_by_year(name)]
+    classes = [name for name in children if name not in {*aside, *years}]
     is_mixed = len(classes) == 1 and (classes != children or tree.direct(base.folder) > 0)
     wrappers = sum(map(is_wrapper, children))
-    if is_mixed or (wrappers and len(children) - wrappers < 2):
+    is_joined = bool(levels.joined_parts(tree, base.folder))
+    if is_mixed or (wrappers and len(children) - wrappers < 2 and not is_joined):
         return None
     inner = _inner_splits(tree, [(*base.folder, name) for name in classes])
-    return [Section(base.folder, None), *inner, *(unlabelled((*base.folder, name)) for name in aside)]
+    by_year = [Section((*base.folder, name), None, levels.BY_YEAR) for name in years]
+    return [Section(base.folder, None), *inner, *(unlabelled((*base.folder, name)) for name in aside), *by_year]
 
 
 def _inner_splits(tree: Tree, classes: Sequence[Path]) -> list[Section]:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 SHOWN = 5
 """How many files a message names; a file of the run, `left_out.csv`, has all of them."""
+LAYOUTS = "docs/troubleshooting.md, My data is refused, shows the layouts"
+_ENUMERATED = 3
 _LONG_FOLDER = 20
 """A folder with so many characters is told once for all files in it."""
 
@@ -25,6 +27,13 @@ def listed(texts: Sequence[str]) -> str:
     """Return the first texts and the number of the others."""
     more = f" and {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
     return ", ".join(texts[:SHOWN]) + more
+
+
+def enumerated(names: Sequence[str]) -> str:
+    """Return the first names as a phrase: a, b and c; a, b, c and 2 more."""
+    shown = [shortened(name) for name in names[:_ENUMERATED]]
+    shown += [f"{len(names) - _ENUMERATED:,} more"] if len(names) > _ENUMERATED else []
+    return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown)
 
 
 def listed_files(files: Iterable[str]) -> str:

@@ -1,0 +1,153 @@
+"""Tell at which level of folders the classes are, where there are several: indexes by letter, years, parts, albums.
+
+These are pure functions on the folders of a source, by which `tasks.data.sections` finds the sections.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+
+from tasks.data.entries import Listing
+from tasks.data.names import Path
+from tasks.data.texts import LAYOUTS, enumerated, shortened
+from tasks.data.tree import Tree, inner_folder, is_split_word, is_wrapper
+from tasks.run.errors import SourceRefused
+
+_WORDS = "images?|imgs?|photos?|pictures?|part|batch|chunk|fold|volume|session|day|week|month|round|run|visit"
+_PART = re.compile(rf"(?i).*({_WORDS})[ _-]*\d+")
+_DATE = re.compile(r"(19|20)\d\d([-_. ]?\d\d){0,2}")
+_YEARS = re.compile(r"(?i)(photos?|fotos?|foto's) (from|von|de|del|van|da|do) (19|20)\d\d")
+_FEWEST = 2
+_TABLE = "write a labels.csv with the columns file_name and label"
+
+BY_YEAR = "Google Photos lists photos by year beside its albums, and an album has it too"
+IN_NO_ALBUM = "it is in no album of Google Photos, but in its list of photos by year, so that its class is not known"
+
+
+def is_list_by_year(name: str) -> bool:
+    """Tell whether a folder is Google Photos' list of a year's photos, which are in its albums too."""
+    return _YEARS.fullmatch(name) is not None
+
+
+def is_part(name: str) -> bool:
+    """Tell whether a folder is named as a numbered part of a set, such as images_001 or fold 2."""
+    return _PART.fullmatch(name) is not None
+
+
+def indexed_classes(tree: Tree, folder: Path) -> dict[Path, str]:
+    """Return the classes below an index by first letter, by their folders; none where there is no such index.
+
+    A class is named by its path below the letter: b/bazaar/indoor is bazaar/indoor, if bazaar has no photo of its own.
+    """
+    letters = tree.children(folder)
+    if tree.direct(folder) or len(letters) < _FEWEST or not all(_is_letter(tree, folder, name) for name in letters):
+        return {}
+    classes = [found for name in letters for found in _classes_below(tree, (*folder, name))]
+    return {path: "/".join(path[len(folder) + 1 :]) for path in classes}
+
+
+def _is_letter(tree: Tree, folder: Path, name: str) -> bool:
+    inner = tree.children((*folder, name))
+    is_one = len(name) == 1 and name.isalpha() and not tree.direct((*folder, name))
+    return is_one and all(each.casefold().startswith(name.casefold()) for each in inner)
+
+
+def _classes_below(tree: Tree, folder: Path) -> list[Path]:
+    """Return the outermost folders below one that have photos of their own."""
+    found: list[Path] = []
+    for name in tree.children(folder):
+        inner = tree.children((*folder, name))
+        is_class = tree.direct((*folder, name)) or any(is_wrapper(each) or is_split_word(each) for each in inner)
+        found += [(*folder, name)] if is_class else _classes_below(tree, (*folder, name))
+    return found
+
+
+def joined_parts(tree: Tree, folder: Path) -> list[Path]:
+    """Return the folders of years, dates or numbered parts that each have the same classes in them, or none."""
+    outer = tree.children(folder)
+    inner = [inner_folder(tree, (*folder, name)) for name in outer]
+    if tree.direct(folder) or len(outer) < _FEWEST or not all(_is_number(name) for name in outer):
+        return []
+    shared = set.intersection(*(set(tree.children(each)) for each in inner))
+    names = {name for each in inner for name in tree.children(each)}
+    is_joined = len(shared) >= _FEWEST and not any(map(tree.direct, inner)) and not any(map(is_split_word, names))
+    return inner if is_joined else []
+
+
+def _is_number(name: str) -> bool:
+    return _DATE.fullmatch(name) is not None or is_part(name)
+
+
+def refuse_same_folders(tree: Tree, folder: Path, split: str | None, listing: Listing) -> None:
+    """Return if the folders in a folder can be its classes.
+
+    Raises:
+        SourceRefused: none has photos of its own, and all have the same folders, which may be the classes as well.
+    """
+    outer = [(*folder, name) for name in tree.children(folder)]
+    inner = [inner_folder(tree, each) for each in outer]
+    found = [set(tree.children(each)) for each in inner]
+    if len(outer) < _FEWEST or any(map(tree.direct, (*outer, *inner))) or len(found[0]) < _FEWEST:
+        return
+    if any(each != found[0] for each in found):
+        return
+    shown, same = enumerated([each[-1] for each in outer]), enumerated(sorted(found[0]))
+    what = f"{shown} each have the folders {same}"
+    why = "either level may be the classes, and kennel does not guess which"
+    more = f"if {shown} are the classes, {_TABLE}"
+    raise SourceRefused("data layout", what, why, f"{_one_of_them(inner[0], same, split, listing)}; {more}; {LAYOUTS}")
+
+
+def _one_of_them(folder: Path, same: str, split: str | None, listing: Listing) -> str:
+    """Return how to give one of the folders, as a shell needs it."""
+    if split is not None:
+        return f"if {same} are the classes, keep {shortened(folder[-1])} alone in each split"
+    inner = "/".join(folder)
+    if listing.kind == "folder" and (isinstance(listing.path, str) or listing.root == listing.path):
+        path = shlex.quote(f"{str(listing.path).rstrip('/')}/{inner}")
+        return f"if {same} are the classes, run kennel inspect {path} (for kennel run: --data {path})"
+    return f"if {same} are the classes, unpack {listing.path} and give its folder {shlex.quote(inner)} as the data"
+
+
+def own_photos_warning(tree: Tree, folder: Path) -> list[str]:
+    """Return which classes have no photos of their own, but folders that have them and may be the classes."""
+    below = {
+        name: inner
+        for name in tree.children(folder)
+        if not tree.direct(start := inner_folder(tree, (*folder, name)))
+        and len(inner := tree.children(start)) >= _FEWEST
+        and not all(_is_number(each) or is_wrapper(each) for each in inner)
+        and not any(map(is_split_word, inner))
+    }
+    if not below:
+        return []
+    name, inner = max(below.items(), key=lambda each: len(each[1]))
+    subject = "the class" if len(below) == 1 else "the classes"
+    has = "has no photos of its own" if len(below) == 1 else "have no photos of their own"
+    told = f"{subject} {enumerated(list(below))} {has}: those of the folders below are taken together"
+    cure = f"if these folders are the classes, move them up beside the others, or {_TABLE}"
+    return [f"{told} ({shortened(name)}: {enumerated(inner)}); {cure}"]
+
+
+def parts_warning(tree: Tree, folder: Path) -> list[str]:
+    """Return that the classes are named as parts of one set, if all of them are."""
+    outer = tree.children(folder)
+    if len(outer) < _FEWEST or not all(map(is_part, outer)):
+        return []
+    told = f"the classes are {enumerated(outer)}, which are named as parts of one set"
+    return [f"{told}: if they are no classes, write a labels.csv"]
+
+
+def index_note(classes: Sequence[str]) -> str:
+    """Return the note on an index by first letter."""
+    examples = [name for name in classes if "/" in name][:1] + [name for name in classes if "/" not in name][:1]
+    return f"folders of one letter are an index: the classes are the folders below, such as {enumerated(examples)}"
+
+
+def parts_note(parts: Sequence[Path], classes: Sequence[str]) -> str:
+    """Return the note on parts that were joined; `parts` are different folders."""
+    depth = next(n for n, names in enumerate(zip(*parts, strict=False)) if len(set(names)) > 1)
+    outer = enumerated([path[depth] for path in parts])
+    return f"{outer} are parts of one set: the classes are the folders in them ({enumerated(classes)})"
