@@ -47,7 +47,7 @@ _IMAGE_TYPES = (
 )
 _JSON = "application/json"
 _TOP_CLASSES = 5
-_PICTURES = ("__init__", "colour", "decode", "headers", "isolation", "limits", "wide")
+_PICTURES = ("__init__", "colour", "decode", "headers", "isolation", "limits", "tiff_header", "wide")
 CODE = ("inference.py", "preprocess.py", "graphs.py", *(f"pictures/{name}.py" for name in _PICTURES))
 SOURCES = {"inference.py": "serve.py"}
 """The file of this package that a file of a model's code is a copy of, where it has another name."""

@@ -14,15 +14,17 @@ from tasks.data.tree import Tree
 from tasks.run.escaping import valid_text
 from tasks.run.records import Quarantined
 
+_FEW = 3
 MASK = "it is a mask of the photo of the same name"
 
 
 @dataclass(frozen=True)
 class Others:
-    """How many files are no photos: hidden or system files by what they are known by, the rest by their endings."""
+    """The files that are not photos: hidden or system files by what they are known by, the rest by their endings."""
 
     system: Counter[str] = field(default_factory=Counter)
     endings: Counter[str] = field(default_factory=Counter)
+    files: list[Path] = field(default_factory=list)
 
     def total(self) -> int:
         """Return the number of all of them."""
@@ -35,9 +37,25 @@ class Others:
         parts = [f"{counted(count, 'hidden or system file')} ({marks})"] if count else []
         return ", ".join([*parts, *(f"{n:,} {shortened(kind)}" for kind, n in self.endings.most_common() if n)])
 
-    def add_ending(self, path: Path) -> None:
+    def example(self) -> str:
+        """Return the names of the files, in brackets, if there are few."""
+        shown = [shortened("/".join(path)) for path in sorted(self.files)]
+        return f" ({', '.join(shown)})" if 0 < len(shown) <= _FEW else ""
+
+    def add(self, path: Path) -> None:
         """Count a file by its ending."""
-        self.endings[f".{names.suffix(path)}" if names.suffix(path) else "without an ending"] += 1
+        self.endings[_ending(path)] += 1
+        self.files.append(path)
+
+    def remove(self, path: Path) -> None:
+        """Take a file out that is used."""
+        if path in self.files:
+            self.endings[_ending(path)] -= 1
+            self.files.remove(path)
+
+
+def _ending(path: Path) -> str:
+    return f".{names.suffix(path)}" if names.suffix(path) else "without an ending"
 
 
 @dataclass(frozen=True)
@@ -74,7 +92,8 @@ def sort_files(listing: Listing, found: Names) -> Contents:
         elif reason is not None:
             others.system[names.foreign_mark(path)] += bool(path[-1])
         elif not is_picture and names.is_other_name(path):
-            others.endings[f".{names.suffix(path)}"] += bool(path[-1])
+            if path[-1]:
+                others.add(path)
         elif entry.refusal is not None:
             refused.append(Quarantined(valid_text(entry.name), entry.refusal))
             shown.append((path, is_picture))

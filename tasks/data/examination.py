@@ -6,7 +6,6 @@ an inspection shows them.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +19,9 @@ from tasks.data.judgement import LabelledImage, dataset_digest, note_warnings, p
 from tasks.data.judgement_cache import Findings, LocatedSource, staging_parameters
 from tasks.data.layout import Candidate, Layout, read_layout
 from tasks.data.leakage import Pair, find_leaks, leak_warnings, same_pairs, taken_out
+from tasks.data.repeats import class_warnings, contradictions, copy_warnings
 from tasks.data.shards import SpoolReader, StagedImage
+from tasks.data.split_notes import reason_of_shares, split_note
 from tasks.data.split_record import SplitRecord
 from tasks.data.splits import Photo, distribute
 from tasks.data.unpacking import list_unpacked
@@ -29,10 +30,8 @@ from tasks.run.aws import Aws
 from tasks.run.escaping import valid_text
 from tasks.run.options import DataOptions
 from tasks.run.progress import ProgressFactory
-from tasks.run.records import SPLITS, Quarantined
+from tasks.run.records import Quarantined
 from tasks.run.settings import Settings
-
-_NEAR = 0.02
 
 
 @dataclass(frozen=True)
@@ -80,9 +79,15 @@ def examine_source(source: LocatedSource, settings: Settings, spool_dir: Path, p
     everything = _staged(listing, layout, decoded, splits)
     images, labelled, leaks, told = _without_leaks(everything, pairs, source.options)
     broken = (*layout.quarantined, *rejected)
-    problems = problems_of(layout, labelled, broken, settings, told)
-    warnings = (*(() if problems else warnings_of(layout, labelled, settings, told)), *uncompared, *_notes_of(images))
-    notes = (*layout.notes, *_split_notes(source.options, layout, labelled))
+    before = [image.labelled for image in everything]
+    contradicting = contradictions(before)
+    problems = problems_of(layout, labelled, broken, settings)
+    problems += [] if source.options.keep_duplicates else contradicting
+    repeats = [*told, *copy_warnings(labelled), *class_warnings(before, pairs)]
+    repeats += contradicting if source.options.keep_duplicates else []
+    warnings = (*warnings_of(layout, labelled, settings, repeats), *uncompared, *_notes_of(images))
+    told_splits = [] if problems else _split_notes(source.options, layout, decoded, labelled, pairs, known)
+    notes = (*layout.notes, *told_splits)
     digest = dataset_digest(layout.classes, labelled, staging_parameters(settings))
     findings = Findings((*broken, *leaks), warnings, layout.ignored, layout.unused, notes)
     return Examined(
@@ -180,22 +185,20 @@ def _notes_of(images: Sequence[StagedImage]) -> list[str]:
     return note_warnings((image.name, image.decoded.notes) for image in images)
 
 
-def _split_notes(options: DataOptions, layout: Layout, images: Sequence[LabelledImage]) -> list[str]:
+def _split_notes(
+    options: DataOptions,
+    layout: Layout,
+    decoded: Sequence[tuple[Candidate, Decoded]],
+    images: Sequence[LabelledImage],
+    pairs: Sequence[Pair],
+    known: Mapping[str, str],
+) -> list[str]:
     if not layout.made:
         return []
-    counts = Counter(image.split for image in images)
-    shown = ", ".join(f"{counts[split]:,} {split}" for split in SPLITS)
-    lacking = "splits with classes" if len(layout.made) == len(SPLITS) else f"{' and no '.join(layout.made[1:])} split"
-    about = "" if _are_near(counts, options, layout.made) else "about "
-    made = f"made {about}{options.split}, seed {options.split_seed}, by kennel"
-    return [f"the data has no {lacking}: {made}: {shown} images"]
-
-
-def _are_near(counts: Mapping[str, int], options: DataOptions, made: Sequence[str]) -> bool:
-    """Tell whether the made splits have their shares, to two percent; of small classes no part of a photo is taken."""
-    images, shares = sum(counts[split] for split in made), sum(options.shares[split] for split in made)
-    parts = (counts[split] / max(1, images) - options.shares[split] / shares for split in made)
-    return all(abs(part) <= _NEAR for part in parts)
+    has_twins = any(decoded[one][0].split is None for one, _ in pairs)
+    has_known = any(photo.source_sha256 in known for _, photo in decoded)
+    why = reason_of_shares(None, has_twins=has_twins, has_known=has_known)
+    return [split_note(options, layout.made, (image.split for image in images), why)]
 
 
 def _limits(settings: Settings) -> ImageLimits:

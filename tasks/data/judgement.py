@@ -12,12 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from tasks.data.layout import Layout
-from tasks.data.texts import counted, listed, listed_files, reasons_text, shortened
+from tasks.data.texts import counted, enumerated, listed, listed_files, reasons_text, shortened
 from tasks.run.errors import DataRefused
 from tasks.run.records import SPLITS, Quarantined
 from tasks.run.settings import Settings
 
-_NEXT = "add photos or classes where they are too few; mend, replace or remove files that cannot be used"
+NEXT = "add photos or classes where they are too few; mend, replace or remove files that cannot be used"
 
 Counts = Mapping[str, Mapping[str, int]]
 """Maps a split to a class to the number of images."""
@@ -39,37 +39,31 @@ def count_images(classes: Sequence[str], images: Iterable[LabelledImage]) -> dic
 
 
 def problems_of(
-    layout: Layout,
-    images: Sequence[LabelledImage],
-    quarantined: Sequence[Quarantined],
-    settings: Settings,
-    leaks: Sequence[str] = (),
+    layout: Layout, images: Sequence[LabelledImage], quarantined: Sequence[Quarantined], settings: Settings
 ) -> list[str]:
-    """Return why data is unfit for training: too many broken images, fewer than two classes, a class without an image.
-
-    `leaks` tell of photos that were taken out before, which may be why a class has none.
-    """
+    """Return why data is unfit for training: too many broken files, fewer than two classes, a class without a photo."""
     missing = _class_problems(layout, count_images(layout.classes, images))
-    broken = _broken_problems(len(images), quarantined, settings.max_quarantined_fraction)
-    return [*broken, *missing, *(leaks if missing else ()), *(layout.warnings if missing else ())]
+    return [*_broken_problems(len(images), quarantined, settings.max_quarantined_fraction), *missing]
 
 
-def refuse(problems: Sequence[str]) -> None:
-    """Refuse data that has problems.
+def refuse(problems: Sequence[str], warnings: Sequence[str] = ()) -> None:
+    """Refuse data that has problems; the warnings may tell why it has them.
 
     Raises:
         DataRefused: there is one; the message names all.
     """
     if problems:
-        raise DataRefused("data gate", "; ".join(problems), "a model trained on it could not be trusted", _NEXT)
+        raise DataRefused(
+            "data gate", "; ".join([*problems, *warnings]), "a model trained on it could not be trusted", NEXT
+        )
 
 
 def warnings_of(
-    layout: Layout, images: Sequence[LabelledImage], settings: Settings, leaks: Sequence[str] = ()
+    layout: Layout, images: Sequence[LabelledImage], settings: Settings, more: Sequence[str] = ()
 ) -> tuple[str, ...]:
-    """Return the warnings for data that is fit for training; `leaks` tell of photos that were taken out before."""
+    """Return the warnings for data; `more` tell of photos that are there several times."""
     counts = count_images(layout.classes, images)
-    return (*layout.warnings, *leaks, *_imbalance_warnings(counts, settings), *_repeat_warnings(images))
+    return (*layout.warnings, *more, *_imbalance_warnings(counts, settings))
 
 
 def note_warnings(noted: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
@@ -78,7 +72,7 @@ def note_warnings(noted: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
     for name, notes in noted:
         for note in notes:
             by_note[note].append(name)
-    return [f"{counted(len(files), 'image')}: {note}: {listed_files(files)}" for note, files in sorted(by_note.items())]
+    return [f"{counted(len(files), 'photo')}: {note}: {listed_files(files)}" for note, files in sorted(by_note.items())]
 
 
 def dataset_digest(classes: Sequence[str], images: Iterable[LabelledImage], parameters: Mapping[str, object]) -> str:
@@ -101,38 +95,39 @@ def _broken_problems(good: int, quarantined: Sequence[Quarantined], allowed: flo
 def _class_problems(layout: Layout, counts: Counts) -> list[str]:
     if len(layout.classes) < 2:
         return [f"{counted(len(layout.classes), 'class', 'classes')} found, at least 2 are needed"]
-    problems = []
-    for split, by_class in counts.items():
-        empty = [shortened(name) for name, count in by_class.items() if count == 0]
-        if empty:
-            of_few = f" (a class needs {len(layout.made)} photos to be split)" if split in layout.made else ""
-            problems.append(f"no good {split} image of class {listed(empty)}{of_few}")
-    return problems
+    if problem := _without_common_class(counts):
+        return [problem]
+    lacking: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for name in layout.classes:
+        if splits := tuple(split for split, by_class in counts.items() if by_class[name] == 0):
+            lacking[splits].append(name)
+    return [_lacking_text(layout, counts, splits, names) for splits, names in lacking.items()]
+
+
+def _without_common_class(counts: Counts) -> str | None:
+    """Return which split has only classes that train does not have."""
+    present = {split: [name for name, count in by_class.items() if count] for split, by_class in counts.items()}
+    for split in SPLITS[1:]:
+        if present["train"] and present[split] and set(present["train"]).isdisjoint(present[split]):
+            shown = f"train has {enumerated(present['train'])}, {split} has {enumerated(present[split])}"
+            return f"train and {split} have no class in common: {shown}; give the same classes the same names"
+    return None
+
+
+def _lacking_text(layout: Layout, counts: Counts, splits: Sequence[str], names: Sequence[str]) -> str:
+    """Return that classes have no photos in some splits, and how many they need where the splits are made."""
+    classes = (
+        f"the class {shortened(names[0])}" if len(names) == 1 else f"the classes {listed([*map(shortened, names)])}"
+    )
+    text = f"no usable photo of {classes} in {enumerated(splits)}"
+    is_too_small = any(counts[split][names[0]] for split in layout.made) and set(splits) <= set(layout.made)
+    return f"{text} (to be split, a class needs {len(layout.made)} different photos)" if is_too_small else text
 
 
 def _imbalance_warnings(counts: Counts, settings: Settings) -> list[str]:
     train = counts["train"]
     least, most = min(train, key=train.__getitem__), max(train, key=train.__getitem__)
-    if train[most] <= settings.imbalance_warning_ratio * train[least]:
+    if not train[least] or train[most] <= settings.imbalance_warning_ratio * train[least]:
         return []
     few, many = f"{train[least]} of {shortened(least)}", f"{train[most]} of {shortened(most)}"
     return [f"the classes are unbalanced: the train split has {many} and {few}"]
-
-
-def _repeat_warnings(images: Sequence[LabelledImage]) -> list[str]:
-    """Warn of exact copies in a split and of images in two classes, with the first files."""
-    first: dict[str, LabelledImage] = {}
-    copies, mixed = [], []
-    for image in images:
-        seen = first.setdefault(image.source_sha256, image)
-        if seen is image:
-            continue
-        same = f"{shortened(seen.name)} = {shortened(image.name)}"
-        copies.append(same)
-        if seen.class_name != image.class_name:
-            mixed.append(f"{shortened(seen.class_name)} and {shortened(image.class_name)} ({same})")
-    are_copies = counted(len(copies), "image is an exact copy", "images are exact copies")
-    warnings = [f"{are_copies} of another image in the same split: {listed(sorted(copies))}"]
-    in_two = counted(len(mixed), "image is", "images are")
-    warnings += [f"{in_two} in more than one class: {listed(sorted(mixed))}"] if mixed else []
-    return warnings if copies else []

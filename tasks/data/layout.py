@@ -91,7 +91,7 @@ def read_layout(listing: Listing, read: Read | None = None) -> Layout:
     unused = [(valid_text(listing.entries[i].name), why) for i, why in (*files.unused, *placed.unused)]
     doubtful = [] if labels.rows else doubtful_classes(sections, files.tree, listing)
     for table in labels.tables:
-        files.others.endings[f".{names.suffix(table.path)}"] -= 1
+        files.others.remove(table.path)
     return Layout(
         tuple(sorted(set(spellings.classes.values()))),
         tuple(candidates),
@@ -109,6 +109,7 @@ def read_layout(listing: Listing, read: Read | None = None) -> Layout:
             *found.notes,
             *placed.notes,
             *level_notes(sections, files.tree),
+            *spellings.notes,
             *splits_in_classes(sections, files.tree),
             *_others_note(files.others),
         ),
@@ -254,7 +255,7 @@ class _Placed:
         if self._looks_like_photo(path):
             self.unused.append((index, reason))
         else:
-            self._files.others.add_ending(path)
+            self._files.others.add(path)
 
 
 def _missing_splits(listing: Listing, placed: _Placed, tree: Tree) -> tuple[str, ...]:
@@ -307,7 +308,7 @@ def _unused_warnings(unused: Sequence[tuple[str, str]]) -> list[str]:
         if reason != _UNNAMED:
             by_reason[reason].append(name)
     return [
-        f"{counted(len(files), 'file looks like an image and is', 'files look like images and are')} not used: "
+        f"{counted(len(files), 'file looks like a photo and is', 'files look like photos and are')} not used: "
         f"{reason} ({listed_files(files)})"
         for reason, files in by_reason.items()
     ]
@@ -326,4 +327,5 @@ def _unnamed_text(folder: Path, files: Sequence[str], named: int) -> str:
 def _others_note(others: Others) -> list[str]:
     if not others.total():
         return []
-    return [f"{others.text()} {'is no photo and is' if others.total() == 1 else 'are no photos and are'} not used"]
+    are_not = "is not a photo and is" if others.total() == 1 else "are not photos and are"
+    return [f"{others.text()} {are_not} not used{others.example()}"]

@@ -96,19 +96,19 @@ def refuse_same_folders(tree: Tree, folder: Path, split: str | None, listing: Li
     shown, same = enumerated([each[-1] for each in outer]), enumerated(sorted(found[0]))
     what = f"{shown} each have the folders {same}"
     why = "either level may be the classes, and kennel does not guess which"
-    more = f"if {shown} are the classes, {_TABLE}"
-    raise SourceRefused("data layout", what, why, f"{_one_of_them(inner[0], same, split, listing)}; {more}; {LAYOUTS}")
+    cure = f"if the classes are {min(found[0])} and the like, {_one_of_them(inner[0], split, listing)}"
+    raise SourceRefused("data layout", what, why, f"{cure}; if they are {shown}, {_TABLE}; {LAYOUTS}")
 
 
-def _one_of_them(folder: Path, same: str, split: str | None, listing: Listing) -> str:
+def _one_of_them(folder: Path, split: str | None, listing: Listing) -> str:
     """Return how to give one of the folders, as a shell needs it."""
     if split is not None:
-        return f"if {same} are the classes, keep {shortened(folder[-1])} alone in each split"
+        return f"keep {shortened(folder[-1])} alone in each split"
     inner = "/".join(folder)
     if listing.kind == "folder" and (isinstance(listing.path, str) or listing.root == listing.path):
         path = shlex.quote(f"{str(listing.path).rstrip('/')}/{inner}")
-        return f"if {same} are the classes, run kennel inspect {path} (for kennel run: --data {path})"
-    return f"if {same} are the classes, unpack {listing.path} and give its folder {shlex.quote(inner)} as the data"
+        return f"give one of the folders: kennel inspect {path} (for kennel run: --data {path})"
+    return f"unpack {listing.path} and give one of its folders as the data, such as {shlex.quote(inner)}"
 
 
 def own_photos_warning(tree: Tree, folder: Path) -> list[str]:

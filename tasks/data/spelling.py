@@ -1,7 +1,7 @@
-"""Find classes whose names differ only in case, Unicode form or what cannot be seen, and join them where that is safe.
+"""Find classes whose names differ only in case, Unicode form, leading zeros or what cannot be seen, and join them.
 
-It is safe when each split has one spelling: then no split keeps them apart. Two forms of Unicode of one name are always
-one class, because a person cannot tell them apart.
+They are joined only where that is safe, because each split has one spelling: then no split keeps them apart. Two forms
+of Unicode of one name are always one class, because a person cannot tell them apart.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from tasks.data.names import visible
-from tasks.data.texts import listed, shortened
+from tasks.data.texts import enumerated, listed, shortened
 
 Spelled = tuple[str | None, str]
 """A split, or None where splits are to be made, and the name of a folder of a class in it."""
@@ -20,10 +20,14 @@ Spelled = tuple[str | None, str]
 
 @dataclass(frozen=True)
 class Spellings:
-    """The class of each spelling, and warnings of those that were joined or that only look alike."""
+    """The class of each spelling, and warnings of those that were joined or that only look alike.
+
+    `notes` tell of numbers that were joined.
+    """
 
     classes: Mapping[str, str]
     warnings: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def read_spellings(found: Mapping[Spelled, str]) -> Spellings:
@@ -40,7 +44,28 @@ def read_spellings(found: Mapping[Spelled, str]) -> Spellings:
         classes |= {name: label if joined else _composed(name) for _, name in spelled}
         if len({name for _, name in spelled}) > 1:
             warnings.append(_joined_text(spelled, label, found) if joined else _alike_text(composed, spelled, found))
-    return Spellings(classes, tuple(warnings))
+    numbers = _same_numbers(found)
+    classes |= {name: classes[label] for name, label in numbers.items()}
+    return Spellings(classes, tuple(warnings), tuple(_numbers_note(numbers)))
+
+
+def _same_numbers(found: Iterable[Spelled]) -> dict[str, str]:
+    """Map numbers to those of the first split that differ only by leading zeros; none if one split has both."""
+    by_number: dict[str, list[Spelled]] = defaultdict(list)
+    for split, name in sorted(found, key=lambda each: (_ORDER[each[0]], each[1])):
+        if name.isascii() and name.isdigit():
+            by_number[name.lstrip("0")].append((split, name))
+    several = [spelled for spelled in by_number.values() if len({name for _, name in spelled}) > 1]
+    if not all(map(_one_in_each_split, several)):
+        return {}
+    return {name: spelled[0][1] for spelled in several for _, name in spelled if name != spelled[0][1]}
+
+
+def _numbers_note(numbers: Mapping[str, str]) -> list[str]:
+    if not numbers:
+        return []
+    shown = enumerated([f"{name} is {label}" for name, label in numbers.items()])
+    return [f"classes whose numbers differ only by leading zeros are joined: {shown}"]
 
 
 _ORDER: dict[str | None, int] = {None: 0, "train": 0, "validation": 1, "test": 2}

@@ -127,7 +127,7 @@ def judge_source(
     examined = examine_source(source, settings, spool_dir, progress)
     findings = examined.findings
     with refused_listed((*findings.quarantined, *findings.unused), source.name, settings):
-        refuse(examined.problems)
+        refuse(examined.problems, findings.warnings)
     if examined.made:
         SplitRecord(source.options, settings).add(examined.made)
     return JudgedDataset(source, examined.digest, examined.classes, examined.images, findings)

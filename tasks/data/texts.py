@@ -56,7 +56,18 @@ def shortened(name: str) -> str:
 
 
 def reasons_text(quarantined: Sequence[Quarantined], count: int | None = None) -> str:
-    """Return the first of `count` files that are left out with their reasons, for a message."""
-    shown = [f"{shortened(item.name)}: {item.reason}" for item in quarantined[:SHOWN]]
-    more = (len(quarantined) if count is None else count) - len(shown)
-    return ", ".join(shown) + (f", and {more} more" if more else "")
+    """Return why files are left out, each reason once with the first files, and how many of `count` have others."""
+    by_reason: dict[str, list[str]] = {}
+    for item in quarantined:
+        by_reason.setdefault(item.reason, []).append(item.name)
+    ordered = sorted(by_reason.items(), key=lambda each: -len(each[1]))
+    shown = [_reason_text(reason, files) for reason, files in ordered[:SHOWN]]
+    more = (len(quarantined) if count is None else count) - sum(len(files) for _, files in ordered[:SHOWN])
+    return "; ".join(shown) + (f"; and {more:,} more" if more else "")
+
+
+def _reason_text(reason: str, files: Sequence[str]) -> str:
+    """Return a reason and its first files: x.jpg: it is empty; of 80 files: 80 x it is empty (a, b, c and 77 more)."""
+    if len(files) == 1:
+        return f"{shortened(files[0])}: {reason}"
+    return f"{len(files):,} x {reason} ({enumerated(files)})"

@@ -20,6 +20,7 @@ from PIL.ImageFile import ImageFile
 from . import headers
 from .colour import Pixels, apply_profile, is_srgb, to_rgb
 from .limits import DEFAULT_LIMITS, PIXELS_VARIABLE, BadPicture, PictureLimits
+from .tiff_header import what_tiff_it_is
 from .wide import opened, read_wide
 
 READABLE = "JPEG, PNG, WebP, GIF, BMP, TIFF, PPM, JPEG 2000, HEIC and AVIF"
@@ -78,8 +79,7 @@ def decode(
     except BadPicture:
         raise
     except UnidentifiedImageError as error:  # its own message has the address of an object
-        why = f"it is truncated or damaged: it begins like a {kind} picture, and has no header of one"
-        raise BadPicture(why) from error
+        raise BadPicture(_unidentified(data, kind)) from error
     except Image.DecompressionBombError as error:  # twice Pillow's own limit, which is above every limit of ours
         why = f"it has too many pixels; at most {PIXELS_VARIABLE}={limits.max_pixels} pixels are allowed"
         raise BadPicture(why, is_too_large=True) from error
@@ -87,6 +87,14 @@ def decode(
         raise BadPicture("decoding it needs too much memory", is_too_large=True) from error
     except (*BROKEN, struct.error) as error:
         raise BadPicture(f"it is truncated or damaged: {error}") from error
+
+
+def _unidentified(data: bytes, kind: str) -> str:
+    """Return why Pillow cannot tell what a picture is that begins like one of this kind."""
+    tiff = what_tiff_it_is(data) if kind == headers.TIFF else None
+    if tiff is not None:
+        return f"it is {tiff}, which is not read; save it as PNG with 1, 3 or 4 bands of 8 or 16 bits"
+    return f"it is truncated or damaged: only its first bytes are those of a {kind} picture"
 
 
 def _is_rare(data: bytes, kind: str) -> bool:

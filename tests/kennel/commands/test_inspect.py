@@ -34,6 +34,6 @@ def test_photos_that_would_be_refused_end_with_3_and_say_why(alone: Terminal, tm
     shutil.rmtree(photos / "test" / "red")
     done = alone.kennel("inspect", str(photos), "--sample", "0")
     assert done.code == 3
-    assert "REFUSED: no good test image of class red" in done.out and "inspection.html" in done.out
+    assert "REFUSED: no usable photo of the class red in test" in done.out and "inspection.html" in done.out
     missing = alone.kennel("inspect", str(tmp_path / "nowhere"))
     assert missing.code == 3 and "there is no such file or folder" in missing.err

@@ -91,7 +91,7 @@ def test_photos_that_the_table_does_not_name_are_told_by_their_folders() -> None
         "labels.csv does not name the 3 photos of test/, which are not used",
         "labels.csv does not name 1 of the 9 photos of train/ (train/8.jpg), which is not used",
     )
-    assert layout.notes[1] == "1 .csv is no photo and is not used"
+    assert layout.notes[1] == "1 .csv is not a photo and is not used (sample_submission.csv)"
 
 
 def test_a_row_of_one_split_does_not_name_a_photo_of_another() -> None:

@@ -74,7 +74,7 @@ def test_files_of_other_programs_are_counted_in_one_line_and_are_no_class() -> N
     assert (layout.quarantined, layout.unused, layout.warnings, len(layout.notes)) == ((), (), (), 1)
     assert layout.notes == (
         "8 hidden or system files (Thumbs.db, ._*, .DS_Store, ehthumbs.db, desktop.ini and 2 more), 3 .txt, 1 .xml "
-        "are no photos and are not used",
+        "are not photos and are not used",
     )
 
 
@@ -82,9 +82,9 @@ def test_a_file_that_looks_like_an_image_and_is_not_used_is_always_a_warning() -
     previews = [f"train/cat/@eaDir/{n}.jpg/SYNOPHOTO_THUMB_M.jpg" for n in range(7)]
     layout = read_layout(full(*previews, "cover.png", "train/cat/.hidden.jpg"))
     assert [warning.partition(":")[0] for warning in layout.warnings] == [
-        "7 files look like images and are not used",
-        "1 file looks like an image and is not used",
-        "1 file looks like an image and is not used",
+        "7 files look like photos and are not used",
+        "1 file looks like a photo and is not used",
+        "1 file looks like a photo and is not used",
     ]
     assert layout.warnings[0].count("SYNOPHOTO") == 5 and "and 2 more" in layout.warnings[0]
     assert "its name begins with a dot, which hides it (train/cat/.hidden.jpg)" in layout.warnings[1]
@@ -248,30 +248,10 @@ def test_splits_without_train_are_refused() -> None:
         read_layout(listing(*photos("val/", "test/")))
 
 
-@pytest.mark.parametrize(
-    ("outer", "told"),
-    [
-        (
-            ("color", "grayscale", "segmented"),
-            "the classes are color, grayscale, segmented, which have the same folders (apple, grape): "
-            "if those are the classes, give one of them",
-        ),
-        (
-            ("amazon/images", "dslr/images"),
-            "the classes are amazon, dslr, which have the same folders (apple, grape): "
-            "if those are the classes, give one of them",
-        ),
-    ],
-)
-def test_folders_with_the_same_folders_in_them_are_classes_with_a_warning(outer: tuple[str, ...], told: str) -> None:
-    names = [f"{each}/{name}/{each[0]}{n}.jpg" for each in outer for name in ("apple", "grape") for n in range(4)]
-    assert read_layout(listing(*names)).warnings == (told,)
-
-
 def test_folders_that_are_named_as_parts_are_classes_with_a_warning() -> None:
     names = [f"{part}/{part[-1]}{n}.png" for part in ("images_001", "images_002") for n in range(4)]
     assert read_layout(listing(*names)).warnings == (
-        "the classes are images_001, images_002, which are named as parts of one set: "
+        "the classes are images_001 and images_002, which are named as parts of one set: "
         "if they are no classes, write a labels.csv",
     )
 
@@ -320,4 +300,4 @@ def test_the_names_of_a_folder_are_as_they_are() -> None:
 def test_a_small_folder_beside_the_splits_is_not_used_with_a_warning() -> None:
     layout = read_layout(full(*(f"Meta/{n}.png" for n in range(1))))
     assert by_split(layout) == ALL_SPLITS
-    assert layout.warnings == ("1 file looks like an image and is not used: the folder Meta is no split (Meta/0.png)",)
+    assert layout.warnings == ("1 file looks like a photo and is not used: the folder Meta is no split (Meta/0.png)",)

@@ -111,7 +111,9 @@ def test_a_damaged_record_of_splits_is_refused_and_not_made_anew(judge: Judge, t
 
 def test_a_class_of_two_photos_cannot_be_split(judge: Judge, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "birds", {**photos(6), "owl/1.jpg": jpeg(1), "owl/2.jpg": jpeg(2)})
-    with pytest.raises(DataRefused, match=r"no good validation image of class owl \(a class needs 3 photos"):
+    with pytest.raises(
+        DataRefused, match=r"no usable photo of the class owl in validation \(to be split, a class needs 3"
+    ):
         judge.splits(folder)
 
 
@@ -254,7 +256,7 @@ def test_data_with_all_that_one_should_be_told_of_is_accepted_and_tells_it(judge
 def test_a_class_that_one_split_lacks_is_refused(judge: Judge, tmp_path: Path) -> None:
     files = good_files(root="", classes=("cat", "dog", "owl"))
     del files["test/owl/0.jpg"]
-    with pytest.raises(DataRefused, match="no good test image of class owl"):
+    with pytest.raises(DataRefused, match="no usable photo of the class owl in test"):
         judge.splits(write_folder(tmp_path / "data", files))
 
 

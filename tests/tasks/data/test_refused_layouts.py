@@ -77,7 +77,7 @@ def test_masks_beside_the_photos_of_classes_are_left_out() -> None:
     names = [f"{name}/{kind}/{n}.png" for name in ("flu", "normal") for kind in ("images", "masks") for n in range(6)]
     layout = read_layout(Listing(Path("x"), "zip", tuple(Entry(name, 1) for name in names), ()))
     assert (layout.classes, len(layout.candidates), len(layout.unused)) == (("flu", "normal"), 12, 12)
-    assert "12 files look like images and are not used: it is a mask of the photo" in layout.warnings[0]
+    assert "12 files look like photos and are not used: it is a mask of the photo" in layout.warnings[0]
 
 
 def test_classes_that_are_named_for_masks_are_classes() -> None:

@@ -107,7 +107,7 @@ def test_the_page_shows_what_the_record_has(found: tuple[Inspection, Path]) -> N
 def test_data_that_would_be_refused_is_inspected_all_the_same(home: Path, tmp_path: Path) -> None:
     files = {name: data for name, data in photos().items() if not name.startswith("test/sky")}
     inspection, folder = inspected(write_folder(tmp_path / "lacking", files), home, sample=0)
-    assert not inspection.is_accepted and "no good test image of class sky" in inspection.problems[0]
+    assert not inspection.is_accepted and "no usable photo of the class sky in test" in inspection.problems[0]
     assert inspection.embedded == 0 and inspection.accuracy is None and inspection.training is None
     assert "refused" in (folder / PAGE).read_text()
     assert json.loads((folder / RECORD).read_text())["problems"]
