@@ -83,21 +83,23 @@ def _show(found: Inspection, folder: Path, *, as_json: bool) -> None:
         return
     for line in _lines(found):
         print_plain(line)
-    print_plain(f"all of it, with photos: {folder / PAGE} (and {RECORD})")
+    print_plain(f"the page with photos: {folder / PAGE} (all that was found is in {RECORD} beside it)")
 
 
 def _lines(found: Inspection) -> list[str]:
     """Return what a person reads in the terminal."""
+    from tasks.data.judgement import WHAT_TO_DO
     from tasks.data.texts import counted
     from tasks.inspection.page import training_text
 
     splits = ", ".join(f"{sum(by_class.values()):,} {split}" for split, by_class in found.counts.items())
     shown = ", ".join(found.classes[:SHOWN_CLASSES]) + (", ..." if len(found.classes) > SHOWN_CLASSES else "")
-    lines = [
+    lines = [f"REFUSED: {text}" for text in found.problems]
+    lines += [f"what to do: {WHAT_TO_DO}"] if found.problems else []
+    lines += [
         f"{counted(found.images, 'photo')}: {splits}",
         f"{counted(len(found.classes), 'class', 'classes')}: {shown}",
     ]
-    lines += [f"REFUSED: {text}" for text in found.problems]
     lines += [f"WARNING: {text}" for text in found.warnings]
     lines += list(found.notes)
     lines += _of_photos("perhaps labelled wrongly", found.suspects)

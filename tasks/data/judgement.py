@@ -18,6 +18,7 @@ from tasks.run.records import SPLITS, Quarantined
 from tasks.run.settings import Settings
 
 NEXT = "add photos or classes where they are too few; mend, replace or remove files that cannot be used"
+WHAT_TO_DO = f"{NEXT}; docs/troubleshooting.md, My data is refused, tells what each refusal means"
 
 Counts = Mapping[str, Mapping[str, int]]
 """Maps a split to a class to the number of images."""

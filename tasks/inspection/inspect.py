@@ -91,7 +91,7 @@ def _inspection(
         crop=CROP_PX,
         staged_bytes=sum(image.decoded.size_bytes for image in images),
         left_out=(*examined.findings.quarantined, *examined.findings.unused),
-        pairs=_pairs(examined),
+        pairs=found_pairs(examined),
         **_odd_photos(images, looked),
         suspects=suspects,
         embedded=0 if looked is None else len(chosen),
@@ -106,13 +106,17 @@ def _shortest_sides(images: Sequence[StagedImage]) -> tuple[int, int, int]:
     return (sides[0], sides[len(sides) // 2], sides[-1]) if sides else (0, 0, 0)
 
 
-def _pairs(examined: Examined) -> tuple[FoundPair, ...]:
-    """Return all pairs of photos that are the same or nearly, those across splits first."""
-    pairs = [
-        FoundPair(one.name, one.split, two.name, two.split, one.decoded.source_sha256 == two.decoded.source_sha256)
-        for one, two in examined.twins
-    ]
-    return tuple(sorted(pairs, key=lambda pair: (pair.split == pair.twin_split, pair.name)))
+def found_pairs(examined: Examined) -> tuple[FoundPair, ...]:
+    """Return all pairs of photos that are the same or nearly, those in two classes first, then those in two splits."""
+    pairs = [_pair(one, two) for one, two in examined.twins]
+    return tuple(
+        sorted(pairs, key=lambda pair: (pair.label == pair.twin_label, pair.split == pair.twin_split, pair.name))
+    )
+
+
+def _pair(one: StagedImage, two: StagedImage) -> FoundPair:
+    is_exact = one.decoded.source_sha256 == two.decoded.source_sha256
+    return FoundPair(one.name, one.split, one.class_name, two.name, two.split, two.class_name, is_exact)
 
 
 def _odd_photos(images: Sequence[StagedImage], looked: Survey | None) -> dict[str, tuple[FoundPhoto, ...]]:

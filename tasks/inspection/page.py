@@ -9,8 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from tasks.data.judgement import WHAT_TO_DO
 from tasks.data.shards import StagedImage
-from tasks.inspection.record import FoundPhoto, Inspection, TrainingTime
+from tasks.data.texts import counted
+from tasks.inspection.captions import apart, breakable
+from tasks.inspection.examples import examples_of
+from tasks.inspection.record import FoundPair, FoundPhoto, Inspection, TrainingTime
 from tasks.page.rendering import rendered_from, style
 from tasks.run.records import Quarantined
 
@@ -30,13 +34,15 @@ def inspection_page(found: Inspection, images: Mapping[str, StagedImage], when: 
             "inspection.html.j2",
             found=found,
             when=when,
+            cure=WHAT_TO_DO,
             style=style(),
-            size=f"{found.staged_bytes / 1e6:,.1f} MB staged",
+            size=f"{found.staged_bytes / 1e6:,.1f} MB",
             splits=[(split, f"{sum(by_class.values()):,}") for split, by_class in found.counts.items()],
             training=None if found.training is None else training_text(found.training),
             suspects=_photos(found.suspects[:SHOWN], images),
             pairs=_pairs(found, images),
-            across=sum(pair.split != pair.twin_split for pair in found.pairs),
+            twins=_twins_text(found.pairs),
+            warned=counted(len(found.warnings), "warning"),
             outliers=_outliers(found, images),
             classes=_classes(found, images),
             some=SOME_CLASSES,
@@ -60,18 +66,42 @@ def training_text(training: TrainingTime) -> str:
 
 
 def _photos(found: Iterable[FoundPhoto], images: Mapping[str, StagedImage]) -> list[dict[str, object]]:
-    return [{**asdict(photo), "picture": _picture(images.get(photo.name), _SIDE)} for photo in found]
+    return [
+        {**asdict(photo), "name": breakable(photo.name), "picture": _picture(images.get(photo.name), _SIDE)}
+        for photo in found
+    ]
 
 
 def _pairs(found: Inspection, images: Mapping[str, StagedImage]) -> list[dict[str, object]]:
     return [
         {
-            **asdict(pair),
             "kind": "the same" if pair.is_exact else "nearly the same",
-            "pictures": [_picture(images.get(name), _SIDE // 2) for name in (pair.name, pair.twin)],
+            "folder": folder and breakable(f"{folder}/"),
+            "photos": [
+                (_picture(images.get(pair.name), _SIDE // 2), breakable(one), f"{pair.label}, {pair.split}"),
+                (_picture(images.get(pair.twin), _SIDE // 2), breakable(two), f"{pair.twin_label}, {pair.twin_split}"),
+            ],
         }
         for pair in found.pairs[:SHOWN_PAIRS]
+        for folder, one, two in [apart(pair.name, pair.twin)]
     ]
+
+
+def _twins_text(pairs: Sequence[FoundPair]) -> str:
+    """Return what the pairs of photos that are the same or nearly have in common."""
+    exact = sum(pair.is_exact for pair in pairs)
+    classes = sum(pair.label != pair.twin_label for pair in pairs)
+    splits = sum(pair.split != pair.twin_split for pair in pairs)
+    kinds = ((exact, "the same"), (len(pairs) - exact, "nearly the same, as pictures of one scene are"))
+    text = f"Of {counted(len(pairs), 'pair')} of photos, "
+    text += " and ".join(f"{count:,} {'is' if count == 1 else 'are'} {kind}" for count, kind in kinds if count) + "."
+    if classes:
+        text += f" In {counted(classes, 'pair')} the two have different classes: one of the labels is wrong."
+    if splits:
+        text += f" In {counted(splits, 'pair')} they are in two splits, which makes the accuracy look too good."
+    return (
+        text if classes or splits else f"{text} The two of each pair are in one class and one split, which is no fault."
+    )
 
 
 def _outliers(
@@ -99,19 +129,22 @@ def _by_reason(left_out: Iterable[Quarantined]) -> list[tuple[str, str, str]]:
 
 
 def _sides(found: Inspection) -> str:
-    least, _, most = found.shortest_sides
-    between = f"all {least} px" if least == most else f"{least} to {most} px"
+    least, median, most = found.shortest_sides
+    shown = f"{least} px" if least == most else f"{least} to {most} px (median {median} px)"
     small = found.smaller_than_crop
-    below = "all" if small == found.images else f"{small:,}" if small else "none"
-    return f"{between}; {below} below the {found.crop} px that the network sees"
+    text = f"The shortest side of the photos is {shown}."
+    if not small:
+        return f"{text} None is smaller than the {found.crop} px that the network sees."
+    are = "All" if small == found.images else f"{small:,}"
+    return (
+        f"{text} {are} of them are smaller than the {found.crop} px that the network sees, and are enlarged. That is "
+        "no fault: they have less detail, which matters only if the classes differ in fine detail."
+    )
 
 
 def _classes(found: Inspection, images: Mapping[str, StagedImage]) -> list[dict[str, object]]:
     each = 3 if len(found.classes) <= MANY_CLASSES else 1 if len(found.classes) <= 4 * MANY_CLASSES else 0
-    examples: dict[str, list[str]] = defaultdict(list)
-    for name, image in images.items():
-        if len(examples[image.class_name]) < each:
-            examples[image.class_name].append(name)
+    examples = examples_of(images, found.pairs, each)
     totals = {name: sum(by_class[name] for by_class in found.counts.values()) for name in found.classes}
     most = max(totals.values(), default=0) or 1
     return [
@@ -120,7 +153,7 @@ def _classes(found: Inspection, images: Mapping[str, StagedImage]) -> list[dict[
             "counts": [f"{by_class[name]:,}" for by_class in found.counts.values()],
             "all": f"{totals[name]:,}",
             "percent": round(100 * totals[name] / most),
-            "pictures": [_picture(images[one], _SMALL_SIDE) for one in examples[name]],
+            "pictures": [_picture(image, _SMALL_SIDE) for image in examples.get(name, ())],
         }
         for name in found.classes
     ]

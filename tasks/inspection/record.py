@@ -20,12 +20,14 @@ class FoundPhoto:
 
 @dataclass(frozen=True)
 class FoundPair:
-    """Two photos that are the same or nearly, `name` in `split` and `twin` in `twin_split`."""
+    """Two photos that are the same or nearly, `name` of the class `label` in `split`, and its `twin`."""
 
     name: str
     split: str
+    label: str
     twin: str
     twin_split: str
+    twin_label: str
     is_exact: bool
 
 

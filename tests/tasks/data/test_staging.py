@@ -174,8 +174,8 @@ def test_what_was_found_in_a_source_is_told_also_when_the_same_images_were_stage
     good |= {"photos/test/Dog/0.jpg": jpeg(902), "photos/train/dog/copy.jpg": good_files(train=30)[CAT]}
     warnings = (
         "classes Dog, dog look alike (case, Unicode form, blanks): photos/train/Dog/0.jpg, photos/train/dog/0.jpg",
-        "the classes are unbalanced: the train split has 31 of dog and 1 of Dog",
         f"1 photo is in two classes: 1 in cat and dog ({CAT} = dog/copy.jpg)",
+        "the classes are unbalanced: the train split has 31 of dog and 1 of Dog",
     )
     clean = place.stage(write_zip(tmp_path / "clean.zip", good))[0]
     mixed = write_zip(tmp_path / "mixed.zip", {**good, "photos/train/cat/a.jpg": b"", "photos/train/b.jpg": b"text"})
@@ -186,7 +186,7 @@ def test_what_was_found_in_a_source_is_told_also_when_the_same_images_were_stage
         assert findings(dataset) == (2, ["it is not i", "it is empty"], warnings)
     assert findings(place.stage(tmp_path / "clean.zip")[0]) == findings(clean)
     assert finding_lines(first)[-1] == (
-        "WARNING: data: 2 files are left out: photos/train/b.jpg: it is not in the folder of a class, "
+        "WARNING: data: 2 files are left out: photos/train/b.jpg: it is not in the folder of a class; "
         "photos/train/cat/a.jpg: it is empty (0 bytes)"
     )
     shown = "".join([*finding_rows(first).values(), staging_markdown(first, ""), json.dumps(dataset_json(first))])

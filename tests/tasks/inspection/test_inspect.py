@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from tasks.data.staging import locate
-from tasks.inspection.inspect import PAGE, RECORD, inspect_source
+from tasks.data.examination import examine_source
+from tasks.data.staging import locate, spool_directory
+from tasks.inspection.captions import apart
+from tasks.inspection.examples import examples_of
+from tasks.inspection.inspect import PAGE, RECORD, found_pairs, inspect_source
 from tasks.inspection.record import Inspection
 from tasks.inspection.sampling import stratified
 from tasks.run.progress import LoggedProgress
@@ -102,6 +105,35 @@ def test_the_page_shows_what_the_record_has(found: tuple[Inspection, Path]) -> N
     ):
         assert told in page
     assert page.count("data:image/jpeg;base64,") >= 3 * 3 + 4 and "<script" not in page
+
+
+def test_the_page_of_data_with_warnings_is_not_accepted_in_green(found: tuple[Inspection, Path]) -> None:
+    inspection, folder = found
+    page = (folder / PAGE).read_text()
+    assert f'<b class="open">accepted</b>with {len(inspection.warnings)} warning' in page
+    assert 'class="good"' not in page and "64 photos of 3 classes" in page
+
+
+def test_a_pair_is_told_by_what_differs_in_its_names(found: tuple[Inspection, Path]) -> None:
+    page = (found[1] / PAGE).read_text()
+    assert "<b>sky, train</b><br>train/<wbr>sky/<wbr>07.<wbr>jpg" in page and "nearly the same</figcaption>" in page
+    assert "In 1 pair they are in two splits" in page
+    assert apart("set/cat/1.jpg", "set/dog/1.jpg") == ("set", "cat/1.jpg", "dog/1.jpg")
+
+
+def test_the_pictures_of_a_class_are_no_copies_of_each_other(home: Path, tmp_path: Path) -> None:
+    files = {f"{label}/{number}.jpg": picture(label, number) for label in CLASSES for number in range(10)}
+    first = Image.open(io.BytesIO(picture("moss", 0)))
+    files |= {f"moss/0-{quality}.jpg": encoded(first, quality=quality) for quality in (60, 70, 80)}
+    used = Settings(home=home)
+    source = locate(str(write_folder(tmp_path / "copies", files)), used, LoggedProgress)
+    with spool_directory(used) as spool:
+        examined = examine_source(source, used, spool, LoggedProgress)
+        images = {image.name: image for image in examined.everything}
+        shown = examples_of(images, found_pairs(examined), 3)
+    assert len(examined.twins) == 3
+    assert {name: len(photos) for name, photos in shown.items()} == dict.fromkeys(CLASSES, 3)
+    assert sum(image.name.startswith("moss/0") for image in shown["moss"]) == 1
 
 
 def test_data_that_would_be_refused_is_inspected_all_the_same(home: Path, tmp_path: Path) -> None:
