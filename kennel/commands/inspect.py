@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 REFUSED = 3
 STAGES = ("decode and check", "measure sharpness", "embed")
 SHOWN, SHOWN_CLASSES = 3, 8
+MOST_CHARACTERS = 40
+"""Of the name of an inspection's folder, without the digest."""
 
 Source = Annotated[
     str,
@@ -66,11 +70,17 @@ def inspect(
     given = read_data_argument(data) or data
     check_data_argument(given, settings)
     source = keep_in_memory(given)
-    folder = settings.home / "inspections" / run_id_for(source)
     located = locate(source, settings, show_progress, data_options)
+    folder = settings.home / "inspections" / _folder_name(located.name, run_id_for(source))
     found = inspect_source(located, settings, show_progress, folder, sample=sample)
     _show(found, folder, as_json=json)
     return 0 if found.is_accepted else REFUSED
+
+
+def _folder_name(name: str, run_id: str) -> str:
+    """Return the whole words of the data's name that fit, and the digest of its source, by which a run id ends."""
+    words = re.sub(r"[^a-z0-9]+", " ", name.lower())
+    return "-".join([*textwrap.shorten(words, MOST_CHARACTERS, placeholder="").split(), run_id.rpartition("-")[2]])
 
 
 def _show(found: Inspection, folder: Path, *, as_json: bool) -> None:

@@ -37,7 +37,7 @@ def as_kennel_error(error: Exception) -> KennelError:
             return full
         why = f"a call to it failed: {type(error).__name__}: {error}"
         return StageFailed("Prefect's server", "it does not answer as expected", why, "run the same command again")
-    found = error if isinstance(error, Unexpected) else unexpected(error, "kennel")
+    found = error if isinstance(error, Unexpected) else unexpected(error, "internal error")
     path = _write_traceback(error)
     found.why += f"; its traceback is in {path}" if path else f"\n{_traceback(error)}"
     return found
@@ -68,7 +68,9 @@ def _is_prefects(error: Exception) -> bool:
 def _write_traceback(error: Exception) -> Path | None:
     """Write the traceback into the home's logs; return None when that is impossible, as on a full disk."""
     with contextlib.suppress(KennelError, OSError):
-        name = f"error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{threading.get_native_id()}.txt"
+        process, thread = os.getpid(), threading.get_native_id()
+        owner = f"{process}" if thread == process else f"{process}-{thread}"  # the first thread has its number
+        name = f"error-{time.strftime('%Y%m%d-%H%M%S')}-{owner}.txt"
         path = Settings.load().home / FOLDER / name
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with os.fdopen(open_own(path, ANEW), "w") as file:

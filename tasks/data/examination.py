@@ -19,6 +19,7 @@ from tasks.data.judgement import LabelledImage, dataset_digest, note_warnings, p
 from tasks.data.judgement_cache import Findings, LocatedSource, staging_parameters
 from tasks.data.layout import Candidate, Layout, read_layout
 from tasks.data.leakage import Pair, find_leaks, leak_warnings, same_pairs, taken_out
+from tasks.data.photo_groups import group_note, group_pairs, group_warning
 from tasks.data.repeats import class_warnings, contradictions, copy_warnings
 from tasks.data.shards import SpoolReader, StagedImage
 from tasks.data.split_notes import reason_of_shares, split_note
@@ -85,6 +86,8 @@ def examine_source(source: LocatedSource, settings: Settings, spool_dir: Path, p
     problems += [] if source.options.keep_duplicates else contradicting
     repeats = [*told, *copy_warnings(labelled), *class_warnings(before, pairs)]
     repeats += contradicting if source.options.keep_duplicates else []
+    placed = zip((each.group for each, _ in decoded), splits, strict=True)
+    repeats += group_warning(layout.group, placed) if layout.group else []
     warnings = (*warnings_of(layout, labelled, settings, repeats), *uncompared, *_notes_of(images))
     told_splits = [] if problems else _split_notes(source.options, layout, decoded, labelled, pairs, known)
     notes = (*layout.notes, *told_splits)
@@ -151,7 +154,8 @@ def _splits(
     """Return the split of each image: that of its folder, or the one that it gets."""
     pool = {n: place for place, n in enumerate(n for n, (each, _) in enumerate(decoded) if each.split is None)}
     photos = [Photo(decoded[n][0].class_name, decoded[n][1].source_sha256) for n in pool]
-    among = [(pool[one], pool[other]) for one, other in pairs if one in pool and other in pool]
+    together = [*group_pairs([each.group for each, _ in decoded]), *pairs]
+    among = [(pool[one], pool[other]) for one, other in together if one in pool and other in pool]
     shares = {split: source.options.shares[split] for split in layout.made}
     made = distribute(photos, among, shares, seed=source.options.split_seed, known=known) if pool else []
     return [each.split or made[pool[n]] for n, (each, _) in enumerate(decoded)]
@@ -197,8 +201,9 @@ def _split_notes(
         return []
     has_twins = any(decoded[one][0].split is None for one, _ in pairs)
     has_known = any(photo.source_sha256 in known for _, photo in decoded)
-    why = reason_of_shares(None, has_twins=has_twins, has_known=has_known)
-    return [split_note(options, layout.made, (image.split for image in images), why)]
+    why = reason_of_shares(layout.group, has_twins=has_twins, has_known=has_known)
+    kept = [group_note(layout.group, (each.group for each, _ in decoded))] if layout.group else []
+    return [*kept, split_note(options, layout.made, (image.split for image in images), why)]
 
 
 def _limits(settings: Settings) -> ImageLimits:

@@ -20,9 +20,13 @@ Located = tuple[int, Path]
 
 @dataclass
 class Labels:
-    """The rows of photos by their indices, the tables that they are from, and those that are not understood."""
+    """The rows of photos by their indices, the tables that they are from, and those that are not understood.
+
+    `empty` are the photos whose row has no class.
+    """
 
     rows: dict[int, Row] = field(default_factory=dict)
+    empty: set[int] = field(default_factory=set)
     table_of: dict[int, Table] = field(default_factory=dict)
     problems: list[Table] = field(default_factory=list)
 
@@ -31,6 +35,11 @@ class Labels:
         """The tables that were used, by their names."""
         used = {table.path: table for table in self.table_of.values()}
         return [used[path] for path in sorted(used)]
+
+    @property
+    def group(self) -> str | None:
+        """The column that says which photos belong together, of the first table that has one."""
+        return next((table.group for table in self.tables if table.group is not None), None)
 
     def notes(self, used: Sequence[int]) -> list[str]:
         """Return from which tables and columns the classes of these photos are."""
@@ -88,7 +97,9 @@ def _add(labels: Labels, table: Table, groups: Sequence[Sequence[Located]]) -> N
         return
     folder = table.path[:-1]
     below = [[each for each in group if each[1][: len(folder)] == folder] for group in groups]
-    rows = match_rows(table.rows, folder, below if any(below) else groups)
+    found = match_rows(table.rows, folder, below if any(below) else groups)
+    rows = {index: row for index, row in found.items() if row.class_name}
+    labels.empty |= found.keys() - rows.keys()
     labels.rows |= rows
     labels.table_of |= dict.fromkeys(rows, table)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.data.names import Path, suffix
+from tasks.data.photo_groups import group_column, is_group_name
 from tasks.data.texts import listed, shortened
 from tasks.data.tree import SPLIT_WORDS, is_split_word, split_of, words_of
 from tasks.run.sealed import parse_json
@@ -52,22 +53,27 @@ Record = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What a table says of a photo: its class and, if it has such a column, its split."""
+    """What a table says of a photo: its class ("" for an empty cell) and, if it has such columns, split and group."""
 
     file: str
     class_name: str
     split: str | None
+    group: str | None = None
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table that was read: its rows and `labels`, which says where its classes are; or why it is not understood."""
+    """A table that was read: its rows and `labels`, which says where its classes are; or why it is not understood.
+
+    `group` is the column that says which photos belong together (`tasks.data.photo_groups`).
+    """
 
     path: Path
     header: tuple[str, ...]
     rows: tuple[Row, ...] = ()
     labels: str = ""
     problem: str | None = None
+    group: str | None = None
 
     @property
     def name(self) -> str:
@@ -145,7 +151,8 @@ def _understood(path: Path, header: tuple[str, ...], records: Sequence[Record], 
     others = [name for name in header if name not in {file, split} and any(each.get(name) for each in records)]
     stem = path[-1].rpartition(".")[0]
     whole = split_of(stem) if is_split_word(stem) else None
-    label = _label_column(others, records, is_named=is_table_name(path) and not header[0].startswith("column "))
+    plain = [name for name in others if not is_group_name(name)] or others
+    label = _label_column(plain, records, is_named=is_table_name(path) and not header[0].startswith("column "))
     if label is not None:
         found = [(each, each.get(label, "")) for each in records]
         told = label if label.startswith("column ") else f"column {label}"
@@ -155,14 +162,20 @@ def _understood(path: Path, header: tuple[str, ...], records: Sequence[Record], 
         found, told = [(each, "".join(_ones(each, others))) for each in records], "a column for each class"
     else:
         return Table(path, header, problem=_no_label(others))
+    group = group_column([name for name in others if name != label], found)
     rows = [
-        Row(plain_name(each.get(file, "")), name, split_of(each.get(split, "") if split else "") or whole)
+        Row(
+            plain_name(each.get(file, "")),
+            name,
+            split_of(each.get(split, "") if split else "") or whole,
+            (each.get(group) if group else None) or None,
+        )
         for each, name in found
-        if each.get(file) and name
+        if each.get(file)
     ]
     if clash := _clashing(rows):
         return Table(path, header, problem=_several_classes(clash))
-    return Table(path, header, tuple(rows), told)
+    return Table(path, header, tuple(rows), told, group=group)
 
 
 def _file_column(header: Sequence[str], records: Sequence[Record], known: Collection[str]) -> str | None:
@@ -211,7 +224,7 @@ def _ones(record: Record, columns: Iterable[str]) -> list[str]:
 def _clashing(rows: Iterable[Row]) -> list[tuple[str, ...]]:
     by_file: dict[str, list[str]] = defaultdict(list)
     for row in rows:
-        if row.class_name not in by_file[row.file]:
+        if row.class_name and row.class_name not in by_file[row.file]:
             by_file[row.file].append(row.class_name)
     return [(file, *classes) for file, classes in by_file.items() if len(classes) > 1]
 

@@ -35,16 +35,21 @@ from tasks.run.records import SPLITS, Quarantined
 
 _NO_CLASS = "it is not in the folder of a class"
 _UNNAMED = "no table of labels names it"
+_UNLABELLED = "its cell for the class is empty"
 _RENAME = "rename its folder, or its label in the table"
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An entry, by its index in the listing, that should be an image of a class; without a split if that is made."""
+    """An entry, by its index in the listing, that should be an image of a class; without a split if that is made.
+
+    `group` is what a table says of it and of the photos that belong to it.
+    """
 
     index: int
     split: str | None
     class_name: str
+    group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class Layout:
     """The layout of a source, from its names; `classes` are in index order, and `ignored` counts irrelevant files.
 
     `unused` are files that look like images, of which `warnings` tell, and `notes` tell what was found and changed.
-    The candidates without a split are to be distributed among `made`.
+    The candidates without a split are to be distributed among `made`. `group` is the table's column of their groups.
     """
 
     classes: tuple[str, ...]
@@ -63,6 +68,7 @@ class Layout:
     unused: tuple[Quarantined, ...] = ()
     notes: tuple[str, ...] = ()
     made: tuple[str, ...] = ()
+    group: str | None = None
 
 
 def read_layout(listing: Listing, read: Read | None = None) -> Layout:
@@ -85,7 +91,7 @@ def read_layout(listing: Listing, read: Read | None = None) -> Layout:
     _refuse_unusable({name for _, name in (*placed.classes, *folders)})
     spellings = read_spellings({**folders, **placed.classes})
     candidates = [
-        Candidate(each.index, _split_in(each.split, made), spellings.classes[each.class_name])
+        Candidate(each.index, _split_in(each.split, made), spellings.classes[each.class_name], each.group)
         for each in placed.candidates
     ]
     unused = [(valid_text(listing.entries[i].name), why) for i, why in (*files.unused, *placed.unused)]
@@ -114,6 +120,7 @@ def read_layout(listing: Listing, read: Read | None = None) -> Layout:
             *_others_note(files.others),
         ),
         made,
+        labels.group,
     )
 
 
@@ -187,14 +194,21 @@ class _Placed:
 
     def warnings(self) -> list[str]:
         """Return which photos the tables do not name, by their folders."""
-        by_folder: dict[Path, list[str]] = defaultdict(list)
+        by_folder: dict[tuple[str, Path], list[str]] = defaultdict(list)
         for index, reason in self.unused:
-            if reason == _UNNAMED:
-                by_folder[self._found.files[index][:-1]].append("/".join(self._found.files[index]))
+            if reason in {_UNNAMED, _UNLABELLED}:
+                by_folder[reason, self._found.files[index][:-1]].append("/".join(self._found.files[index]))
         named = Counter(self._found.files[index][:-1] for index in self._rows)
         tables = self._labels.tables
-        subject = f"{tables[0].name} does not name" if len(tables) == 1 else "no table names"
-        return [f"{subject} {_unnamed_text(*each, named[each[0]])} not used" for each in sorted(by_folder.items())]
+        one = tables[0].name if len(tables) == 1 else ""
+        subjects = {
+            _UNNAMED: f"{one} does not name" if one else "no table names",
+            _UNLABELLED: f"{one or 'the tables'} {'has' if one else 'have'} no class for",
+        }
+        return [
+            f"{subjects[reason]} {_unnamed_text(folder, files, named[folder])} not used"
+            for (reason, folder), files in sorted(by_folder.items())
+        ]
 
     def add(self, index: int) -> None:
         """Place a photo."""
@@ -203,7 +217,9 @@ class _Placed:
             self._leave(index, "it is in no folder of a split or a class")
         elif index in self._rows:
             row = self._rows[index]
-            self._take(index, section.split or row.split, row.class_name)
+            self._take(index, section.split or row.split, row.class_name, row.group)
+        elif index in self._labels.empty:
+            self._leave(index, _UNLABELLED)
         elif section.reason is not None:
             self._leave(index, self._reason(index, section.reason, is_unlabelled=section.is_unlabelled))
         elif section.class_name is not None:
@@ -246,8 +262,8 @@ class _Placed:
     def _looks_like_photo(self, path: Path) -> bool:
         return names.is_image_name(path) or not self._files.has_images
 
-    def _take(self, index: int, split: str | None, class_name: str) -> None:
-        self.candidates.append(Candidate(index, split, class_name))
+    def _take(self, index: int, split: str | None, class_name: str, group: str | None = None) -> None:
+        self.candidates.append(Candidate(index, split, class_name, group))
         self.classes.setdefault((split, class_name), self._listing.entries[index].name)
 
     def _leave(self, index: int, reason: str) -> None:
@@ -305,7 +321,7 @@ def _views_warnings(found: Names, files: Contents, labels: Labels) -> list[str]:
 def _unused_warnings(unused: Sequence[tuple[str, str]]) -> list[str]:
     by_reason: dict[str, list[str]] = defaultdict(list)
     for name, reason in unused:
-        if reason != _UNNAMED:
+        if reason not in {_UNNAMED, _UNLABELLED}:
             by_reason[reason].append(name)
     return [
         f"{counted(len(files), 'file looks like a photo and is', 'files look like photos and are')} not used: "

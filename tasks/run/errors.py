@@ -229,11 +229,17 @@ class Unexpected(KennelError):
     """Something was raised that no part of kennel foresaw; its cause is the original."""
 
 
+_DEFECTS = (NameError, AttributeError, TypeError, ImportError, SyntaxError)
+_AGAIN = "run the same command again; if it fails again, report it"
+"""A defect of the code is there the next time too; what else was not foreseen may have passed."""
+
+
 def unexpected(error: Exception, where: str) -> Unexpected:
     """Return the `Unexpected` for an error that is no `KennelError`; the caller raises it `from` the original."""
     what = f"{type(error).__name__}: {error}".removesuffix(": ")
     why = "kennel did not foresee this: it is a defect, or this machine lacks something"
-    return Unexpected(where, what, why, "run the same command again; if it fails again, report it")
+    more = "report it, with the traceback" if isinstance(error, _DEFECTS) else _AGAIN
+    return Unexpected(where, what, why, more)
 
 
 class DiskFailed(KennelError):

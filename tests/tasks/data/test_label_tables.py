@@ -125,3 +125,13 @@ def test_splits_in_a_few_classes_are_told_and_not_taken() -> None:
     assert layout.notes == (
         "1 of 5 classes have folders of splits (a has test and train), which are not taken as such",
     )
+
+
+def test_a_row_without_a_class_is_told_apart_from_a_photo_without_a_row() -> None:
+    table = "file_name,choice\n" + "".join(f"{n}.jpg,{'cat' if n % 2 else 'dog'}\n" for n in range(8)) + "8.jpg,\n"
+    layout, _ = read([f"media/{n}.jpg" for n in range(10)], {"export.csv": table.encode()})
+    assert layout.warnings == (
+        "export.csv has no class for 1 of the 9 photos of media/ (media/8.jpg), which is not used",
+        "export.csv does not name 1 of the 9 photos of media/ (media/9.jpg), which is not used",
+    )
+    assert {each.name for each in layout.unused} == {"media/8.jpg", "media/9.jpg"}

@@ -261,3 +261,38 @@ def test_a_source_that_is_renamed_keeps_its_splits(judge: Judge, tmp_path: Path)
     before = judge.splits(write_folder(tmp_path / "birds-v1", photos(20)))
     after = judge.splits(write_zip(tmp_path / "birds-v2.zip", photos(40)))
     assert len(after) == 2 * len(before) and all(after[name] == split for name, split in before.items())
+
+
+def albums(*, more: int = 0) -> dict[str, bytes]:
+    """Return two albums of six photos, and a folder that has all of them again, and more."""
+    own = {f"{name}/{n}.jpg": jpeg(100 * k + n) for k, name in enumerate(("rose", "iris")) for n in range(6)}
+    again = {f"all/{name.replace('/', '-')}": data for name, data in own.items()}
+    return {**own, **again, **{f"all/more{n}.jpg": jpeg(900 + n) for n in range(more)}}
+
+
+def test_a_folder_that_has_the_photos_of_the_classes_again_is_refused_by_its_name(judge: Judge, tmp_path: Path) -> None:
+    with pytest.raises(DataRefused, match="if all is no class, remove its folder; --keep-duplicates") as refused:
+        judge.splits(write_folder(tmp_path / "flowers", albums(more=6)))
+    assert "all (12 of 18), iris (6 of 6) and rose (6 of 6) are also in other classes" in refused.value.what
+    assert (
+        "12 photos are in two classes or more: 6 in all and iris (all/iris-0.jpg = iris/0.jpg), 6 in all and rose ("
+        in (refused.value.what)
+    )
+
+
+def test_copies_in_several_classes_are_kept_with_a_warning_when_asked_for(judge: Judge, tmp_path: Path) -> None:
+    splits = judge.splits(write_folder(tmp_path / "flowers", albums(more=6)), DataOptions(keep_duplicates=True))
+    assert len(splits) == 30
+    assert [text[:27] for text in judge.told if "classes" in text and "splits" not in text] == [
+        "12 photos are in two classe",
+        "at least half of the photos",
+    ]
+
+
+def test_a_class_below_an_index_is_staged_under_its_path(place: Workplace, tmp_path: Path) -> None:
+    folders = ("a/abbey", "b/bazaar/indoor", "b/bazaar/outdoor")
+    files = {f"{folder}/{n}.jpg": jpeg(100 * k + n) for k, folder in enumerate(folders) for n in range(6)}
+    dataset, _ = place.stage(write_folder(tmp_path / "SUN", files))
+    assert dataset.classes == ("abbey", "bazaar/indoor", "bazaar/outdoor")
+    rows = place.rows(dataset)
+    assert {row["class"] for row in rows} == set(dataset.classes) and len(place.members(dataset)) == 18

@@ -1,5 +1,6 @@
 """One picture is the same for staging, training and serving: the same pixels, or the same refusal."""
 
+import struct
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -188,3 +189,43 @@ def test_the_decoder_sees_no_credentials_and_a_broken_one_is_no_bad_picture(monk
     monkeypatch.setattr(isolation, "_MODULE", "training.pictures.nowhere")
     with pytest.raises(RuntimeError, match=r"the picture decoder does not work: .*nowhere"):
         decode(data, minimum_side=96)
+
+
+@pytest.mark.parametrize(
+    ("mark", "bands", "bits", "compression", "told"),
+    [
+        ("<", 13, 16, 1, "it is a TIFF with 13 bands, which is not read"),
+        (">", 5, 8, 1, "it is a TIFF with 5 bands, which is not read"),
+        ("<", 1, 24, 1, "it is a TIFF with 1 band of 24 bits, which is not read"),
+        ("<", 3, 8, 50000, "it is a TIFF with compression 50000, which is not read"),
+    ],
+)
+def test_a_sound_tiff_that_is_not_read_is_not_called_damaged(
+    mark: str, bands: int, bits: int, compression: int, told: str
+) -> None:
+    with pytest.raises(BadPicture) as refused:
+        decode(tiff(mark, bands, bits, compression), minimum_side=1)
+    assert str(refused.value).startswith(told) and "damaged" not in str(refused.value)
+
+
+def test_the_beginning_of_a_tiff_alone_is_damaged_in_plain_words() -> None:
+    for data in (b"II*\0" + bytes(20), tiff("<", 13, 16, 1)[:60]):
+        with pytest.raises(BadPicture, match="truncated or damaged: only its first bytes are those of a TIFF picture"):
+            decode(data, minimum_side=1)
+
+
+def tiff(mark: str, bands: int, bits: int, compression: int) -> bytes:
+    """Return a TIFF of 4 x 4 px with as many bits in each band, in little (<) or big (>) endian."""
+    tags = [(256, 3, 1, 4), (257, 3, 1, 4), (259, 3, 1, compression), (262, 3, 1, 1), (277, 3, 1, bands)]
+    places = 8 + 2 + 12 * (len(tags) + 4) + 4
+    pixels = bytes(16 * bands * bits // 8)
+    depth = (258, 3, bands, places) if bands > 2 else (258, 3, 1, bits)
+    tags += [depth, (273, 4, 1, places + 2 * bands), (278, 3, 1, 4), (279, 4, 1, len(pixels))]
+    head = b"II*\0" if mark == "<" else b"MM\0*"
+    rows = [struct.pack(f"{mark}HHI", *tag[:3]) + _value(mark, *tag[1:]) for tag in sorted(tags)]
+    body = head + struct.pack(f"{mark}IH", 8, len(rows)) + b"".join(rows) + bytes(4)
+    return body + struct.pack(f"{mark}{bands}H", *[bits] * bands) + pixels
+
+
+def _value(mark: str, kind: int, count: int, value: int) -> bytes:
+    return struct.pack(f"{mark}HH", value, 0) if kind == 3 and count == 1 else struct.pack(f"{mark}I", value)
