@@ -39,8 +39,9 @@ class Others:
 
     def example(self) -> str:
         """Return the names of the files, in brackets, if there are few."""
-        shown = [shortened("/".join(path)) for path in sorted(self.files)]
-        return f" ({', '.join(shown)})" if 0 < len(shown) <= _FEW else ""
+        if not 0 < len(self.files) <= _FEW:
+            return ""
+        return f" ({', '.join(shortened('/'.join(path)) for path in sorted(self.files))})"
 
     def add(self, path: Path) -> None:
         """Count a file by its ending."""

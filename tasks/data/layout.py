@@ -17,7 +17,7 @@ from tasks.data.contents import Contents, Others, sort_files
 from tasks.data.entries import Listing
 from tasks.data.label_rows import Labels, Read, read_labels
 from tasks.data.names import Names, Path
-from tasks.data.refusals import LAYOUTS, detection_refusal, unknown_layout, views_refusal, views_text
+from tasks.data.refusals import detection_refusal, unknown_layout, views_refusal, views_text
 from tasks.data.sections import (
     Section,
     doubtful_classes,
@@ -27,7 +27,7 @@ from tasks.data.sections import (
     unlabelled,
 )
 from tasks.data.spelling import read_spellings
-from tasks.data.texts import counted, listed_files, shortened
+from tasks.data.texts import LAYOUTS, counted, listed_files, shortened
 from tasks.data.tree import Tree, is_split_word, split_of
 from tasks.run.errors import SourceRefused
 from tasks.run.escaping import valid_text

@@ -65,14 +65,19 @@ def _classes_below(tree: Tree, folder: Path) -> list[Path]:
 
 
 def joined_parts(tree: Tree, folder: Path) -> list[Path]:
-    """Return the folders of years, dates or numbered parts that each have the same classes in them, or none."""
+    """Return the folders of years, dates or numbered parts that have the same classes in them, or none."""
     outer = tree.children(folder)
-    inner = [inner_folder(tree, (*folder, name)) for name in outer]
-    if tree.direct(folder) or len(outer) < _FEWEST or not all(_is_number(name) for name in outer):
+    if tree.direct(folder) or len(outer) < _FEWEST or not all(map(_is_number, outer)):
         return []
+    inner = [inner_folder(tree, (*folder, name)) for name in outer]
     shared = set.intersection(*(set(tree.children(each)) for each in inner))
     names = {name for each in inner for name in tree.children(each)}
-    is_joined = len(shared) >= _FEWEST and not any(map(tree.direct, inner)) and not any(map(is_split_word, names))
+    is_joined = (
+        bool(shared)
+        and len(names) >= _FEWEST
+        and not any(map(tree.direct, inner))
+        and not any(map(is_split_word, names))
+    )
     return inner if is_joined else []
 
 

@@ -24,6 +24,13 @@ def test_copies_in_a_class_and_copies_in_two_classes_are_told_apart() -> None:
     ]
 
 
+def test_warnings_name_the_first_files_and_the_number_of_the_others() -> None:
+    copies = [image("cat", f"copy{number}", "1") for number in range(9)]
+    (warning,) = copy_warnings(copies)
+    assert warning.startswith("8 photos are exact copies of another one in the same class: ")
+    assert warning.count(" = ") == 5 and warning.endswith("copy5.jpg and 3 more")
+
+
 def test_copies_in_two_classes_are_told_by_pair_of_classes_with_counts() -> None:
     images = [*album("orchid", range(3)), *album("2022", range(5)), *album("rose", range(3, 5))]
     assert class_warnings(images, []) == [
