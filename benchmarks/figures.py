@@ -19,8 +19,6 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 
-from tasks.run.machine import hardware
-
 RESULTS = Path(__file__).with_name("results")
 _ROOT = Path(__file__).resolve().parents[1]
 _LOAD_BEFORE = os.getloadavg()[0]
@@ -78,6 +76,8 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
 
 def publish(figures: Iterable[Figure], notes: Sequence[str] = ()) -> None:
     """Print the machine and the figures; with `--record` on the command line, write their file too."""
+    from tasks.run.machine import hardware  # not at the top: it imports ssl, which gevent has to patch first
+
     result = Result(*_run(), hardware(), round(_LOAD_BEFORE, 1), tuple(figures), tuple(notes))
     print(f"{result.machine}; load before: {result.load:g}")
     for figure in result.figures:

@@ -37,7 +37,7 @@ def test_a_recorded_figure_replaces_what_was_transcribed(
 ) -> None:
     monkeypatch.setattr(figures, "RESULTS", tmp_path)
     monkeypatch.setattr(figures, "_ROOT", tmp_path)
-    monkeypatch.setattr(figures, "hardware", lambda: "2 × AMD EPYC, Linux x86_64, Python 3.11.7")
+    monkeypatch.setattr("tasks.run.machine.hardware", lambda: "2 × AMD EPYC, Linux x86_64, Python 3.11.7")
     monkeypatch.setattr("sys.argv", ["staging.py", "--record"])
     monkeypatch.setattr(figures, "_run", lambda: ("staging", "python -m benchmarks.staging", "abc", "2026-11-30"))
     figures.publish([ratio_of("staging", [1.0, 1.0], [41.0, 43.0])], ["A note."])
