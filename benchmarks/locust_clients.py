@@ -88,7 +88,9 @@ def one_round(client: str) -> float:
 @contextmanager
 def no_op_server() -> Iterator[str]:
     """Run a server that responds to every request at once; yield its URL."""
-    with subprocess.Popen([sys.executable, str(SERVER), json.dumps(["busy"])], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, str(SERVER), json.dumps(["busy"])], stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         try:
             yield f"http://127.0.0.1:{int(process.stdout.readline())}"
