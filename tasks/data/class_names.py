@@ -27,9 +27,7 @@ _MOST_BYTES, _MOST_LISTS = 2**20, 20
 _MARKS = ("\t", ";", ",", None)
 
 
-def name_classes(
-    labels: Labels, listing: Listing, found: Names, read: Read, folders: Collection[str]
-) -> list[Path]:
+def name_classes(labels: Labels, listing: Listing, found: Names, read: Read, folders: Collection[str]) -> list[Path]:
     """Name the classes of rows that are numbers, and return the list that names them, if it is one.
 
     `folders` are the folders of classes beside the photos that the rows name.
@@ -39,7 +37,9 @@ def name_classes(
         return []
     if names := _of_folders(values, folders):
         value = min(value for value in names if names[value] != value)
-        labels.rename(names, f"classes in tables are the folders of the same numbers, such as {value} is {names[value]}")
+        labels.rename(
+            names, f"classes in tables are the folders of the same numbers, such as {value} is {names[value]}"
+        )
         return []
     if lists := list(_lists(labels, listing, found, read, values, folders)):
         return _by_list(labels, lists)

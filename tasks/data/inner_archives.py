@@ -1,7 +1,7 @@
-"""List the archives in a folder, a zip or a tar that has no photo of its own, one level deep, as folders of their names.
+"""List the archives in a folder, a zip or a tar without photos of its own, one level deep, as folders of their names.
 
-In a folder, zips and tars are read in place. Compressed tars, and all archives in an archive, are unpacked to the folder
-of a staging first. Tables of labels that lie beside the archives are read.
+In a folder, zips and tars are read in place. Compressed tars, and all archives in an archive, are first unpacked to the
+folder of a staging. Tables of labels that lie beside the archives are read.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from tasks.data.compressed import is_compressed, readable
 from tasks.data.entries import Entry, Kind, Listing, check_bounds, points_outside, too_large
 from tasks.data.spool import Pieces, Spool
 from tasks.data.zip_source import bytes_at
-from tasks.run.disk import disk_boundary
 from tasks.run.errors import SourceRefused
 from tasks.run.progress import Progress
 from tasks.run.settings import Settings
@@ -32,9 +31,9 @@ _BESIDE = "it lies beside the archives in the archive, and only what is in them 
 
 def inner_archives(listing: Listing) -> list[str]:
     """Return the names of the archives in an archive or folder that has no image of its own."""
-    own = [each.name for each in listing.entries if not (_is_foreign(each.name) or points_outside(each.name))]
-    has_images = any(names.is_image_name(name.split("/")) for name in own)
-    return [] if has_images else [name for name in own if name.lower().endswith(_ENDINGS)]
+    if any(_is_own(each.name) for each in listing.entries if names.is_image_name(each.name.split("/"))):
+        return []
+    return [each.name for each in listing.entries if each.name.lower().endswith(_ENDINGS) and _is_own(each.name)]
 
 
 def is_unpacked(name: str) -> bool:
@@ -65,7 +64,7 @@ def list_in_folder(folder: Listing, inner: Sequence[str], settings: Settings, sp
             found[name] = listing
     if not found:
         return folder
-    beside = (replace(each, file=each.name) for each in folder.entries if each.name not in found)
+    beside = (_moved(each, each.name, each.name) for each in folder.entries if each.name not in found)
     parts = [_below(listing, _folder_of(name)) for name, listing in found.items()]
     joined = _joined(folder.path, folder.root, [*parts, replace(folder, entries=tuple(beside))])
     check_bounds(joined, settings)
@@ -111,9 +110,9 @@ def _beside(outside: Listing, inner: Collection[str]) -> Iterator[Entry]:
     for each in (each for each in outside.entries if each.name not in inner):
         path = each.name.split("/")
         if each.refusal is None and names.is_text_of_labels(path):
-            yield replace(each, file=root)
+            yield _moved(each, each.name, root)
         elif names.suffix(path) or not names.is_document(path):
-            yield replace(each, refusal=each.refusal or _BESIDE)
+            yield Entry(each.name, each.size_bytes, each.refusal or _BESIDE)
 
 
 @dataclass(frozen=True)
@@ -160,7 +159,7 @@ def _folder_of(name: str) -> str:
 def _below(listing: Listing, folder: str) -> Listing:
     """Return the listing of an archive with all names below a folder, and its entries in its own file."""
     file = str(listing.root.resolve())
-    entries = tuple(replace(each, name=folder + each.name, file=file) for each in listing.entries)
+    entries = tuple(_moved(each, folder + each.name, file) for each in listing.entries)
     return replace(listing, entries=entries, folders=tuple(folder + each for each in listing.folders))
 
 
@@ -175,8 +174,14 @@ def _joined(path: Path | str, root: Path, parts: Sequence[Listing]) -> Listing:
     )
 
 
-def _is_foreign(name: str) -> bool:
-    return names.foreign_reason(name.split("/")) is not None
+def _is_own(name: str) -> bool:
+    return names.foreign_reason(name.split("/")) is None and not points_outside(name)
+
+
+def _moved(entry: Entry, name: str, file: str) -> Entry:
+    """Return an entry with another name, whose bytes are in this file."""
+    place = (entry.offset, entry.packed_bytes, entry.method, entry.crc)
+    return Entry(name, entry.size_bytes, entry.refusal, *place, file)
 
 
 def _refuse_deeper(listing: Listing) -> None:

@@ -31,6 +31,11 @@ _LABEL_COLUMNS = (
     *("label", "labels", "label_name", "class_name", "class", "category", "species", "breed", "target"),
     *("class_id", "classid", "dx", "diagnosis"),
 )
+_SIZES = re.compile(
+    r"(width|height|(roi[._ ])?[xywh][0-9]?|[xy]_?(min|max)|(min|max)_?[xy]|left|right|top|bottom|angle)"
+)
+"""Names of columns, in lower case, that have sizes and places of boxes."""
+
 _SPLIT_COLUMNS = ("split", "set", "subset")
 _UNSPLIT = frozenset({"unassigned", ""})
 _LEAST_FITTING = 0.5
@@ -67,13 +72,18 @@ def label_column(
         return named[0] if named else others[0]
     values = {name: {each.get(name) for each in records} - {"", None} for name in others}
     most = len(records) - 1 if is_headless and len(others) == 1 else len(records) / 2
-    few = [name for name in others if 2 <= len(values[name]) <= most]
+    few = [name for name in others if 2 <= len(values[name]) <= most and not _SIZES.fullmatch(name.strip().lower())]
     if len(few) > 1:
         of_folders = [name for name in few if values[name] <= set(classes)]
         words = [name for name in few if is_headless and not all(map(_is_number, values[name]))]
         agreeing = [name for name in few if is_headless and agreed_names(_pairs(file, name, records))]
         few = next((each for each in (of_folders, words, agreeing) if len(each) == 1), few)
     return few[0] if len(few) == 1 and not _are_measures(values[few[0]]) else None
+
+
+def is_label_name(column: str) -> bool:
+    """Tell whether a column's name says that it has the classes."""
+    return bool(_named([column], _LABEL_COLUMNS))
 
 
 def agreed_names(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:

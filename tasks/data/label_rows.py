@@ -26,6 +26,7 @@ class Labels:
     """The rows of photos by their indices, the tables that they are from, and those that are not understood.
 
     `named_by` says by what numbers of classes got their names, and `lists` are those of names that were used.
+    Where two tables contradict each other there are no rows.
     """
 
     rows: dict[int, Row] = field(default_factory=dict)
@@ -33,6 +34,7 @@ class Labels:
     problems: list[Table] = field(default_factory=list)
     named_by: list[str] = field(default_factory=list)
     lists: list[Path] = field(default_factory=list)
+    contradiction: str | None = None
 
     @property
     def tables(self) -> list[Table]:
@@ -55,7 +57,8 @@ class Labels:
     def rename(self, names: Mapping[str, str], told: str) -> None:
         """Give the classes these names, and keep what is to be said of it."""
         self.rows = {
-            index: replace(row, class_name=names.get(row.class_name, row.class_name)) for index, row in self.rows.items()
+            index: replace(row, class_name=names.get(row.class_name, row.class_name))
+            for index, row in self.rows.items()
         }
         self.named_by.append(told)
 
@@ -66,7 +69,8 @@ def read_labels(
     """Read the tables of a source that name photos of these groups, of which an earlier one is preferred.
 
     Tables with other names than labels.csv and the like are looked at if those name less than half of the photos.
-    `classes` are the folders of classes beside the photos. Where two tables disagree on a photo, no row is kept.
+    `classes` are the folders of classes beside the photos. Where two tables disagree on a photo, the one counts whose
+    column of classes is named as such; else no row is kept.
     """
     known = known_names(groups)
     entries = [
@@ -80,7 +84,8 @@ def read_labels(
         for entry, path in chosen:
             table = read_table(path, content_of(read, entry), known, classes)
             if table is not None and not _add(labels, table, groups):
-                return Labels(problems=labels.problems)
+                text = f"no table of labels is used: {labels.problems[0].refusal()}"
+                return Labels(problems=labels.problems, contradiction=text)
         if labels.rows and len(labels.rows) >= _ENOUGH * sum(map(len, groups)):
             break
     return labels
@@ -118,17 +123,23 @@ def match_rows(rows: Sequence[Row], folder: Path, groups: Sequence[Sequence[Loca
 
 
 def _add(labels: Labels, table: Table, groups: Sequence[Sequence[Located]]) -> bool:
-    """Add the rows of a table; False if they contradict those of another one."""
+    """Add the rows of a table; False if they contradict those of another one that is as sure of its column."""
     if table.problem is not None:
         labels.problems.append(table)
         return True
     rows = located_rows(table.rows, table.path, groups)
-    for index in rows.keys() & labels.rows.keys():
-        if rows[index].class_name != labels.rows[index].class_name:
-            labels.problems = [_contradicting(table, labels.table_of[index], rows[index], labels.rows[index])]
-            return False
+    differing = [i for i in rows.keys() & labels.rows.keys() if rows[i].class_name != labels.rows[i].class_name]
+    unsure = [index for index in differing if labels.table_of[index].is_sure == table.is_sure]
+    if unsure:
+        first = min(unsure)
+        other = labels.table_of[first]
+        labels.problems = [_contradicting(table, other, rows[first], labels.rows[first])]
+        return False
+    if not table.is_sure:
+        rows = {index: row for index, row in rows.items() if index not in set(differing)}
     for index, row in rows.items():
-        labels.rows[index] = row if row.split or index not in labels.rows else labels.rows[index]
+        before = labels.rows.get(index)
+        labels.rows[index] = row if before is None or row.split else replace(row, split=before.split)
     labels.table_of |= dict.fromkeys(rows, table)
     return True
 

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from tasks.data.label_columns import file_column, is_one_hot, label_column, ones, split_column
+from tasks.data.label_columns import file_column, is_label_name, is_one_hot, label_column, ones, split_column
 from tasks.data.names import Path, is_text_of_labels, suffix
 from tasks.data.table_text import Record, is_numbered, plain_name, records_of
 from tasks.data.texts import listed, shortened
@@ -33,13 +33,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table that was read: its rows and `labels`, which says where its classes are; or why it is not understood."""
+    """A table that was read: its rows and `labels`, which says where its classes are; or why it is not understood.
+
+    `is_sure`: the names of its columns say where the classes are.
+    """
 
     path: Path
     header: tuple[str, ...]
     rows: tuple[Row, ...] = ()
     labels: str = ""
     problem: str | None = None
+    is_sure: bool = True
 
     @property
     def name(self) -> str:
@@ -114,7 +118,7 @@ def _understood(
     ]
     if clash := _clashing(rows):
         return Table(path, header, problem=_several_classes(clash))
-    return Table(path, header, tuple(rows), told)
+    return Table(path, header, tuple(rows), told, is_sure=label is None or is_label_name(label))
 
 
 def _clashing(rows: Iterable[Row]) -> list[tuple[str, ...]]:

@@ -2,7 +2,8 @@
 
 The layouts are `train|valid|test/<class>/<photo>`, `<class>/<photo>` without splits, and photos that a table names
 (`tasks.data.label_table`); folders around them are passed. Lists may give the splits (`tasks.data.split_lists`), and
-those that the source lacks are made later (`tasks.data.splits`). Pure functions on a listing, except that a table's bytes are read by the function that is given.
+those that the source lacks are made later (`tasks.data.splits`). Pure functions on a listing, except that the bytes of
+tables and lists are read by the function that is given.
 """
 
 from __future__ import annotations
@@ -103,7 +104,13 @@ def read_layout(listing: Listing, read: Read | None = None) -> Layout:
             *_unused_warnings(unused),
         ),
         tuple(Quarantined(name, why) for name, why in unused),
-        (*found.notes, *placed.notes, *lists.notes, *splits_in_classes(sections, files.tree), *_others_note(files.others)),
+        (
+            *found.notes,
+            *placed.notes,
+            *lists.notes,
+            *splits_in_classes(sections, files.tree),
+            *_others_note(files.others),
+        ),
         made,
     )
 
@@ -189,7 +196,11 @@ class _Placed:
         named = Counter(self._found.files[index][:-1] for index in self._rows)
         tables = self._labels.tables
         subject = f"{tables[0].name} does not name" if len(tables) == 1 else "no table names"
-        return [f"{subject} {_unnamed_text(*each, named[each[0]])} not used" for each in sorted(by_folder.items())]
+        doubts = [self._labels.contradiction] if self._labels.contradiction else []
+        return [
+            *doubts,
+            *(f"{subject} {_unnamed_text(*each, named[each[0]])} not used" for each in sorted(by_folder.items())),
+        ]
 
     def add(self, index: int) -> None:
         """Place a photo."""

@@ -1,9 +1,9 @@
-"""Read the lists that say which photo is in which split: train.txt, val.txt, test_list.txt, meta/test.csv, trainval.txt.
+"""Read the lists that say which photo is in which split: train.txt, val.txt, test_list.txt, test.csv, trainval.txt.
 
 They are known by a split in their name, and by a column of photos that are here. They are used when they name at least
-half of the photos, some of another split than train but not all of them, and no photo in two. A photo that only trainval names is
-of train. Of train1, train2, ... that disagree, only those of the lowest number are used. If there is a list of train,
-a photo in no list is not used; else it is of train.
+half of the photos, some of another split than train but not all of them, and no photo in two. A photo that only
+trainval names is of train. Of train1, train2, ... that disagree, only those of the lowest number are used. If there is
+a list of train, a photo in no list is not used; else it is of train.
 """
 
 from __future__ import annotations

@@ -19,7 +19,9 @@ PHOTO = jpeg(1)
 Placed = dict[str, tuple[str | None, str]]
 
 
-def read(tmp_path: Path, photos: Sequence[str], texts: Mapping[str, str], *, kind: str = "zip") -> tuple[Layout, Placed]:
+def read(
+    tmp_path: Path, photos: Sequence[str], texts: Mapping[str, str], *, kind: str = "zip"
+) -> tuple[Layout, Placed]:
     """Write a set, list it, and return its layout, and the split and class of each photo by its name."""
     files = {**dict.fromkeys(photos, PHOTO), **{name: text.encode() for name, text in texts.items()}}
     path = tmp_path / "data"
@@ -51,9 +53,7 @@ def test_tiny_imagenet_has_its_validation_from_a_list_with_boxes(tmp_path: Path,
     assert layout.classes == WNIDS and layout.made == ("train", "test")
     assert counts(placed) == {(None, name): 6 for name in WNIDS} | {("validation", name): 4 for name in WNIDS}
     assert placed[f"{root}val/images/val_4.JPEG"] == ("validation", WNIDS[1])
-    assert layout.notes[0] == (
-        "the classes of 12 photos are from tiny-imagenet-200/val/val_annotations.txt, column 2"
-    )
+    assert layout.notes[0] == ("the classes of 12 photos are from tiny-imagenet-200/val/val_annotations.txt, column 2")
     assert [each.name for each in layout.unused] == test
     assert "does not name the 4 photos of tiny-imagenet-200/test/images/" in layout.warnings[0]
 
@@ -175,6 +175,20 @@ def test_lists_beside_folders_of_splits_name_the_photos_of_their_own_folder(tmp_
     assert (len(placed), layout.made) == (16, ("train", "test"))
 
 
+def test_imagenet_has_its_validation_by_the_lines_of_the_list_of_its_folders(tmp_path: Path) -> None:
+    train = [f"ILSVRC/Data/train/{name}/{name}_{n}.JPEG" for name in WNIDS for n in range(4)]
+    val = [f"ILSVRC/Data/val/ILSVRC2012_val_{n:08d}.JPEG" for n in range(6)]
+    texts = {
+        "val.txt": "".join(f"ILSVRC2012_val_{n:08d}.JPEG {n % 3}\n" for n in range(6)),
+        "synset_words.txt": "n01443537 goldfish, Carassius auratus\nn01629819 salamander\nn01641577 bullfrog\n",
+    }
+    layout, placed = read(tmp_path, [*train, *val], texts)
+    assert placed["ILSVRC/Data/val/ILSVRC2012_val_00000005.JPEG"] == ("validation", "n01641577")
+    assert layout.classes == WNIDS and counts(placed) == {(None, c): 4 for c in WNIDS} | {
+        ("validation", c): 2 for c in WNIDS
+    }
+
+
 def food(classes: Sequence[str] = ("apple_pie", "sushi"), count: int = 8) -> list[str]:
     return [f"food-101/images/{name}/{100 + n}.jpg" for name in classes for n in range(count)]
 
@@ -213,7 +227,10 @@ def test_photos_in_no_list_are_of_train_unless_there_is_a_list_of_it(tmp_path: P
 @pytest.mark.parametrize(
     ("texts", "why"),
     [
-        (listed_food("train.txt", [0, 1, 2, 3, 4]) | listed_food("test.txt", [4, 5, 6, 7]), "apple_pie/104.jpg is in two"),
+        (
+            listed_food("train.txt", [0, 1, 2, 3, 4]) | listed_food("test.txt", [4, 5, 6, 7]),
+            "apple_pie/104.jpg is in two",
+        ),
         (listed_food("train.txt", [0, 1]) | listed_food("test.txt", [4]), "they name only 6 of 16 photos"),
     ],
     ids=["twice", "few"],
@@ -316,6 +333,27 @@ def test_two_lists_that_disagree_on_a_photo_are_refused(tmp_path: Path) -> None:
     }
     with pytest.raises(SourceRefused, match=r"smiling\.txt(?s:.*) and identity\.txt says that it is 2: give only"):
         read(tmp_path, photos, texts)
+
+
+def test_a_column_that_is_named_as_that_of_classes_goes_before_one_that_is_found_by_looking(tmp_path: Path) -> None:
+    photos = [f"jpg/{n}.jpg" for n in range(8)]
+    texts = {
+        "sizes.csv": "photo,size\n" + "".join(f"{n}.jpg,{('big', 'small')[n % 2]}\n" for n in range(8)),
+        "birds.csv": "photo,species\n" + "".join(f"{n}.jpg,{('tit', 'owl')[n // 4]}\n" for n in range(8)),
+    }
+    layout, placed = read(tmp_path, photos, texts)
+    assert placed["jpg/1.jpg"] == (None, "tit") and layout.classes == ("owl", "tit")
+    assert layout.notes == (
+        "the classes of 8 photos are from birds.csv, column species",
+        "1 .csv is no photo and is not used",
+    )
+
+
+def test_lists_that_disagree_beside_folders_of_classes_are_warned_of(tmp_path: Path) -> None:
+    photos = [f"train/{name}/{n}.jpg" for name in ("cat", "dog") for n in range(4)] + [f"val/{n}.jpg" for n in range(8)]
+    texts = {f"val/by_{by}.txt": "".join(f"{n}.jpg {('cat', 'dog')[n // by % 2]}\n" for n in range(8)) for by in (1, 2)}
+    layout, placed = read(tmp_path, photos, texts)
+    assert len(placed) == 8 and layout.warnings[0].startswith("no table of labels is used: val/by_2.txt ")
 
 
 @pytest.mark.parametrize(
