@@ -62,15 +62,18 @@ def label_column(
 ) -> str | None:
     """Return the column of classes: by its name, or the only one that has few values; of a labels.csv, the only one.
 
-    Of several columns with few values it is the one that has only names of `classes`, the folders of classes beside
-    the photos. In a table without a header it is else the only one that has words, or the only one that has a number
-    for each beginning of the photos' names.
+    Of several columns with few values it is the one that has only names of `classes`, which are known already. In a
+    table without a header it is else the only one that has words, or the only one that has a number for each beginning
+    of the photos' names. If such a table has one column beside the photos, that may have a class in each row of which
+    all are known.
     """
     named = _named(others, _LABEL_COLUMNS)
     is_headless = is_numbered(others)
     if named or (is_named and len(others) == 1 and not is_headless):
         return named[0] if named else others[0]
     values = {name: {each.get(name) for each in records} - {"", None} for name in others}
+    if is_headless and len(others) == 1 and values[others[0]] <= set(classes):
+        return others[0]
     most = len(records) - 1 if is_headless and len(others) == 1 else len(records) / 2
     few = [name for name in others if 2 <= len(values[name]) <= most and not _SIZES.fullmatch(name.strip().lower())]
     if len(few) > 1:

@@ -69,8 +69,9 @@ def read_labels(
     """Read the tables of a source that name photos of these groups, of which an earlier one is preferred.
 
     Tables with other names than labels.csv and the like are looked at if those name less than half of the photos.
-    `classes` are the folders of classes beside the photos. Where two tables disagree on a photo, the one counts whose
-    column of classes is named as such; else no row is kept.
+    `classes` are the folders of classes beside the photos. The largest tables are read first, because the classes of
+    one tell which column of another has them. Where two tables disagree on a photo, the one counts whose column of
+    classes is named as such; else no row is kept.
     """
     known = known_names(groups)
     entries = [
@@ -81,8 +82,9 @@ def read_labels(
     labels = Labels()
     others = sorted((each for each in entries if not is_table_name(each[1])), key=lambda each: len(each[1]))
     for chosen in ([each for each in entries if is_table_name(each[1])], others[:_MOST_TABLES]):
-        for entry, path in chosen:
-            table = read_table(path, content_of(read, entry), known, classes)
+        for entry, path in sorted(chosen, key=lambda each: -each[0].size_bytes):
+            so_far = {*classes, *(row.class_name for row in labels.rows.values())}
+            table = read_table(path, content_of(read, entry), known, so_far)
             if table is not None and not _add(labels, table, groups):
                 text = f"no table of labels is used: {labels.problems[0].refusal()}"
                 return Labels(problems=labels.problems, contradiction=text)

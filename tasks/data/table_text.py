@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from tasks.data.names import Path, suffix
@@ -77,11 +78,20 @@ def _of_json(text: str) -> tuple[Columns, list[Record]]:
 
 
 def _of_text(text: str, known: Collection[str]) -> tuple[Columns, list[Record]]:
-    """Return the columns and records of a list, separated as most of its lines then name photos."""
+    """Return the columns and records of a list, separated as most of its lines then name photos.
+
+    Where lines have different numbers of words, the first or the last blank alone separates: `1.jpg border collie`.
+    """
     lines = [line for line in text.split("\n") if line.strip() and not line.startswith("#")]
     looked = lines[:_LOOKED_AT]
-    ways: list[_Separated] = [lambda each, mark=mark: _separated(each, mark) for mark in "\t;,"]  # type: ignore[misc]
-    ways += [lambda each: [line.split() for line in each], lambda each: [line.rsplit(None, 1) for line in each]]
+    is_even = len({len(line.split()) for line in looked[_MOST_BEFORE:] or looked}) == 1
+    ways: list[Callable[[Sequence[str]], list[list[str]]]] = [
+        partial(_separated, mark="\t"),
+        partial(_separated, mark=";"),
+        partial(_separated, mark=","),
+    ]
+    ways += [partial(_at_blanks, most=-1)] if is_even else []
+    ways += [partial(_at_blanks, most=1), _at_last_blank]
     fits = [_fit(way(looked), known) for way in ways]
     if max(fits) == (0, 0):
         return (), []
@@ -101,7 +111,12 @@ def _fit(rows: Sequence[Sequence[str]], known: Collection[str]) -> tuple[int, in
     return len(named), sum(all(f"{part}/" in known for part in each) for each in folders)
 
 
-_Separated = Callable[[Sequence[str]], list[list[str]]]
+def _at_blanks(lines: Iterable[str], most: int) -> list[list[str]]:
+    return [line.split(None, most) for line in lines]
+
+
+def _at_last_blank(lines: Iterable[str]) -> list[list[str]]:
+    return [line.rsplit(None, 1) for line in lines]
 
 
 def _separated(lines: Iterable[str], mark: str) -> list[list[str]]:

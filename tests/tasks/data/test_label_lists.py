@@ -95,6 +95,34 @@ def test_names_of_photos_with_blanks_are_read_up_to_the_last_one(tmp_path: Path)
     assert placed["images/my photo 3.jpg"] == (None, "1") and len(placed) == 8
 
 
+@pytest.mark.parametrize("line", ["{photo} {label}", "{label} images/{photo}"])
+def test_classes_of_one_or_more_words_are_read_whole(tmp_path: Path, line: str) -> None:
+    classes = ("pug", "border collie", "St. Bernard dog")
+    text = "".join(line.format(photo=f"{n}.jpg", label=classes[n % 3]) + "\n" for n in range(12))
+    layout, placed = read(tmp_path, [f"images/{n}.jpg" for n in range(12)], {"list.txt": text})
+    assert counts(placed) == {(None, name): 4 for name in classes} and layout.warnings == ()
+
+
+def test_paths_with_blanks_in_lists_of_splits_are_no_classes(tmp_path: Path) -> None:
+    photos = [f"images/{name}/{n}.jpg" for name in ("border collie", "pug") for n in range(6)]
+    texts = {"train.txt": "\n".join(photos[:4] + photos[6:10]), "test.txt": "\n".join(photos[4:6] + photos[10:])}
+    layout, placed = read(tmp_path, photos, texts)
+    assert counts(placed)["test", "border collie"] == 2 and layout.classes == ("border collie", "pug")
+
+
+def test_lists_of_three_labels_of_one_photo_are_told_apart_by_which_one_is_given(tmp_path: Path) -> None:
+    """FGVC-Aircraft has lists of variants, of families and of manufacturers, each in parts."""
+    photos = [f"data/images/{1000000 + n}.jpg" for n in range(12)]
+    variants = [f"{1000000 + n} {('707-320', 'A340-200', 'A340-300')[n % 3]}" for n in range(12)]
+    makers = [f"{1000000 + n} {('Boeing', 'Airbus', 'Airbus')[n % 3]}" for n in range(12)]
+    texts = {"images_variant_trainval.txt": "\n".join(variants[:9]), "images_variant_test.txt": "\n".join(variants[9:])}
+    texts |= {"images_box.txt": "\n".join(f"{1000000 + n} 3 {n % 4} 1019 {500 + n % 3}" for n in range(12))}
+    layout, placed = read(tmp_path / "a", photos, texts)
+    assert layout.classes == ("707-320", "A340-200", "A340-300") and counts(placed)["test", "707-320"] == 1
+    with pytest.raises(SourceRefused, match=r"images_manufacturer_test\.txt|images_variant_test\.txt says that"):
+        read(tmp_path / "b", photos, {**texts, "images_manufacturer_test.txt": "\n".join(makers[9:])})
+
+
 NAMES = {
     "number and name": ("classes.txt", "0 beagle\n1 border collie\n2 pug\n3 whippet"),
     "name and number": ("words.txt", "beagle 0\nborder collie 1\npug 2\nwhippet 3"),
