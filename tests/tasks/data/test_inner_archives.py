@@ -19,6 +19,7 @@ from tasks.run.errors import SourceRefused
 from tasks.run.progress import LineProgress
 from tasks.run.settings import Settings
 from tests.tasks.data.datasets import good_files, jpeg, tar_of, write_folder, write_zip, zip_of
+from tests.tasks.data.workplace import Workplace
 
 SETTINGS = Settings()
 FILES = good_files()
@@ -157,3 +158,24 @@ def test_an_encrypted_member_beside_a_tar_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(bytes(data))
     entries = {entry.name: entry.refusal for entry in unpacked(tmp_path / "a.zip").entries}
     assert entries["labels.csv"] == "it is encrypted" and len(entries) == 11
+
+
+def test_archives_of_two_kinds_with_lists_beside_them_are_staged_with_their_classes_and_splits(
+    tmp_path: Path, place: Workplace
+) -> None:
+    """Workers read the photos of a zip and of a compressed tar, both in one tar, after the lists in it."""
+    parts = {"zip": range(8), "tar.gz": range(8, 12)}
+    files = {
+        f"set/part_{n}.{kind}": INNER[kind]({f"{each:02d}.jpg": jpeg(each) for each in own})
+        for n, (kind, own) in enumerate(parts.items())
+    }
+    ranges = {"train": range(4), "val": range(4, 8), "test": range(8, 12)}
+    files |= {f"set/{name}.txt": "".join(f"{n:02d}.jpg {n % 2}\n" for n in r).encode() for name, r in ranges.items()}
+    files["set/classes.txt"] = b"cat\ndog\n"
+    dataset, _ = place.stage(made(tmp_path, "tar", files))
+    rows = place.rows(dataset)
+    found = {row["name"]: (row["split"], row["class"]) for row in rows}
+    words = {"train": "train", "val": "validation", "test": "test"}
+    assert found == {
+        f"set/part_{n // 8}/{n:02d}.jpg": (words[name], ("cat", "dog")[n % 2]) for name, r in ranges.items() for n in r
+    }
