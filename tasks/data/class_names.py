@@ -24,6 +24,7 @@ _WORDS = frozenset(
     }
 )
 _MOST_BYTES, _MOST_LISTS = 2**20, 20
+_LONGEST_NUMBER = 18
 _MARKS = ("\t", ";", ",", None)
 
 
@@ -33,7 +34,7 @@ def name_classes(labels: Labels, listing: Listing, found: Names, read: Read, fol
     `folders` are the folders of classes beside the photos that the rows name.
     """
     values = {row.class_name for row in labels.rows.values()}
-    if not values or not all(value.isdecimal() for value in values) or values <= set(folders):
+    if not values or not all(map(_is_number, values)) or values <= set(folders):
         return []
     if names := _of_folders(values, folders):
         value = min(value for value in names if names[value] != value)
@@ -66,9 +67,13 @@ def _by_photos(labels: Labels, found: Names) -> None:
     labels.rename(names, "the classes are named by what the names of their photos begin with" if names else why)
 
 
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and len(text) <= _LONGEST_NUMBER
+
+
 def _of_folders(values: Collection[str], folders: Collection[str]) -> dict[str, str]:
     """Map numbers to the folders of the same numbers, which may have zeros before them."""
-    by_number = {int(name): name for name in folders if name.isdecimal()}
+    by_number = {int(name): name for name in folders if _is_number(name)}
     return {value: by_number[int(value)] for value in values} if {*map(int, values)} <= by_number.keys() else {}
 
 
@@ -120,12 +125,12 @@ def _numbered(lines: Sequence[str], mark: str | None, *, is_first: bool) -> dict
     split = [line.split(mark) if mark else line.split(None, 1) if is_first else line.rsplit(None, 1) for line in lines]
     at, other = (0, 1) if is_first else (-1, 0)
     rows = [[cell.strip().strip('"') for cell in row] for row in split]
-    if rows and not rows[0][at].isdecimal():
+    if rows and not _is_number(rows[0][at]):
         rows = rows[1:]
-    if not all(len(row) > 1 and row[at].isdecimal() and row[other] for row in rows):
+    if not all(len(row) > 1 and _is_number(row[at]) and row[other] for row in rows):
         return {}
     names = {int(row[at]): row[other] for row in rows}
-    return names if len(set(names.values())) == len(rows) and not all(map(str.isdecimal, names.values())) else {}
+    return names if len(set(names.values())) == len(rows) and not all(map(_is_number, names.values())) else {}
 
 
 def _cell_of_folder(line: str, folders: Collection[str]) -> str:
