@@ -112,7 +112,7 @@ def _names_in(
             by_number = _numbered(lines, mark, is_first=is_first)
             if numbers.keys() <= by_number.keys():
                 return {numbers[number]: by_number[number] for number in numbers}
-    if not is_named or len(set(lines)) < len(lines):
+    if not is_named or len(set(lines)) < len(lines) or all(line.split()[0].isdecimal() for line in lines):
         return {}
     first = 0 if 0 in numbers or max(numbers) == len(lines) - 1 else 1
     ordered = {first + n: _cell_of_folder(line, folders) for n, line in enumerate(lines)}

@@ -158,13 +158,14 @@ def test_names_one_a_line_begin_at_one_if_the_numbers_do(tmp_path: Path) -> None
         ({}, "the classes are numbers, and no list here names them"),
         ({"notes.txt": "beagle\npug\n"}, "the classes are numbers, and no list here names them"),
         ({"classes.txt": "0 beagle\n"}, "the classes are numbers, and no list here names them"),
+        ({"classes.txt": "1 beagle\n2 pug\n"}, "the classes are numbers, and no list here names them"),
         ({"classes.txt": f"0 beagle\n{'1' * 5000} pug\n"}, "the classes are numbers, and no list here names them"),
         (
             {"classes.txt": "0 beagle\n1 pug\n", "names.txt": "0 pug\n1 beagle\n"},
             "the classes are numbers, because classes.txt, names.txt name them differently",
         ),
     ],
-    ids=["none", "no list of classes", "not all", "too long", "two"],
+    ids=["none", "no list of classes", "not all", "from one", "too long", "two"],
 )
 def test_without_one_list_of_names_the_classes_stay_numbers_and_it_is_told(
     tmp_path: Path, texts: Mapping[str, str], told: str
