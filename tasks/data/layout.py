@@ -1,8 +1,9 @@
 """Find a source's splits and classes from its names: which file is a photo of which class, and what is not used.
 
 The layouts are `train|valid|test/<class>/<photo>`, `<class>/<photo>` without splits, and photos that a table names
-(`tasks.data.label_table`); folders around them are passed. Splits that the source lacks are made later
-(`tasks.data.splits`). Pure functions on a listing, except that a table's bytes are read by the function that is given.
+(`tasks.data.label_table`); folders around them are passed. Lists may give the splits (`tasks.data.split_lists`), and
+those that the source lacks are made later (`tasks.data.splits`). Pure functions on a listing, except that the bytes of
+tables and lists are read by the function that is given.
 """
 
 from __future__ import annotations
@@ -12,21 +13,24 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tasks.data import names
+from tasks.data.class_names import name_classes
 from tasks.data.contents import Contents, Others, sort_files
 from tasks.data.entries import Listing
-from tasks.data.label_rows import Labels, Read, read_labels
+from tasks.data.label_rows import Labels, Read, read_labels, split_above
 from tasks.data.names import Names, Path
 from tasks.data.refusals import LAYOUTS, detection_refusal, unknown_layout, views_refusal, views_text
 from tasks.data.sections import Section, doubtful_classes, find_sections, splits_in_classes, unlabelled
 from tasks.data.spelling import read_spellings
+from tasks.data.split_lists import SplitLists, read_split_lists
 from tasks.data.texts import counted, listed_files, shortened
-from tasks.data.tree import Tree, is_split_word, split_of
+from tasks.data.tree import Tree
 from tasks.run.errors import SourceRefused
 from tasks.run.escaping import valid_text
 from tasks.run.records import SPLITS, Quarantined
 
 _NO_CLASS = "it is not in the folder of a class"
 _UNNAMED = "no table of labels names it"
+_UNLISTED = "no list of a split names it"
 _RENAME = "rename its folder, or its label in the table"
 
 
@@ -70,6 +74,8 @@ def read_layout(listing: Listing, read: Read | None = None) -> Layout:
     placed = _Placed(listing, found, files, sections, labels)
     for index in files.photos:
         placed.add(index)
+    lists = _split_lists(listing, found, placed, read)
+    placed.divide(lists)
     if not placed.classes and not files.refused:
         raise unknown_layout(listing, found, files, labels.problems)
     made = _missing_splits(listing, placed, files.tree)
@@ -82,8 +88,8 @@ def read_layout(listing: Listing, read: Read | None = None) -> Layout:
     ]
     unused = [(valid_text(listing.entries[i].name), why) for i, why in (*files.unused, *placed.unused)]
     doubtful = [] if labels.rows else doubtful_classes(sections, files.tree)
-    for table in labels.tables:
-        files.others.endings[f".{names.suffix(table.path)}"] -= 1
+    for path in {*(table.path for table in labels.tables), *labels.lists, *lists.paths}:
+        files.others.endings[f".{names.suffix(path)}"] -= 1
     return Layout(
         tuple(sorted(set(spellings.classes.values()))),
         tuple(candidates),
@@ -94,10 +100,17 @@ def read_layout(listing: Listing, read: Read | None = None) -> Layout:
             *_views_warnings(found, files, labels),
             *doubtful,
             *placed.warnings(),
+            *lists.warnings,
             *_unused_warnings(unused),
         ),
         tuple(Quarantined(name, why) for name, why in unused),
-        (*found.notes, *placed.notes, *splits_in_classes(sections, files.tree), *_others_note(files.others)),
+        (
+            *found.notes,
+            *placed.notes,
+            *lists.notes,
+            *splits_in_classes(sections, files.tree),
+            *_others_note(files.others),
+        ),
         made,
     )
 
@@ -117,14 +130,10 @@ def _sections(listing: Listing, found: Names, files: Contents, read: Read | None
     labels = read_labels(listing, found, [photos], read) if read and photos else Labels()
     if not labels.rows:
         raise refused or unknown_layout(listing, found, files, labels.problems)
+    labels.lists = name_classes(labels, listing, found, read, ()) if read else []
     known = {found.files[index][:-1] for index in labels.rows}
-    splits = {folder: _split_above(folder) for folder in sorted(known)}
+    splits = {folder: split_above(folder) for folder in sorted(known)}
     return labels, [unlabelled(()), *(unlabelled(folder, split) for folder, split in splits.items() if split)]
-
-
-def _split_above(folder: Path) -> str | None:
-    """Return the split that the innermost folder named as one means."""
-    return next((split_of(part) for part in reversed(folder) if is_split_word(part)), None)
 
 
 def _split_in(split: str | None, made: Sequence[str]) -> str | None:
@@ -141,7 +150,16 @@ def _labels(listing: Listing, found: Names, files: Contents, sections: Sequence[
         [(index, found.files[index]) for index in files.photos if found.files[index][:-1] == each.folder]
         for each in sorted(flat, key=lambda each: each.split != "train")
     ]
-    return read_labels(listing, found, groups, read)
+    folders = {name for each in sections if each.reason is None for name in files.tree.children(each.folder)}
+    labels = read_labels(listing, found, groups, read, folders)
+    labels.lists = name_classes(labels, listing, found, read, folders)
+    return labels
+
+
+def _split_lists(listing: Listing, found: Names, placed: _Placed, read: Read | None) -> SplitLists:
+    """Return what lists say of the photos whose split is not told by their folders or tables."""
+    photos = [(each.index, found.files[each.index]) for each in placed.candidates if each.split is None]
+    return read_split_lists(listing, found, photos, read) if read and photos else SplitLists({})
 
 
 class _Placed:
@@ -179,7 +197,11 @@ class _Placed:
         named = Counter(self._found.files[index][:-1] for index in self._rows)
         tables = self._labels.tables
         subject = f"{tables[0].name} does not name" if len(tables) == 1 else "no table names"
-        return [f"{subject} {_unnamed_text(*each, named[each[0]])} not used" for each in sorted(by_folder.items())]
+        doubts = [self._labels.contradiction] if self._labels.contradiction else []
+        return [
+            *doubts,
+            *(f"{subject} {_unnamed_text(*each, named[each[0]])} not used" for each in sorted(by_folder.items())),
+        ]
 
     def add(self, index: int) -> None:
         """Place a photo."""
@@ -201,6 +223,17 @@ class _Placed:
             self._leave(index, _NO_CLASS)
         else:
             self.quarantined.append(Quarantined(valid_text(self._listing.entries[index].name), _NO_CLASS))
+
+    def divide(self, lists: SplitLists) -> None:
+        """Give the photos of no split those of the lists."""
+        if not lists.splits:
+            return
+        placed, self.candidates, self.classes = self.candidates, [], {}
+        for each in placed:
+            if each.split is None and each.index in lists.left:
+                self._leave(each.index, _UNLISTED)
+            else:
+                self._take(each.index, each.split or lists.splits.get(each.index), each.class_name)
 
     def _section(self, path: Path) -> Section | None:
         folder = path[:-1]
