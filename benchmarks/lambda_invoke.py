@@ -8,6 +8,7 @@ number of requests sent.
 """
 
 import io
+import os
 import re
 import selectors
 import socket
@@ -22,9 +23,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
+from botocore.credentials import ReadOnlyCredentials
 
 from benchmarks.localaws_front import TRUST as SAGEMAKER_TRUST
 from benchmarks.localaws_front import Row, client, localaws, make_role, print_rows
+from loadtest.signing import Payload, Route, Signer
 
 HANDLER = """
 import time
@@ -114,11 +117,10 @@ def _warm(url: str) -> int:
 
 def _invoke(url: str, count: int, connections: int, event: bytes) -> list[float]:
     """Invoke `count` times over `connections` connections; return the seconds of each."""
-    request = (
-        f"POST /2015-03-31/functions/{NAME}/invocations HTTP/1.1\r\nHost: localhost\r\n"
-        f"Content-Length: {len(event)}\r\n\r\n".encode()
-        + event
-    )
+    path = f"/2015-03-31/functions/{NAME}/invocations"
+    route = Route(urlsplit(url).netloc, path, "", "lambda", "us-east-1")
+    keys = ReadOnlyCredentials(os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"], None)
+    request = Signer(route, lambda: keys).request(Payload.of("event", event, "application/json"))
     seconds: list[float] = []
     left = count
     with _connected(url, connections) as (selector, sockets):

@@ -20,7 +20,6 @@ import importlib.util
 import io
 import os
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -31,36 +30,34 @@ from typing import Any
 
 import paramiko
 
-from tasks.run.machine import hardware
+from benchmarks.figures import Figure, arguments, of, publish, ratio_of
 from tasks.run.progress import LineProgress
 from tasks.ssh.remote import Remote
 from tasks.ssh.transfer import put
 
-GOAL_SFTP, GOAL_SCP = 2.5, 1.0
+GOAL_SFTP, GOAL_SCP = "goal >= 2.5", "goal >= 1"
 
 
 def main() -> None:
     """Measure all ways in turns and print the medians."""
-    arguments = parse()
+    given = parse()
     with tempfile.TemporaryDirectory(prefix="ssh-transfer-") as made, sshd_kit().running_sshd() as sshd:
         source, target = Path(made) / "source", Path(made) / "target"
-        source.write_bytes(os.urandom(arguments.megabytes * 1_000_000))
+        source.write_bytes(os.urandom(given.megabytes * 1_000_000))
         with source.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        print(f"{arguments.megabytes} MB of random bytes, {arguments.rounds} rounds, {hardware()}", flush=True)
-        print(f"{version()}, paramiko {paramiko.__version__}", flush=True)
         ways: tuple[Callable[[Any, Path, Path], None], ...] = (by_sftp, by_scp, by_ours)
         seconds: list[list[float]] = [[], [], []]
-        for number in range(arguments.rounds):
+        for number in range(given.rounds):
             for way, spent in zip(ways, seconds, strict=True):
                 spent.append(measure(way, sshd, source, target, sha256))
             print(f"round {number + 1}: " + ", ".join(f"{spent[-1]:.3f} s" for spent in seconds), flush=True)
-        report(seconds, arguments.megabytes)
+        publish(figures_of(seconds, given.megabytes), [f"{version()}, paramiko {paramiko.__version__}."])
 
 
 def parse() -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("--megabytes", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=7)
     return parser.parse_args()
@@ -113,15 +110,16 @@ def by_ours(sshd: Any, source: Path, target: Path) -> None:
         put(remote, source, str(target), progress=functools.partial(LineProgress, out=io.StringIO()))
 
 
-def report(seconds: list[list[float]], megabytes: int) -> None:
-    """Print the medians and the speed-ups."""
-    sftp, scp, ours = (statistics.median(spent) for spent in seconds)
-    rounds = len(seconds[0])
-    print(f"paramiko's SFTP put {sftp:6.3f} s  {megabytes / sftp:5.0f} MB/s (median of {rounds})")
-    print(f"scp                 {scp:6.3f} s  {megabytes / scp:5.0f} MB/s")
-    print(f"tasks.ssh.transfer.put  {ours:6.3f} s  {megabytes / ours:5.0f} MB/s")
-    print(f"speed-up over paramiko's SFTP put {sftp / ours:5.2f} x  (goal: {GOAL_SFTP:g} x)")
-    print(f"speed-up over scp                 {scp / ours:5.2f} x  (goal: {GOAL_SCP:g} x)")
+def figures_of(seconds: list[list[float]], megabytes: int) -> list[Figure]:
+    """Return the speed-ups, and the seconds of each way."""
+    sftp, scp, ours = seconds
+    return [
+        ratio_of("SFTP", ours, sftp, GOAL_SFTP),
+        ratio_of("scp", ours, scp, GOAL_SCP),
+        of(f"paramiko's SFTP put, {megabytes} MB", sftp, "s"),
+        of(f"scp, {megabytes} MB", scp, "s"),
+        of(f"tasks.ssh.transfer.put, {megabytes} MB", ours, "s"),
+    ]
 
 
 def version() -> str:

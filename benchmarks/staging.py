@@ -16,7 +16,6 @@ import argparse
 import hashlib
 import io
 import json
-import statistics
 import subprocess
 import sys
 import tarfile
@@ -27,6 +26,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.figures import Figure, arguments, of, publish, ratio_of
 from benchmarks.localaws_front import localaws
 from tasks.account import objects
 from tasks.data import staging
@@ -35,13 +35,12 @@ from tasks.data.sample import make_sample
 from tasks.data.upload import find_staged
 from tasks.run.aws import Aws
 from tasks.run.handle import Run
-from tasks.run.machine import hardware
 from tasks.run.progress import LineProgress
 from tasks.run.records import SPLITS, DatasetRef
 from tasks.run.settings import Settings
 
 RUN = "benchmark"
-GOAL_SYNC, GOAL_AGAIN = 10.0, 20.0
+GOAL_SYNC, GOAL_AGAIN = "goal >= 10", "goal >= 20"
 
 
 @dataclass
@@ -55,21 +54,22 @@ class Times:
 
 def main() -> None:
     """Run all rounds and print the medians."""
-    arguments = parse()
+    given = parse()
     with tempfile.TemporaryDirectory(prefix="staging-") as folder, localaws() as url:
         work = Path(folder)
-        source = subset(arguments.source or make_sample(work), work / "images", arguments.images)
+        source = subset(given.source or make_sample(work), work / "images", given.images)
         count, size_bytes = measure(work / "images")
-        print(f"{count:,} images, {size_bytes / 1e6:.1f} MB, {arguments.rounds} rounds, {hardware()}", flush=True)
+        what = f"{count:,} images, {size_bytes / 1e6:.1f} MB"
+        print(f"{what}, {given.rounds} rounds", flush=True)
         times = Times()
-        for number in range(arguments.rounds):
+        for number in range(given.rounds):
             run_round(work, url, source, (count, size_bytes), times, number)
-        report(times)
+        publish(figures_of(times), [f"{what}; the S3 is localaws, so no network takes part."])
 
 
 def parse() -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("source", nargs="?", type=Path, help="a zip or folder; the default is the sample")
     parser.add_argument("--images", type=int, help="use about this many images, spread evenly over the source")
     parser.add_argument("--rounds", type=int, default=3)
@@ -191,13 +191,15 @@ def measure(folder: Path) -> tuple[int, int]:
     return len(sizes), sum(sizes)
 
 
-def report(times: Times) -> None:
-    """Print the medians and the speed-ups."""
-    sync_s, stage_s, again_s = (statistics.median(values) for values in (times.sync, times.stage, times.again))
-    rounds = len(times.sync)
-    print(f"aws s3 sync   {sync_s:8.2f} s (median of {rounds})")
-    print(f"staging       {stage_s:8.2f} s  {sync_s / stage_s:6.1f} x sync   (goal: {GOAL_SYNC:g} x)")
-    print(f"staging again {again_s:8.3f} s  {stage_s / again_s:6.1f} x staging (goal: {GOAL_AGAIN:g} x)")
+def figures_of(times: Times) -> list[Figure]:
+    """Return the speed-ups, and the seconds of each part."""
+    return [
+        ratio_of("staging", times.stage, times.sync, GOAL_SYNC),
+        ratio_of("staging again, against staging", times.again, times.stage, GOAL_AGAIN),
+        of("aws s3 sync", times.sync, "s"),
+        of("staging, seconds", times.stage, "s"),
+        of("staging again", times.again, "s"),
+    ]
 
 
 if __name__ == "__main__":

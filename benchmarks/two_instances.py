@@ -6,11 +6,9 @@ Each instance is a process that is pinned to one core. Of two instances each has
 ShardedByS3Key, and they communicate by gloo. The runs take turns; the ratio is that of the medians.
 """
 
-import argparse
 import json
 import os
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -19,11 +17,11 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
+from benchmarks.figures import Figure, arguments, of, publish, ratio_of
 from benchmarks.staged_photos import channels, read_zip, repeated, write_shards
-from tasks.run.machine import hardware
 from training.imagenet import export_packaged
 
-GOAL = 1.9
+GOAL = "goal >= 1.9"
 TOLERANCE = 1e-5
 ROOT = Path(__file__).resolve().parents[1]
 HEAD = ("head.0.weight", "head.0.bias", "head.2.weight", "head.2.bias")
@@ -88,7 +86,7 @@ def largest_difference(first: Path, second: Path) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="a zip in the reference layout")
     parser.add_argument("--backbone", default="efficientnet_lite0")
     parser.add_argument("--images", type=int, default=4000)
@@ -110,18 +108,28 @@ def main() -> None:
         for _ in range(given.repeats):
             for count in (1, 2):
                 runs[count].append(run(hosts[count], root / f"model-{count}", weights, settings))
-        _report(runs, largest_difference(root / "model-1", root / "model-2"), given)
+        what = f"{given.backbone}, {given.images:,} pictures, {given.views} views, one core an instance."
+        publish(figures_of(runs), [what, heads_note(largest_difference(root / "model-1", root / "model-2"))])
 
 
-def _report(runs: dict[int, list[dict[str, float]]], difference: float, given: argparse.Namespace) -> None:
-    embed = {count: statistics.median(run["embed"] for run in runs[count]) for count in runs}
-    whole = {count: statistics.median(run["whole"] for run in runs[count]) for count in runs}
-    ratio = embed[1] / embed[2]
-    print(f"{hardware()}; {given.backbone}, {given.images} pictures, {given.views} views, median of {given.repeats}")
-    print(f"embedding: 1 instance {embed[1]:.2f} s, 2 instances {embed[2]:.2f} s: ratio {ratio:.2f}x (goal {GOAL}x)")
-    print(f"whole job: 1 instance {whole[1]:.1f} s, 2 instances {whole[2]:.1f} s")
+def figures_of(runs: dict[int, list[dict[str, float]]]) -> list[Figure]:
+    """Return the speed-ups of two instances, and the seconds of both numbers of them."""
+    of_phase = {phase: [[run[phase] for run in runs[count]] for count in (1, 2)] for phase in ("embed", "whole")}
+    return [
+        ratio_of("embedding", of_phase["embed"][1], of_phase["embed"][0], GOAL),
+        ratio_of("whole job", of_phase["whole"][1], of_phase["whole"][0]),
+        *(
+            of(f"{phase}, {count} instance(s)", of_phase[phase][count - 1], "s")
+            for phase in of_phase
+            for count in (1, 2)
+        ),
+    ]
+
+
+def heads_note(difference: float) -> str:
+    """Return what is to be said of the heads of both."""
     verdict = "equal" if difference <= TOLERANCE else "NOT equal"
-    print(f"heads: largest difference of a weight {difference:.1e}: {verdict} within {TOLERANCE:.0e}")
+    return f"Heads: largest difference of a weight {difference:.1e}: {verdict} within {TOLERANCE:.0e}."
 
 
 if __name__ == "__main__":

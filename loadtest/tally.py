@@ -83,7 +83,10 @@ class Tally:
         self.trailing_connection_failures = self.trailing_connection_failures + 1 if is_connection else 0
 
     def _second(self, moment: float) -> Second:
-        return self.seconds.setdefault(int(moment), Second())
+        second = self.seconds.get(int(moment))
+        if second is None:  # not setdefault, which makes one each time
+            second = self.seconds[int(moment)] = Second()
+        return second
 
     def to_message(self) -> dict[str, Any]:
         """Return the tally as JSON values; histograms are in HdrHistogram's V2 encoding."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from refusal import Refusal
@@ -39,8 +39,7 @@ _DENIED = tuple(
 _GLOBAL_UNICAST_V6 = ipaddress.ip_network("2000::/3")
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """A parsed URL. `host` is lower case and has no brackets; `path` starts with `/` and includes the query."""
 
     scheme: str

@@ -12,9 +12,8 @@ import random
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from refusal import Refusal
@@ -41,8 +40,7 @@ _THROTTLED = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(NamedTuple):
     """The parts of an HTTP response that decide its outcome."""
 
     status: int

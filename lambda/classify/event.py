@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from encoded import check_size, decode_image, is_data_uri
-from forms import Part, read_form
 from kinds import recognise
 from refusal import Refusal, bad_request
 from web import WebRequest
+
+if TYPE_CHECKING:
+    from forms import Part
 
 ALLOWED = '{"url": "https://..."} or {"image": "<base64>"}'
 _BOM = b"\xef\xbb\xbf"
 _REPLACED = "\ufffd".encode()  # what a byte becomes that is no text, when it is decoded as text
 
 
-@dataclass(frozen=True)
-class ImageRequest:
+class ImageRequest(NamedTuple):
     """The image of a request: exactly one of its URL and its bytes is set."""
 
     url: str | None = None
@@ -59,6 +59,8 @@ def read_body(content_type: str, body: bytes, max_image_bytes: int) -> ImageRequ
         Refusal: it is none of these (400), or the image is too large (413).
     """
     if content_type.lower().startswith("multipart/form-data"):
+        from forms import read_form  # an import that a cold start with JSON or a picture does without
+
         return read_parts(read_form(content_type, body), max_image_bytes)
     if recognise(body):
         check_size(body, max_image_bytes)

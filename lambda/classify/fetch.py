@@ -13,7 +13,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import quote, urljoin
 
 from addresses import Target, check_addresses, is_address, parse_url
@@ -39,8 +39,7 @@ def system_resolver(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-@dataclass(frozen=True)
-class FetchPolicy:
+class FetchPolicy(NamedTuple):
     """What may be fetched: a `host:port` in `allowed_hosts` may be on loopback, `runtime_api` is never connected to."""
 
     max_image_bytes: int
@@ -65,8 +64,7 @@ def fetch(url: str, policy: FetchPolicy, budget: Budget) -> bytes:
     raise not_fetched(f"The URL is redirected more than {MAX_REDIRECTS} times.")
 
 
-@dataclass(frozen=True)
-class Redirect:
+class Redirect(NamedTuple):
     """The Location header of a redirect."""
 
     location: str

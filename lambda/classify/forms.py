@@ -6,10 +6,9 @@ package reads the headers of each part. It takes quadratic time for parameters, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from email import policy
 from email.message import Message
 from email.parser import BytesHeaderParser
+from typing import NamedTuple
 
 from refusal import bad_request
 
@@ -17,11 +16,10 @@ MAX_PARTS = 100
 MAX_BOUNDARY = 70  # RFC 2046
 MAX_HEAD_BYTES = 8192
 MAX_PARAMETERS = 64  # of all headers of a part, and lines
-_HEADERS = BytesHeaderParser(policy=policy.compat32)
+_HEADERS = BytesHeaderParser()
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """A field of a form; `filename` is None if the part is not a file."""
 
     name: str

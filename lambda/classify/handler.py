@@ -22,16 +22,18 @@ import json
 import os
 import sys
 import traceback
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from endpoint import Endpoint
 from event import ImageRequest, read_request
-from fetch import FetchPolicy, fetch
 from kinds import content_type_of
 from origins import allowed_origins, sharing_headers
 from refusal import Refusal
 from timing import Budget
 from web import WebRequest
+
+if TYPE_CHECKING:
+    from fetch import FetchPolicy
 
 Answer = dict[str, Any]
 
@@ -79,6 +81,8 @@ def load_image(request: ImageRequest, budget: Budget, *, is_public: bool) -> byt
     assert request.url is not None
     if not may_fetch(is_public=is_public):
         raise Refusal(403, "UrlsNotFetched", 'This function fetches no URLs. Send the picture itself, or as "image".')
+    from fetch import fetch  # an import of 10 ms that a cold start with a picture does without
+
     limit = number("FETCH_TIMEOUT_SECONDS", DEFAULT_FETCH_TIMEOUT_SECONDS)
     return fetch(request.url, fetch_policy(is_public=is_public), budget.capped(limit))
 
@@ -124,6 +128,8 @@ def endpoint() -> Endpoint:
 @functools.cache
 def fetch_policy(*, is_public: bool) -> FetchPolicy:
     """Return the fetch policy that the environment variables define; for a public URL, no host may be on loopback."""
+    from fetch import FetchPolicy
+
     named = "" if is_public else os.environ.get("ALLOWED_HOSTS", "")
     hosts = frozenset(host.strip().lower() for host in named.split(",") if host.strip())
     runtime_api = os.environ.get("AWS_LAMBDA_RUNTIME_API", "")

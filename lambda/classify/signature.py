@@ -8,14 +8,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 
 
-@dataclass(frozen=True)
-class Credentials:
+class Credentials(NamedTuple):
     """A key pair and, for a role, its session token."""
 
     access_key_id: str
@@ -23,8 +22,7 @@ class Credentials:
     session_token: str | None = None
 
 
-@dataclass(frozen=True)
-class Signer:
+class Signer(NamedTuple):
     """Signs POST requests without a query for one service in one region."""
 
     credentials: Credentials

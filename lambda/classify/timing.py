@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 DEFAULT_SECONDS = 30.0  # used without a Lambda context
 
 
-@dataclass(frozen=True)
-class Budget:
+class Budget(NamedTuple):
     """A deadline on a monotonic clock, in seconds."""
 
     deadline: float

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
 from encoded import decode_base64
@@ -16,8 +15,7 @@ _OF_HTTP = frozenset({"version", "rawPath", "requestContext", "headers"})
 _CLOUDFRONT = "x-amz-cf-id"
 
 
-@dataclass(frozen=True)
-class WebRequest:
+class WebRequest(NamedTuple):
     """An HTTP request. `headers` has lower-case names.
 
     `body` is what the event has as its body. `is_public` says that AWS authenticated no caller that the event names.

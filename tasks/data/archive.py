@@ -8,7 +8,7 @@ first, such as a `.tar.gz`, is in `tasks.data.unpacking`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -21,7 +21,7 @@ from tasks.run.errors import SourceRefused
 if TYPE_CHECKING:
     from tasks.run.settings import Settings  # an import of 0.2 s that a worker does without
 
-_READ: Mapping[Kind, Callable[[BinaryIO, Entry], bytes]] = {"zip": read_zipped, "tar": read_tarred}
+ReadFrom = Callable[[BinaryIO, Entry], bytes]
 
 _MOST_OPEN = 32
 """How many of a source's archives are open at once; there may be more than a process may open."""
@@ -72,13 +72,13 @@ class Reader:
     def __init__(self, root: Path, kind: Kind) -> None:
         self._root, self._kind = root, kind
         is_one_file = kind != "folder" and not root.is_dir()
-        self._files: dict[str, BinaryIO] = {"": root.open("rb")} if is_one_file else {}
+        self._files: dict[str, tuple[BinaryIO, ReadFrom]] = {"": _opened(root)} if is_one_file else {}
 
     def __enter__(self) -> Reader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for file in self._files.values():
+        for file, _read in self._files.values():
             file.close()
 
     def read(self, entry: Entry) -> bytes:
@@ -89,14 +89,21 @@ class Reader:
         """
         if self._kind == "folder" or entry.file == entry.name:
             return read_file(self._root, entry)
-        return _READ[self._kind](self._archive(entry.file), entry)
+        file, read = self._archive(entry.file)
+        return read(file, entry)
 
-    def _archive(self, name: str) -> BinaryIO:
+    def _archive(self, name: str) -> tuple[BinaryIO, ReadFrom]:
         if name not in self._files:
             while len(self._files) >= _MOST_OPEN:
-                self._files.pop(next(iter(self._files))).close()
+                self._files.pop(next(iter(self._files)))[0].close()
             try:
-                self._files[name] = (self._root / name).open("rb")
+                self._files[name] = _opened(self._root / name)
             except OSError as error:
                 raise Unreadable(f"its archive cannot be read: {error.strerror}") from error
         return self._files[name]
+
+
+def _opened(path: Path) -> tuple[BinaryIO, ReadFrom]:
+    """Return an archive that is open, and how its entries are read: as those of a tar or those of a zip."""
+    file = path.open("rb")
+    return file, read_tarred if begins_tar(os.pread(file.fileno(), 512, 0)) else read_zipped

@@ -40,15 +40,15 @@ def is_compressed(beginning: bytes) -> bool:
 
 
 @contextmanager
-def decompressed(path: Path) -> Iterator[Stream]:
-    """Yield the content of a compressed file as a stream.
+def decompressed(path: Path, named: Path) -> Iterator[Stream]:
+    """Yield the content of a compressed file as a stream; `named` is what messages call it.
 
     Raises:
         SourceRefused: it is damaged, is cut, or needs too much memory.
     """
     beginning = beginning_of(path)
     opened = next(open_it for magic, open_it in _OPENED.items() if beginning.startswith(magic))
-    with path.open("rb") as file, readable(path), opened(file) as stream:
+    with path.open("rb") as file, readable(named), opened(file) as stream:
         yield stream
 
 

@@ -29,7 +29,8 @@ class Entry(NamedTuple):
     """One file of a source; `name` is exact, with `/` between folders, and `refusal` says why it must not be read.
 
     `offset` and `packed_bytes` are the place of its bytes in a zip or tar; `method` and `crc` are of a zip. `file` is
-    where the bytes are, relative to the listing's `root`: "" is the root itself or, in a folder, the file of this name.
+    where the bytes are: "" is the listing's `root` itself or, in a folder, the file of this name; another one is an
+    archive, relative to the root or absolute, or with the entry's own name a plain file.
     """
 
     name: str

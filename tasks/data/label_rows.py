@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from tasks.data.entries import Entry, Listing, Unreadable
-from tasks.data.label_table import MOST_BYTES, Row, Table, is_table_name, may_be_table, read_table
-from tasks.data.names import Names, Path, foreign_reason
-from tasks.data.texts import counted, listed
+from tasks.data.label_table import MOST_BYTES, Row, Table, is_table_name, is_text, may_be_table, read_table
+from tasks.data.names import Names, Path, is_text_of_labels
+from tasks.data.texts import counted, listed, shortened
 from tasks.data.tree import is_split_word, split_of
 
 _MOST_TABLES = 20
-"""So many tables that are not named as such are looked at."""
+"""So many tables that are not named as such are looked at, the outermost first."""
+
+_ENOUGH = 0.5
+"""The share of photos in tables that are named as such, from which on no others are looked at."""
 
 Read = Callable[[Entry], bytes]
 Located = tuple[int, Path]
@@ -22,13 +25,17 @@ Located = tuple[int, Path]
 class Labels:
     """The rows of photos by their indices, the tables that they are from, and those that are not understood.
 
-    `empty` are the photos whose row has no class.
+    `named_by` says by what numbers of classes got their names, and `lists` are those of names that were used. `empty`
+    are the photos whose row has no class. Where two tables contradict each other there are no rows.
     """
 
     rows: dict[int, Row] = field(default_factory=dict)
     empty: set[int] = field(default_factory=set)
     table_of: dict[int, Table] = field(default_factory=dict)
     problems: list[Table] = field(default_factory=list)
+    named_by: list[str] = field(default_factory=list)
+    lists: list[Path] = field(default_factory=list)
+    contradiction: str | None = None
 
     @property
     def tables(self) -> list[Table]:
@@ -51,29 +58,61 @@ class Labels:
         return [
             f"the classes of {counted(sum(by_name.values()), 'photo')} are from {_and(sorted(by_name))}, {labels}"
             for labels, by_name in tables.items()
-        ]
+        ] + (self.named_by if used else [])
+
+    def rename(self, names: Mapping[str, str], told: str) -> None:
+        """Give the classes these names, and keep what is to be said of it."""
+        self.rows = {
+            index: replace(row, class_name=names.get(row.class_name, row.class_name))
+            for index, row in self.rows.items()
+        }
+        self.named_by.append(told)
 
 
-def read_labels(listing: Listing, found: Names, groups: Sequence[Sequence[Located]], read: Read) -> Labels:
+def read_labels(
+    listing: Listing, found: Names, groups: Sequence[Sequence[Located]], read: Read, classes: Collection[str] = ()
+) -> Labels:
     """Read the tables of a source that name photos of these groups, of which an earlier one is preferred.
 
-    Tables with other names than labels.csv and the like are looked at if there is no such table that names a photo.
+    Tables with other names than labels.csv and the like are looked at if those name less than half of the photos.
+    `classes` are the folders of classes beside the photos. The largest tables are read first, because the classes of
+    one tell which column of another has them. Where two tables disagree on a photo, the one counts whose column of
+    classes is named as such; else no row is kept.
     """
-    known = {name for group in groups for _, path in group for name in (path[-1], _stem(path[-1]))}
+    known = known_names(groups)
     entries = [
         (entry, path)
-        for entry, path in zip(listing.entries, found.files, strict=True)
-        if path[-1] and foreign_reason(path) is None and may_be_table(path)
-        if entry.refusal is None and entry.size_bytes <= MOST_BYTES
+        for entry, path in files_of_labels(listing, found)
+        if may_be_table(path) and not (is_text(path) and _stem(path[-1]) in known)
     ]
     labels = Labels()
-    others = [each for each in entries if not is_table_name(each[1])]
+    others = sorted((each for each in entries if not is_table_name(each[1])), key=lambda each: len(each[1]))
     for chosen in ([each for each in entries if is_table_name(each[1])], others[:_MOST_TABLES]):
-        for entry, path in chosen:
-            _add(labels, read_table(path, _content(read, entry), known), groups)
-        if labels.rows:
+        for entry, path in sorted(chosen, key=lambda each: -each[0].size_bytes):
+            so_far = {*classes, *(row.class_name for row in labels.rows.values())}
+            table = read_table(path, content_of(read, entry), known, so_far)
+            if table is not None and not _add(labels, table, groups):
+                text = f"no table of labels is used: {labels.problems[0].refusal()}"
+                return Labels(problems=labels.problems, contradiction=text)
+        if labels.rows and len(labels.rows) >= _ENOUGH * sum(map(len, groups)):
             break
     return labels
+
+
+def known_names(groups: Sequence[Sequence[Located]]) -> set[str]:
+    """Return the names of photos, with and without their endings, and with a `/` those of folders that have a blank."""
+    folders = {path[:-1] for group in groups for _, path in group}
+    with_blanks = {f"{part}/" for folder in folders for part in folder if " " in part}
+    return with_blanks | {name for group in groups for _, path in group for name in (path[-1], _stem(path[-1]))}
+
+
+def files_of_labels(listing: Listing, found: Names) -> list[tuple[Entry, Path]]:
+    """Return the files that are no photos by their endings and can be read."""
+    return [
+        (entry, path)
+        for entry, path in zip(listing.entries, found.files, strict=True)
+        if path[-1] and is_text_of_labels(path) and entry.refusal is None and entry.size_bytes <= MOST_BYTES
+    ]
 
 
 def match_rows(rows: Sequence[Row], folder: Path, groups: Sequence[Sequence[Located]]) -> dict[int, Row]:
@@ -91,20 +130,55 @@ def match_rows(rows: Sequence[Row], folder: Path, groups: Sequence[Sequence[Loca
     return {index: row for index, row in found if index is not None}
 
 
-def _add(labels: Labels, table: Table, groups: Sequence[Sequence[Located]]) -> None:
+def _add(labels: Labels, table: Table, groups: Sequence[Sequence[Located]]) -> bool:
+    """Add the rows of a table; False if they contradict those of another one that is as sure of its column."""
     if table.problem is not None:
         labels.problems.append(table)
-        return
-    folder = table.path[:-1]
-    below = [[each for each in group if each[1][: len(folder)] == folder] for group in groups]
-    found = match_rows(table.rows, folder, below if any(below) else groups)
+        return True
+    found = located_rows(table.rows, table.path, groups)
     rows = {index: row for index, row in found.items() if row.class_name}
     labels.empty |= found.keys() - rows.keys()
-    labels.rows |= rows
+    differing = [i for i in rows.keys() & labels.rows.keys() if rows[i].class_name != labels.rows[i].class_name]
+    unsure = [index for index in differing if labels.table_of[index].is_sure == table.is_sure]
+    if unsure:
+        first = min(unsure)
+        other = labels.table_of[first]
+        labels.problems = [_contradicting(table, other, rows[first], labels.rows[first])]
+        return False
+    if not table.is_sure:
+        rows = {index: row for index, row in rows.items() if index not in set(differing)}
+    for index, row in rows.items():
+        before = labels.rows.get(index)
+        labels.rows[index] = row if before is None or row.split else replace(row, split=before.split)
     labels.table_of |= dict.fromkeys(rows, table)
+    return True
 
 
-def _content(read: Read, entry: Entry) -> bytes:
+def located_rows(rows: Sequence[Row], path: Path, groups: Sequence[Sequence[Located]]) -> dict[int, Row]:
+    """Map the indices of photos to the rows that name them, of a table with this path.
+
+    The photos in the table's folder are preferred. One that is named for a split means no photo in another's folder.
+    """
+    folder, split = path[:-1], split_of(path[-1].rpartition(".")[0])
+    own = [[each for each in group if split_above(each[1][:-1]) in {None, split}] for group in groups]
+    groups = own if split else groups
+    below = [[each for each in group if each[1][: len(folder)] == folder] for group in groups]
+    return match_rows(rows, folder, below if any(below) else groups)
+
+
+def split_above(folder: Path) -> str | None:
+    """Return the split that the innermost folder named as one means."""
+    return next((split_of(part) for part in reversed(folder) if is_split_word(part)), None)
+
+
+def _contradicting(table: Table, other: Table, row: Row, before: Row) -> Table:
+    photo, one, two = shortened(row.file), shortened(row.class_name), shortened(before.class_name)
+    why = f"says that {photo} is {one}, and {other.name} says that it is {two}: give only the right one of them"
+    return replace(table, problem=why)
+
+
+def content_of(read: Read, entry: Entry) -> bytes:
+    """Return the bytes of a table; none if it cannot be read."""
     try:
         return read(entry)
     except Unreadable:

@@ -1,8 +1,9 @@
 """Find a source's splits and classes from its names: which file is a photo of which class, and what is not used.
 
 The layouts are `train|valid|test/<class>/<photo>`, `<class>/<photo>` without splits, and photos that a table names
-(`tasks.data.label_table`); folders around them are passed. Splits that the source lacks are made later
-(`tasks.data.splits`). Pure functions on a listing, except that a table's bytes are read by the function that is given.
+(`tasks.data.label_table`); folders around them are passed. Lists may give the splits (`tasks.data.split_lists`), and
+those that the source lacks are made later (`tasks.data.splits`). Pure functions on a listing, except that the bytes of
+tables and lists are read by the function that is given.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from tasks.data import levels, names
-from tasks.data.contents import Contents, Others, sort_files
+from tasks.data.class_names import name_classes
+from tasks.data.contents import Contents, sort_files
 from tasks.data.entries import Listing
-from tasks.data.label_rows import Labels, Read, read_labels
+from tasks.data.label_rows import Labels, Read, read_labels, split_above
+from tasks.data.layout_texts import others_note, unnamed_text, unused_warnings, views_warnings
 from tasks.data.names import Names, Path
-from tasks.data.refusals import detection_refusal, unknown_layout, views_refusal, views_text
+from tasks.data.refusals import detection_refusal, unknown_layout, views_refusal
 from tasks.data.sections import (
     Section,
     doubtful_classes,
@@ -27,8 +30,9 @@ from tasks.data.sections import (
     unlabelled,
 )
 from tasks.data.spelling import read_spellings
-from tasks.data.texts import LAYOUTS, counted, listed_files, shortened
-from tasks.data.tree import Tree, is_split_word, split_of
+from tasks.data.split_lists import SplitLists, read_split_lists
+from tasks.data.texts import LAYOUTS, shortened
+from tasks.data.tree import Tree
 from tasks.run.errors import SourceRefused
 from tasks.run.escaping import valid_text
 from tasks.run.records import SPLITS, Quarantined
@@ -36,6 +40,7 @@ from tasks.run.records import SPLITS, Quarantined
 _NO_CLASS = "it is not in the folder of a class"
 _UNNAMED = "no table of labels names it"
 _UNLABELLED = "its cell for the class is empty"
+_UNLISTED = "no list of a split names it"
 _RENAME = "rename its folder, or its label in the table"
 
 
@@ -84,6 +89,8 @@ def read_layout(listing: Listing, read: Read | None = None) -> Layout:
     placed = _Placed(listing, found, files, sections, labels)
     for index in files.photos:
         placed.add(index)
+    lists = _split_lists(listing, found, placed, read)
+    placed.divide(lists)
     if not placed.classes and not files.refused:
         raise unknown_layout(listing, found, files, labels.problems)
     made = _missing_splits(listing, placed, files.tree)
@@ -96,8 +103,8 @@ def read_layout(listing: Listing, read: Read | None = None) -> Layout:
     ]
     unused = [(valid_text(listing.entries[i].name), why) for i, why in (*files.unused, *placed.unused)]
     doubtful = [] if labels.rows else doubtful_classes(sections, files.tree, listing)
-    for table in labels.tables:
-        files.others.remove(table.path)
+    for path in {*(table.path for table in labels.tables), *labels.lists, *lists.paths}:
+        files.others.remove(path)
     return Layout(
         tuple(sorted(set(spellings.classes.values()))),
         tuple(candidates),
@@ -105,10 +112,11 @@ def read_layout(listing: Listing, read: Read | None = None) -> Layout:
         files.others.total() + len(unused),
         (
             *spellings.warnings,
-            *_views_warnings(found, files, labels),
+            *views_warnings(found, files, labels),
             *doubtful,
             *placed.warnings(),
-            *_unused_warnings(unused),
+            *lists.warnings,
+            *unused_warnings(unused, {_UNNAMED, _UNLABELLED}),
         ),
         tuple(Quarantined(name, why) for name, why in unused),
         (
@@ -116,8 +124,9 @@ def read_layout(listing: Listing, read: Read | None = None) -> Layout:
             *placed.notes,
             *level_notes(sections, files.tree),
             *spellings.notes,
+            *lists.notes,
             *splits_in_classes(sections, files.tree),
-            *_others_note(files.others),
+            *others_note(files.others),
         ),
         made,
         labels.group,
@@ -139,14 +148,10 @@ def _sections(listing: Listing, found: Names, files: Contents, read: Read | None
     labels = read_labels(listing, found, [photos], read) if read and photos else Labels()
     if not labels.rows:
         raise refused or unknown_layout(listing, found, files, labels.problems)
+    labels.lists = name_classes(labels, listing, found, read, ()) if read else []
     known = {found.files[index][:-1] for index in labels.rows}
-    splits = {folder: _split_above(folder) for folder in sorted(known)}
+    splits = {folder: split_above(folder) for folder in sorted(known)}
     return labels, [unlabelled(()), *(unlabelled(folder, split) for folder, split in splits.items() if split)]
-
-
-def _split_above(folder: Path) -> str | None:
-    """Return the split that the innermost folder named as one means."""
-    return next((split_of(part) for part in reversed(folder) if is_split_word(part)), None)
 
 
 def _split_in(split: str | None, made: Sequence[str]) -> str | None:
@@ -163,7 +168,16 @@ def _labels(listing: Listing, found: Names, files: Contents, sections: Sequence[
         [(index, found.files[index]) for index in files.photos if found.files[index][:-1] == each.folder]
         for each in sorted(flat, key=lambda each: each.split != "train")
     ]
-    return read_labels(listing, found, groups, read)
+    folders = {name for each in sections if each.reason is None for name in files.tree.children(each.folder)}
+    labels = read_labels(listing, found, groups, read, folders)
+    labels.lists = name_classes(labels, listing, found, read, folders)
+    return labels
+
+
+def _split_lists(listing: Listing, found: Names, placed: _Placed, read: Read | None) -> SplitLists:
+    """Return what lists say of the photos whose split is not told by their folders or tables."""
+    photos = [(each.index, found.files[each.index]) for each in placed.candidates if each.split is None]
+    return read_split_lists(listing, found, photos, read) if read and photos else SplitLists({})
 
 
 class _Placed:
@@ -205,9 +219,14 @@ class _Placed:
             _UNNAMED: f"{one} does not name" if one else "no table names",
             _UNLABELLED: f"{one or 'the tables'} {'has' if one else 'have'} no class for",
         }
-        return [
-            f"{subjects[reason]} {_unnamed_text(folder, files, named[folder])} not used"
+        doubts = [self._labels.contradiction] if self._labels.contradiction else []
+        told = [
+            f"{subjects[reason]} {unnamed_text(folder, files, named[folder])} not used"
             for (reason, folder), files in sorted(by_folder.items())
+        ]
+        return [
+            *doubts,
+            *told,
         ]
 
     def add(self, index: int) -> None:
@@ -232,6 +251,17 @@ class _Placed:
             self._leave(index, _NO_CLASS)
         else:
             self.quarantined.append(Quarantined(valid_text(self._listing.entries[index].name), _NO_CLASS))
+
+    def divide(self, lists: SplitLists) -> None:
+        """Give the photos of no split those of the lists."""
+        if not lists.splits:
+            return
+        placed, self.candidates, self.classes = self.candidates, [], {}
+        for each in placed:
+            if each.split is None and each.index in lists.left:
+                self._leave(each.index, _UNLISTED)
+            else:
+                self._take(each.index, each.split or lists.splits.get(each.index), each.class_name, each.group)
 
     def _section(self, path: Path) -> Section | None:
         folder = path[:-1]
@@ -311,37 +341,3 @@ def _refuse_unusable(classes: Iterable[str]) -> None:
             raise SourceRefused("data layout", f"the name of the class {shortened(name)} is not UTF-8", why, _RENAME)
         if not names.visible(name):
             raise SourceRefused("data layout", f"the name of the class {name!a} is blank", why, _RENAME)
-
-
-def _views_warnings(found: Names, files: Contents, labels: Labels) -> list[str]:
-    text = None if labels.rows else views_text(found, files)
-    return [f"{text}: if they are masks or views of one thing, they are no classes"] if text else []
-
-
-def _unused_warnings(unused: Sequence[tuple[str, str]]) -> list[str]:
-    by_reason: dict[str, list[str]] = defaultdict(list)
-    for name, reason in unused:
-        if reason not in {_UNNAMED, _UNLABELLED}:
-            by_reason[reason].append(name)
-    return [
-        f"{counted(len(files), 'file looks like a photo and is', 'files look like photos and are')} not used: "
-        f"{reason} ({listed_files(files)})"
-        for reason, files in by_reason.items()
-    ]
-
-
-def _unnamed_text(folder: Path, files: Sequence[str], named: int) -> str:
-    where = f"{shortened('/'.join(folder))}/" if folder else "the source"
-    verb = "is" if len(files) == 1 else "are"
-    if not named:
-        return f"the {counted(len(files), 'photo')} of {where}, which {verb}"
-    return (
-        f"{len(files):,} of the {counted(named + len(files), 'photo')} of {where} ({listed_files(files)}), which {verb}"
-    )
-
-
-def _others_note(others: Others) -> list[str]:
-    if not others.total():
-        return []
-    are_not = "is not a photo and is" if others.total() == 1 else "are not photos and are"
-    return [f"{others.text()} {are_not} not used{others.example()}"]

@@ -34,6 +34,12 @@ OTHER_SUFFIXES = frozenset(
 )
 """Endings of files that lie beside photos and are none; a file with another ending, or none, may be a photo."""
 
+TABLE_SUFFIXES = frozenset({"csv", "tsv", "jsonl", "txt"})
+"""Endings of files that may say what photos show."""
+
+_DOCUMENTS = frozenset({"readme", "license", "licence", "copying", "copyright", "notice", "authors", "changelog"})
+"""Stems, in lower case, of files that are for people."""
+
 _FOREIGN = {
     "__macosx": "it is a Mac's shadow of a file",
     "@eadir": "it is a preview that a Synology disk made",
@@ -165,6 +171,16 @@ def is_image_name(path: Sequence[str]) -> bool:
 def is_other_name(path: Sequence[str]) -> bool:
     """Tell whether a file's name is that of another kind of file, such as a list of labels."""
     return path[-1] == "" or suffix(path) in OTHER_SUFFIXES
+
+
+def is_text_of_labels(path: Sequence[str]) -> bool:
+    """Tell whether a file may be a table or a list that says what photos show, by its ending and as no README."""
+    return suffix(path) in TABLE_SUFFIXES and not is_document(path) and foreign_reason(path) is None
+
+
+def is_document(path: Sequence[str]) -> bool:
+    """Tell whether a file is a README, a licence or the like, with or without an ending."""
+    return path[-1].partition(".")[0].lower() in _DOCUMENTS
 
 
 def suffix(path: Sequence[str]) -> str:

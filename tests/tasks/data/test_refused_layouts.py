@@ -15,7 +15,7 @@ def refused(names: Sequence[str], tables: Mapping[str, str] | None = None) -> So
     content = {name: text.encode() for name, text in (tables or {}).items()}
     entries = tuple(Entry(name, len(content.get(name, b"1"))) for name in (*names, *content))
     with pytest.raises(SourceRefused) as found:
-        read_layout(Listing(Path("data.zip"), "zip", entries, ()), lambda entry: content[entry.name])
+        read_layout(Listing(Path("data.zip"), "zip", entries, ()), lambda entry: content.get(entry.name, b"1"))
     assert "correct the data" not in found.value.next_command
     return found.value
 

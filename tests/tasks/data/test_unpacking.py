@@ -242,10 +242,10 @@ def test_what_lies_beside_the_zips_in_a_zip_is_told_of(tmp_path: Path) -> None:
     beside = {"cat/0001": b"x", "cat/0002": b"x", "LICENSE": b"x", "notes.txt": b"x", "__MACOSX/._dogs.zip": b"x"}
     listing = unpacked(write_zip(tmp_path / "a.zip", {**beside, "dogs.zip": zip_of(FILES)}))
     layout = read_layout(listing)
-    assert read_all(listing) == FILES
+    assert read_all(listing) == {**FILES, "notes.txt": b"x"}
     assert [each.name for each in layout.quarantined] == ["cat/0001", "cat/0002"]
     assert {each.reason for each in layout.quarantined} == {
-        "it lies beside the zips in the zip, and only what is in them is read"
+        "it lies beside the archives in the archive, and only what is in them is read"
     }
     assert layout.ignored == 2
 
@@ -309,7 +309,7 @@ def test_the_zips_in_a_folder_are_read_in_place_as_folders_of_their_names(tmp_pa
     listing = list_unpacked(tmp_path, SETTINGS, tmp_path, LineProgress)
     layout = read_layout(listing)
     assert (layout.classes, len(layout.candidates)) == (("Paper-samples", "Rock-samples"), 6)
-    assert layout.notes[0] == "1 .zip, 1 .txt are not photos and are not used"
+    assert layout.notes[0] == "1 .zip, 1 .txt are not photos and are not used (converted_keras.zip, notes.txt)"
     content = read_all(listing)
     assert content["Rock-samples/1.jpg"] == photos["1.jpg"] and content["notes.txt"] == b"notes"
     assert list_unless_packed(tmp_path, SETTINGS) == listing
