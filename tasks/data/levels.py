@@ -22,8 +22,8 @@ _YEARS = re.compile(r"(?i)(photos?|fotos?|foto's) (from|von|de|del|van|da|do) (1
 _FEWEST = 2
 _TABLE = "write a labels.csv with the columns file_name and label"
 
-BY_YEAR = "Google Photos lists photos by year beside its albums, and an album has it too"
-IN_NO_ALBUM = "it is in no album of Google Photos, but in its list of photos by year, so that its class is not known"
+BY_YEAR = "Google Photos lists all photos by year, and albums have these too"
+IN_NO_ALBUM = "Google Photos lists them by year, and they are in no album, so that their class is not known"
 
 
 def is_list_by_year(name: str) -> bool:

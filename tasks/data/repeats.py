@@ -48,20 +48,40 @@ def class_warnings(images: Sequence[LabelledImage], pairs: Iterable[Pair]) -> li
 
 def contradictions(images: Sequence[LabelledImage]) -> list[str]:
     """Return why labels contradict each other, if at least half of a class are copies of photos of other classes."""
-    repeated = _repeated(images)
-    totals = Counter(image.class_name for image in images)
-    shared = Counter(image.class_name for copies in repeated for image in copies)
-    found = [name for name in sorted(totals) if shared[name] >= _FEWEST and shared[name] >= _LEAST_SHARE * totals[name]]
+    found = _contradicting(images)
     if not found:
         return []
-    shares = enumerated([f"{shortened(name)} ({shared[name]:,} of {totals[name]:,})" for name in found])
-    others: dict[str, set[str]] = defaultdict(set)
-    for copies in repeated:
-        for image in copies:
-            others[image.class_name] |= {each.class_name for each in copies}
-    suspect = max(found, key=lambda name: (len(others[name]), totals[name]))
-    cure = f"if {shortened(suspect)} is no class, remove its folder; --keep-duplicates keeps all of them"
-    return [f"at least half of the photos of {shares} are also in other classes: {cure}"]
+    shares = enumerated([f"{shortened(name)} ({shared:,} of {total:,})" for name, (shared, total) in found.items()])
+    suspects = _suspects(images)
+    cure = f"if {enumerated(suspects)} " + (
+        "is no class, remove its folder" if len(suspects) == 1 else "are no classes, remove their folders"
+    )
+    told = f"at least half of the photos of {shares} are also in other classes: {cure}"
+    return [f"{told}; --keep-duplicates keeps all of them"]
+
+
+def _contradicting(images: Sequence[LabelledImage]) -> dict[str, tuple[int, int]]:
+    """Return the classes of which too many photos are also in others, with the number of these and of all photos."""
+    totals = Counter(image.class_name for image in images)
+    shared = Counter(image.class_name for copies in _repeated(images) for image in copies)
+    return {
+        name: (shared[name], totals[name])
+        for name in sorted(totals)
+        if shared[name] >= _FEWEST and shared[name] >= _LEAST_SHARE * totals[name]
+    }
+
+
+def _suspects(images: Sequence[LabelledImage]) -> list[str]:
+    """Return the classes without which none would contradict: each time the one that shares with most others."""
+    left, suspects = list(images), list[str]()
+    while found := _contradicting(left):
+        others: dict[str, set[str]] = defaultdict(set)
+        for copies in _repeated(left):
+            for image in copies:
+                others[image.class_name] |= {each.class_name for each in copies}
+        suspects.append(max(found, key=lambda name: (len(others[name]), found[name][1])))
+        left = [image for image in left if image.class_name != suspects[-1]]
+    return suspects
 
 
 def _repeated(images: Iterable[LabelledImage]) -> list[list[LabelledImage]]:
@@ -84,11 +104,11 @@ def _copies_in_classes(images: Iterable[LabelledImage]) -> list[str]:
 
 
 def _same(one: LabelledImage, other: LabelledImage) -> str:
-    """Return two names with = between them, the folders that both are in only once."""
+    """Return what two photos are called: the name of both files, or both paths, with the folders of both only once."""
     first, second = one.name.split("/"), other.name.split("/")
-    depth = 0
-    while depth < min(len(first), len(second)) - 1 and first[depth] == second[depth]:
-        depth += 1
+    if first[-1] == second[-1]:
+        return shortened(first[-1])
+    depth = next(n for n, (left, right) in enumerate(zip(first, second, strict=False)) if left != right)
     return f"{shortened(one.name)} = {shortened('/'.join(second[depth:]))}"
 
 
@@ -96,5 +116,9 @@ def _by_classes(found: dict[tuple[str, ...], list[str]]) -> str:
     """Return for each pair of classes, those with the most photos first, their number and an example."""
     ordered = sorted(found.items(), key=lambda each: (-len(each[1]), each[0]))
     parts = [f"{len(same):,} in {' and '.join(map(shortened, names))} ({min(same)})" for names, same in ordered[:SHOWN]]
-    more = [f"{len(ordered) - SHOWN:,} more pairs of classes"] if len(ordered) > SHOWN else []
+    more = (
+        [f"{counted(len(ordered) - SHOWN, 'more pair of classes', 'more pairs of classes')}"]
+        if len(ordered) > SHOWN
+        else []
+    )
     return ", ".join([*parts, *more])

@@ -16,10 +16,16 @@ def breakable(name: str) -> Markup:
     return Markup("<wbr>").join(_ENDS_OF_WORDS.split(terminal_text(name)))
 
 
-def apart(one: str, other: str) -> tuple[str, str, str]:
-    """Return the folder that both names begin with, "" for none, and what each has behind it."""
+def apart(one: str, other: str) -> tuple[str, str, str, str]:
+    """Return the folder that both names begin with, "" for none, what each has behind it, and the file if it is one.
+
+    Files of one name in two folders are told by these folders, and so is the file's name, once.
+    """
     first, second = one.split("/"), other.split("/")
     depth = 0
     while depth < min(len(first), len(second)) - 1 and first[depth] == second[depth]:
         depth += 1
-    return "/".join(first[:depth]), "/".join(first[depth:]), "/".join(second[depth:])
+    is_one_name = first[-1] == second[-1] and depth < min(len(first), len(second)) - 1
+    if is_one_name:
+        return "/".join(first[:depth]), "/".join(first[depth:-1]) + "/", "/".join(second[depth:-1]) + "/", first[-1]
+    return "/".join(first[:depth]), "/".join(first[depth:]), "/".join(second[depth:]), ""

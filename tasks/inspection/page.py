@@ -76,6 +76,7 @@ def _pairs(found: Inspection, images: Mapping[str, StagedImage]) -> list[dict[st
     return [
         {
             "kind": "the same" if pair.is_exact else "nearly the same",
+            "file": breakable(file),
             "folder": folder and breakable(f"{folder}/"),
             "photos": [
                 (_picture(images.get(pair.name), _SIDE // 2), breakable(one), f"{pair.label}, {pair.split}"),
@@ -83,7 +84,7 @@ def _pairs(found: Inspection, images: Mapping[str, StagedImage]) -> list[dict[st
             ],
         }
         for pair in found.pairs[:SHOWN_PAIRS]
-        for folder, one, two in [apart(pair.name, pair.twin)]
+        for folder, one, two, file in [apart(pair.name, pair.twin)]
     ]
 
 

@@ -121,7 +121,7 @@ def test_google_photos_lists_by_year_are_left_out_and_photos_in_no_album_are_cou
         "4 files look like photos and are not used",
         "1 file looks like a photo and is not used",
     ]
-    assert "it is in no album of Google Photos" in layout.warnings[1] and "IMG_1.jpg" in layout.warnings[1]
+    assert "they are in no album" in layout.warnings[1] and "IMG_1.jpg" in layout.warnings[1]
 
 
 def test_numbers_with_leading_zeros_in_one_split_are_the_classes_of_the_others() -> None:

@@ -1,4 +1,4 @@
-"""Tests of sets that are laid out as public ones are, small and with made-up pictures, read from the first to the last."""
+"""Tests of sets that are laid out as public ones are, with made-up pictures, read from the first to the last."""
 
 from collections import Counter
 from pathlib import Path
@@ -93,7 +93,5 @@ def test_gtsrb_has_its_classes_with_zeros_and_its_test_of_numbers(tmp_path: Path
     assert counts(found) == {"00000": 8, "00001": 8, "00002": 8} and found.problems == ()
     assert sum(image.split == "test" for image in found.images) == 6
     notes = found.findings.notes
-    assert (
-        "classes whose numbers differ only by leading zeros are joined: 0 is 00000, 1 is 00001 and 2 is 00002" in notes
-    )
+    assert any("0 is 00000" in note for note in notes)
     assert "the data has no validation split: 3 of its 18 train photos are taken for validation (seed 0)" in notes

@@ -118,7 +118,9 @@ def test_a_pair_is_told_by_what_differs_in_its_names(found: tuple[Inspection, Pa
     page = (found[1] / PAGE).read_text()
     assert "<b>sky, train</b><br>train/<wbr>sky/<wbr>07.<wbr>jpg" in page and "nearly the same</figcaption>" in page
     assert "In 1 pair they are in two splits" in page
-    assert apart("set/cat/1.jpg", "set/dog/1.jpg") == ("set", "cat/1.jpg", "dog/1.jpg")
+    assert apart("set/cat/1.jpg", "set/dog/1.jpg") == ("set", "cat/", "dog/", "1.jpg")
+    assert apart("set/cat/1.jpg", "set/cat/2.jpg") == ("set/cat", "1.jpg", "2.jpg", "")
+    assert apart("1.jpg", "old/1.jpg") == ("", "1.jpg", "old/1.jpg", "")
 
 
 def test_the_pictures_of_a_class_are_no_copies_of_each_other(home: Path, tmp_path: Path) -> None:
