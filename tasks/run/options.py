@@ -106,7 +106,8 @@ class DataOptions(Options):
     ] = "80/10/10"
     split_seed: Annotated[int, Field(ge=0, le=2**31 - 1, description="Of that distribution.")] = 0
     keep_duplicates: Annotated[
-        bool, Field(description="Keep photos in train that are also in validation or test, with a warning.")
+        bool,
+        Field(description="Keep photos of train that are also in validation or test, or in other classes, and warn."),
     ] = False
 
     @property
