@@ -8,13 +8,14 @@ import hashlib
 import secrets
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import moto.s3.models as moto_models
 from moto.iam.access_control import PermissionResult
 from moto.iam.models import iam_backends
-from moto.s3.exceptions import EntityTooSmall, InvalidPart, MalformedXML, S3ClientError
+from moto.s3.exceptions import EntityTooSmall, InvalidPart, MalformedXML, MethodNotAllowed, S3ClientError
 from moto.s3.models import s3_backends
 from moto.settings import S3_UPLOAD_PART_MIN_SIZE
 
@@ -40,6 +41,7 @@ from localaws.partition import partition
 from localaws.policies.conditions import UnknownOperator
 from localaws.policies.documents import read_document, resource_policy_of
 from localaws.s3.deletions import may
+from localaws.s3.key_store import OrderedKeyStore
 from localaws.s3.responses import ExecutingS3Response
 
 MD5_CHARACTERS = 32  # after which an ETag has the number of parts
@@ -158,6 +160,10 @@ class PolicedBucket(moto_models.FakeBucket):
 
     __module__ = moto_models.__name__
 
+    def __init__(self, *about: Any, **more: Any) -> None:
+        super().__init__(*about, **more)
+        self.keys = OrderedKeyStore()
+
     def get_permission(self, _: str, __: str) -> Any:
         """Return whether an action on a resource may be: DENIED only for a key that is one of several to be deleted."""
         return PermissionResult.PERMITTED if may() else PermissionResult.DENIED
@@ -266,10 +272,51 @@ class ExecutingS3(moto_models.S3Backend):
             self.tagger.delete_all_tags_for_resource(deleted.arn)
         return deleted
 
-    def delete_object(self, *wanted: Any, **more: Any) -> Any:
-        """Delete an object; what `undisturbed` reads meanwhile is there or not."""
+    def list_objects(
+        self, bucket: Any, prefix: str | None, delimiter: str | None, marker: str | None, max_keys: int | None
+    ) -> Any:
+        """Return a page's objects, its common prefixes, whether there are more, and the marker of the next page."""
+        after = self._pagination_tokens.get(marker, marker) if marker else ""
+        found, is_truncated, token = self._page(bucket, prefix or "", delimiter or "", after, max_keys)
+        keys = [each for each in found if not isinstance(each, str)]
+        return keys, [each for each in found if isinstance(each, str)], is_truncated, token
+
+    def list_objects_v2(
+        self,
+        bucket: Any,
+        prefix: str | None,
+        delimiter: str | None,
+        continuation_token: str | None,
+        start_after: str | None,
+        max_keys: int,
+    ) -> Any:
+        """Return a page's objects and common prefixes in order, whether there are more, and the next page's token."""
+        after = self._pagination_tokens[continuation_token] if continuation_token else start_after or ""
+        return self._page(bucket, prefix or "", delimiter or "", after, max_keys)
+
+    def _page(self, bucket: Any, prefix: str, delimiter: str, after: str, size: int | None) -> Any:
+        if not isinstance(bucket, PolicedBucket):
+            raise MethodNotAllowed
+        every = self._listed(bucket.keys, prefix, delimiter, after)
+        found = list(islice(every, None if size is None else size + 1))
+        return (found, False, None) if size is None else self._truncate_result(found, size)
+
+    def _listed(self, keys: Any, prefix: str, delimiter: str, after: str) -> Iterator[Any]:
+        """Return objects and common prefixes (text) in order."""
+        for name in keys.names_from(prefix, after, delimiter):
+            if delimiter and delimiter in name[len(prefix) :]:
+                yield name
+            elif isinstance(key := keys.get(name), StoredKey):
+                yield key
+
+    def delete_object(self, bucket_name: str, key_name: str, *others: Any, **more: Any) -> Any:
+        """Delete an object, with its tags if nothing of it is left; `undisturbed` reads meanwhile find it or not."""
         with REPLACING:
-            return super().delete_object(*wanted, **more)
+            there = self.get_bucket(bucket_name).keys.get(key_name)
+            deleted = super().delete_object(bucket_name, key_name, *others, **more)
+            if isinstance(there, StoredKey) and key_name not in self.get_bucket(bucket_name).keys:
+                self.tagger.delete_all_tags_for_resource(there.arn)
+        return deleted
 
     def copy_object(self, src_key: Any, dest_bucket_name: str, dest_key_name: str, *others: Any, **more: Any) -> None:
         """Copy an object; its checksum keeps its kind: clients must not take a composite one for a whole one."""
