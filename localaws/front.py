@@ -36,7 +36,7 @@ from localaws.inputs.faults import refusal_of
 from localaws.inputs.gate import InputGate
 from localaws.inputs.refusals import check_constraints, check_types
 from localaws.inputs.types import without_nulls
-from localaws.moto_apps import MotoApps, take_signed_regions
+from localaws.moto_apps import MotoApps, forget_instances, take_signed_regions
 from localaws.object_contents import Staged, Store
 from localaws.partition import partition
 from localaws.permissions.asking import Place
@@ -107,6 +107,7 @@ def build_app(core: Core, routes: list[BaseRoute], root_key: RootKey) -> ASGIApp
     from localaws.s3.frequent import FrequentRequests
 
     take_signed_regions()
+    forget_instances()
     wsgi: Any = MotoApplication(MotoApps(create_backend_app), core, StoredKey.store)
     bridge = WSGIMiddleware(wsgi, workers=WSGI_THREADS)
     core.on_shutdown(lambda: bridge.executor.shutdown(wait=False))

@@ -316,6 +316,7 @@ def _run(core: Core, keys: HomeKeys, listener: socket.socket, announce: Announce
         http="httptools",
         log_level="warning",
         access_log=False,
+        proxy_headers=False,
         lifespan="off",
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         timeout_keep_alive=120,

@@ -6,7 +6,8 @@ docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html, S3: docs.aw
 ErrorResponses.html); CloudWatch Logs and tagging: InvalidParameterException in their operations' errors.
 """
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from localaws.errors import AwsError
@@ -91,7 +92,18 @@ def _check_ec2(shape: Any, parameters: Any) -> None:
 
 
 def _check_s3(shape: Any, parameters: Any) -> None:
-    for name, member in shape.members.items():
-        allowed, value = member.metadata.get("enum"), parameters.get(name)
-        if allowed and value is not None and value not in allowed and member.serialization["location"] == "querystring":
+    for name, allowed in _chosen_in_query(shape).items():
+        value = parameters.get(name)
+        if value is not None and value not in allowed:
             raise AwsError("InvalidArgument", _S3_ENCODING if name == "EncodingType" else f"Invalid {name}: {value}")
+
+
+@functools.cache
+def _chosen_in_query(shape: Any) -> Mapping[str, Sequence[str]]:
+    """Return the values that members in the query may have, where the model lists them."""
+    in_query = {
+        name: each.metadata.get("enum")
+        for name, each in shape.members.items()
+        if each.serialization.get("location") == "querystring"
+    }
+    return {name: allowed for name, allowed in in_query.items() if allowed}

@@ -56,10 +56,6 @@ class StoredKey(moto_models.FakeKey):
     _path: Path | None = None
     _crc32: int = 0
 
-    def __new__(cls, *_: Any, **__: Any) -> "StoredKey":
-        """Make a key that moto does not track: it would be kept for ever."""
-        return object.__new__(cls)
-
     @property
     def value(self) -> Any:
         """The content: bytes, or a `Slice` of a file.
