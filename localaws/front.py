@@ -166,7 +166,8 @@ class ByService:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         signed = scope.get("localaws.signed")
-        await (self._own.get(signed.service, self._others) if signed is not None else self._others)(scope, receive, send)
+        service = signed.service if signed is not None else ""
+        await self._own.get(service, self._others)(scope, receive, send)
 
 
 class MotoMount:

@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_IDS = random.Random()  # noqa: S311  ids are no secrets
+_IDS = random.Random()
 
 
 def new_ids(service: str) -> list[tuple[str, str]]:

@@ -168,10 +168,9 @@ def _ranged(shown: dict[str, str], content: Content, wanted: str) -> Answer | No
         begin, end = size - min(last or 0, size), size - 1
     else:
         begin, end = first, size - 1 if last is None else min(last, size - 1)
-    if begin > end or last == 0 and first is None:
+    if begin > end or (last == 0 and first is None):
         return None
     if begin > 0 or end < size - 1:
         shown = {name: value for name, value in shown.items() if not name.startswith(CHECKSUM)}
     length = {"content-length": str(end - begin + 1), "content-range": f"bytes {begin}-{end}/{size}"}
     return Answer(206, list({**shown, **length}.items()), content[begin : end + 1])
-

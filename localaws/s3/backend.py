@@ -71,7 +71,8 @@ class StoredKey(moto_models.FakeKey):
             raise GoneError(self.name) from None
 
     @value.setter
-    def value(self, content: Content | Staged) -> None:
+    def value(self, content: Content | Staged | str) -> None:
+        content = content.encode() if isinstance(content, str) else content  # moto's own log of requests is text
         if isinstance(content, bytes) and len(content) <= INLINE_BYTES:
             _MOTO_VALUE.fset(self, content)
             return

@@ -58,10 +58,10 @@ class FrequentRequests:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         name = operation_taken(scope)
-        target = self._target(scope, name) if name else None
+        target = self._target(scope) if name else None
         body: bytes | None = None
         if name == "PutObject" and target is not None:
-            body = await _read(receive, int(target.headers["content-length"]))
+            body = await _read(receive)
             if body is None:
                 return
         answer = await self._answer(scope, name, target, body) if target is not None else None
@@ -72,7 +72,7 @@ class FrequentRequests:
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else answer.body})
 
-    def _target(self, scope: Scope, name: str) -> Target | None:
+    def _target(self, scope: Scope) -> Target | None:
         """Return what a request is about, None if there is no such bucket or its requests are logged."""
         given = asked_in(scope, "s3").operation.parameters
         backend: Any = s3_backends[self._account_id][self._partition]
@@ -96,8 +96,9 @@ class FrequentRequests:
             return None
 
     async def _changed(self, scope: Scope, target: Target, body: bytes | None) -> Answer | None:
-        """Store or delete an object, on the event loop if nothing is written to a file and nobody has to be waited for."""
-        if len(body or b"") <= INLINE_BYTES and REPLACING.acquire(blocking=False):
+        """Store or delete an object, on the event loop if no file is touched and nobody has to be waited for."""
+        there = getattr(target.bucket.keys.get(target.key), "contentsize", 0)
+        if max(len(body or b""), there) <= INLINE_BYTES and REPLACING.acquire(blocking=False):
             try:
                 return self._change(scope, target, body)
             finally:
@@ -144,7 +145,7 @@ def _is_short(headers: Mapping[str, str]) -> bool:
     return length.isascii() and length.isdigit() and int(length) <= LARGEST_BYTES
 
 
-async def _read(receive: Receive, length: int) -> bytes | None:
+async def _read(receive: Receive) -> bytes | None:
     """Read a body to its end, None if its sender went away."""
     read, is_more = bytearray(), True
     while is_more:

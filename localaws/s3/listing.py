@@ -27,7 +27,9 @@ def list_objects(target: Target, query: str) -> Answer | None:
     given = dict(parse_qsl(query.replace("+", "%2B"), keep_blank_values=True))
     size = given.get("max-keys", str(MOST_KEYS))
     token, after, delimiter = (given.get(each) for each in ("continuation-token", "start-after", "delimiter"))
-    if given.get("encoding-type") != "url" or not given.keys() <= _PARAMETERS or not (size.isascii() and size.isdigit()):
+    if given.get("encoding-type") != "url" or not given.keys() <= _PARAMETERS:
+        return None
+    if not (size.isascii() and size.isdigit()):
         return None
     if token == "" or (token and token not in target.backend._pagination_tokens) or delimiter not in (None, "", "/"):
         return None
