@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from secrets import token_urlsafe
@@ -33,6 +33,7 @@ from localaws.ec2.addresses import choose_ssh_port
 from localaws.errors import AlreadyRunning, NotItsHome, PortTaken, UnknownProcessor
 from localaws.folders import open_own, read_json, remove_folder, sealed, unsealed, write_private
 from localaws.lossy_log import ServerOutput
+from localaws.moto_import import import_ec2
 from localaws.process_tree import is_alive, kill_descendants, start_mark
 from localaws.programs.call_filter import require_known_processor
 from localaws.programs.container import join_own_keyring
@@ -54,6 +55,7 @@ EXECUTING_SERVICES = (
 )
 SHUTDOWN_SECONDS = 3
 UNREAD_SECONDS = 0.1
+DATE_SECONDS = 1.0  # between two changes of the replies' Date header
 RESET_PATH = PREFIX + "reset"
 OPEN_FILES, LEAST_OPEN_FILES = 65_536, 256
 FOLDERS = (
@@ -235,6 +237,7 @@ class _Ending:
         self.is_asked = False
         self.is_urgent = False
         self.is_reset = False
+        self.wake: Callable[[], object] = lambda: None
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._handle)
 
@@ -245,6 +248,7 @@ class _Ending:
         else:
             self.is_reset = False
         self.is_asked = True
+        self.wake()
 
     def route(self, generation: str) -> BaseRoute:
         """Return the route that asks for a reset. `generation`: the state's name, which the next one will not have."""
@@ -294,6 +298,17 @@ class _Server(uvicorn.Server):
                 if scope and scope["path"].startswith(CONSOLE) and transport.get_write_buffer_size() > 0:
                     transport.abort()
             await asyncio.sleep(UNREAD_SECONDS)
+
+    async def main_loop(self) -> None:
+        """Look once a second, and when the end is asked for: uvicorn's own loop looks ten times a second."""
+        asked, loop = asyncio.Event(), asyncio.get_running_loop()
+        self._ending.wake = lambda: loop.call_soon_threadsafe(asked.set)
+        try:
+            while not await self.on_tick(0):
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(asked.wait(), DATE_SECONDS)
+        finally:
+            self._ending.wake = lambda: None  # a later signal finds the loop closed
 
     async def on_tick(self, counter: int) -> bool:
         self.force_exit = self._ending.is_urgent
@@ -437,6 +452,7 @@ def _configure_moto(settings: Settings) -> None:
     os.environ["MOTO_ACCOUNT_ID"] = settings.account_id
     os.environ["AWS_DEFAULT_REGION"] = settings.region
     os.environ["MOTO_DISABLE_GLOBAL_CORS"] = "true"  # else each answer lets pages of any origin read it
+    import_ec2()
 
 
 def _forget(home: Path) -> None:
