@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from benchmarks.localaws_front import PATH, REQUESTS, ROUNDS, Row, localaws, print_rows, serve_model, server_of
 from benchmarks.localaws_front import ask as invoke
-from localaws.server import read_record
+from localaws.record import read_record
 
 VIEWERS = 3
 LOOK_SECONDS = 20.0

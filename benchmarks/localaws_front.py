@@ -38,8 +38,8 @@ from localaws.auth.keys import Key
 from localaws.auth.root_key import keep, new
 from localaws.auth.signature_gate import SignatureGate
 from localaws.auth.verifier import Verifier
+from localaws.record import read_record
 from localaws.sagemaker.model_server import TOKEN, TOKEN_HEADER
-from localaws.server import read_record
 from tasks.run.machine import hardware
 
 IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-inference:2.6.0-cpu-py312"
