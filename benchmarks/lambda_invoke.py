@@ -175,16 +175,21 @@ def _connected(url: str, count: int) -> Iterator[tuple[selectors.BaseSelector, l
 def _make_function(url: str) -> None:
     trust = SAGEMAKER_TRUST.replace("sagemaker", "lambda")
     role = make_role(url, "noop", trust)
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as file:
-        file.writestr("handler.py", HANDLER)
     client("lambda", url).create_function(
         FunctionName=NAME,
         Runtime="python3.11",
         Handler="handler.handler",
         Role=role,
-        Code={"ZipFile": archive.getvalue()},
+        Code={"ZipFile": archive_of(HANDLER)},
     )
+
+
+def archive_of(source: str) -> bytes:
+    """Return the zip of a function whose `handler.py` is this."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("handler.py", source)
+    return archive.getvalue()
 
 
 def _counted(url: str) -> int:
