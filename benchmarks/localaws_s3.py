@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from socket import create_connection
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
@@ -76,9 +75,8 @@ def idle_share(url: str) -> Row:
 
 
 def _computed(server: psutil.Process) -> float:
-    """Return the seconds that a process computed, in nanoseconds' steps; its counters go in steps of 10 ms."""
-    every = Path(f"/proc/{server.pid}/task").glob("*/schedstat")
-    return sum(int(each.read_text().split()[0]) for each in every) / 1e9
+    """Return the seconds that a process computed, by its clock (Linux): its counters go in steps of 10 ms."""
+    return time.clock_gettime((~server.pid << 3) | 2)  # clock_getcpuclockid(3), which Python does not have
 
 
 def in_turns(servers: dict[str, str], what: str, method: str, body: bytes) -> list[Row]:

@@ -45,11 +45,12 @@ def check_types(asked: Asked) -> None:
     operation = asked.operation
     shape = model_of(operation).input_shape
     for name, value in operation.parameters.items():
-        if value is None:
+        member = shape.members[name]
+        if value is None or (member.type_name == "string" and type(value) is str):
             continue
-        is_text = asked.is_form or shape.members[name].serialization.get("location") in OUTSIDE_THE_BODY
+        is_text = asked.is_form or member.serialization.get("location") in OUTSIDE_THE_BODY
         try:
-            check_type(shape.members[name], value, name, is_text=is_text)
+            check_type(member, value, name, is_text=is_text)
         except NotOfItsType as error:
             code = _OF_TYPE.get(operation.service, "MalformedInput" if asked.is_form else "SerializationException")
             raise AwsError(code, f"{error.path}: {error}" if is_text else str(error)) from None

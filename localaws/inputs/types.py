@@ -43,8 +43,6 @@ def check_type(shape: Any, value: Any, path: str, *, is_text: bool) -> None:
         NotOfItsType: it, or something in it, is of another type.
     """
     kind = shape.type_name
-    if kind == "string" and type(value) is str:
-        return  # most values are
     if getattr(shape, "is_document_type", False):
         return
     if value is None:
