@@ -11,17 +11,21 @@ import sys
 import time
 import uuid
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.lambda_invoke import archive_of
 from benchmarks.localaws_front import MAY_ALL, client, localaws, server_of
 from benchmarks.localaws_front import TRUST as SAGEMAKER_TRUST
+from benchmarks.localaws_s3 import BUCKET, send_all, signed
+from localaws.front import WSGI_THREADS
 from tasks.run.machine import hardware
 
 TRUST = SAGEMAKER_TRUST.replace("sagemaker", "lambda")
 HANDLER = "def handler(event, context):\n    print('called')\n    return 'done'\n"
 LOOKS, WARM_LOOKS = 10, 3
+POOLED = 2 * WSGI_THREADS
 SETTLE_SECONDS = 3.0
 GROWTH = 1.05
 SMALL, LARGE, PART = bytes(4096), bytes(300_000), bytes(5 * 2**20)
@@ -60,6 +64,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def soaked(url: str, minutes: float) -> list[Look]:
     """Return what was seen at each look."""
+    _fill_pools(url)
     looks, rounds, begun = list[Look](), 0, time.monotonic()
     for number in range(1, LOOKS + 1):
         while time.monotonic() < begun + minutes * 60 * number / LOOKS:
@@ -89,6 +94,15 @@ def _look(url: str, minutes: float, rounds: int) -> Look:
     resident = server.memory_info().rss / 2**20
     children = len(server.children(recursive=True))
     return Look(minutes, rounds, resident, server.num_fds(), server.num_threads(), children)
+
+
+def _fill_pools(url: str) -> None:
+    """Ask as much at once as the server has threads for, which it makes when they are needed, up to a bound."""
+    client("s3", url).create_bucket(Bucket=BUCKET)
+    request = signed(url, "GET", "", query="?versions=")  # which moto answers, in a thread
+    with ThreadPoolExecutor(POOLED) as pool:
+        for each in [pool.submit(send_all, url, [request] * 20) for _ in range(POOLED)]:
+            each.result()
 
 
 def one_round(url: str) -> None:

@@ -72,15 +72,16 @@ class Buckets:
         by_moto = Sent(sent.method, sent.path, sent.body, {**sent.headers, **BY_MOTO})
         return self.one(own, sent), self.one(moto, by_moto)
 
-    def one(self, bucket: str, sent: Sent) -> Got:
-        """Return the answer to a request to one bucket."""
+    def one(self, bucket: str, sent: Sent, *, is_body_sent: bool = True) -> Got:
+        """Return the answer to a request to one bucket, whose body may be signed and not sent."""
         url = f"{self._url}/{bucket}{sent.path}"
         split = urlsplit(url)
         made = AWSRequest(sent.method, url, dict(sent.headers), sent.body)
         if "x-amz-trailer" in sent.headers:
             made.context["checksum"] = {"request_algorithm": {"in": "trailer"}}
         target = split.path + (f"?{split.query}" if split.query else "")
-        self._connection.request(sent.method, target, sent.body or None, signed(made, "s3"))
+        body_sent = sent.body or None if is_body_sent else None
+        self._connection.request(sent.method, target, body_sent, signed(made, "s3"))
         response = self._connection.getresponse()
         body, headers = response.read(), [(name.lower(), value) for name, value in response.getheaders()]
         return Got(
@@ -308,6 +309,24 @@ def test_the_client_of_boto3_takes_the_short_way(server: RunningLocalAws, bucket
         s3.delete_object(Bucket=name, Key="k"),
     ]
     assert [each for each in answers if "x-amzn-requestid" in each["ResponseMetadata"]["HTTPHeaders"]] == []
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
+def test_a_request_without_a_body_that_signs_another_hash_is_refused(buckets: Buckets, method: str) -> None:
+    buckets.one(buckets.names[0], put("k"))
+    assert buckets.one(buckets.names[0], Sent(method, "/k", b"other"), is_body_sent=False).status == 400
+    assert buckets.one(buckets.names[0], Sent("GET", "/k")).body == b"content"
+
+
+def test_an_object_is_reached_by_a_host_name_of_its_bucket(server: RunningLocalAws, buckets: Buckets) -> None:
+    port, name = urlsplit(server.url).port, buckets.names[0]
+    buckets.one(name, put("a/b", b"by path"))
+    url = f"http://{name}.s3.localhost:{port}/a/b"
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("GET", "/a/b", headers=signed(AWSRequest("GET", url), "s3"))
+    response = connection.getresponse()
+    assert (response.status, response.read(), response.getheader("x-amzn-requestid")) == (200, b"by path", None)
+    connection.close()
 
 
 def test_a_bucket_with_a_lock_is_motos(server: RunningLocalAws) -> None:
