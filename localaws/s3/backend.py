@@ -15,7 +15,14 @@ from typing import Any, ClassVar, cast
 import moto.s3.models as moto_models
 from moto.iam.access_control import PermissionResult
 from moto.iam.models import iam_backends
-from moto.s3.exceptions import EntityTooSmall, InvalidPart, MalformedXML, MethodNotAllowed, S3ClientError
+from moto.s3.exceptions import (
+    EntityTooSmall,
+    InvalidContinuationToken,
+    InvalidPart,
+    MalformedXML,
+    MethodNotAllowed,
+    S3ClientError,
+)
 from moto.s3.models import s3_backends
 from moto.settings import S3_UPLOAD_PART_MIN_SIZE
 
@@ -287,8 +294,14 @@ class ExecutingS3(moto_models.S3Backend):
         start_after: str | None,
         max_keys: int,
     ) -> Any:
-        """Return a page's objects and common prefixes in order, whether there are more, and the next page's token."""
-        after = self._pagination_tokens[continuation_token] if continuation_token else start_after or ""
+        """Return a page's objects and common prefixes in order, whether there are more, and the next page's token.
+
+        Raises:
+            InvalidContinuationToken: no page had this token.
+        """
+        after = self._pagination_tokens.get(continuation_token) if continuation_token else start_after or ""
+        if after is None:
+            raise InvalidContinuationToken
         return self._page(bucket, prefix or "", delimiter or "", after, max_keys)
 
     def _page(self, bucket: Any, prefix: str, delimiter: str, after: str, size: int | None) -> Any:

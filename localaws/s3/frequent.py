@@ -75,15 +75,16 @@ class FrequentRequests:
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else answer.body})
 
     def _target(self, scope: Scope) -> Target | None:
-        """Return what a request is about, None if there is no such bucket or its requests are logged."""
+        """Return what a request is about, None if there is no such bucket, or its requests are logged."""
         given = asked_in(scope, "s3").operation.parameters
+        key = str(given.get("Key", ""))
         backend: Any = s3_backends[self._account_id][self._partition]
         bucket = backend.buckets.get(given["Bucket"])
         headers = asked_in(scope, "s3").headers
         owner = headers.get("x-amz-expected-bucket-owner", self._account_id)
-        if bucket is None or bucket.logging or owner != self._account_id:
+        if bucket is None or bucket.logging or owner != self._account_id or "\n" in key:  # which moto finds no path for
             return None
-        return Target(backend, bucket, str(given.get("Key", "")), headers)
+        return Target(backend, bucket, key, headers)
 
     async def _answer(self, scope: Scope, name: str, target: Target, body: bytes | None) -> Answer | None:
         try:

@@ -212,9 +212,12 @@ SEQUENCES: dict[str, list[Sent]] = {
     "what is refused": [
         put("bad", b"content", content_md5=base64.b64encode(hashlib.md5(b"x").digest()).decode()),
         put("bad", b"content", **crc32(b"other")),
+        put("line\nfeed"),
+        Sent("GET", "/line%0Afeed"),
         put("bad", b"content", x_amz_storage_class="COLD"),
         *(Sent("GET", "/bad"), Sent("HEAD", "/bad"), Sent("GET", f"?{PAGE}&max-keys=x")),
         Sent("GET", f"?{PAGE}&continuation-token="),
+        Sent("GET", f"?{PAGE}&continuation-token=never"),
         put("bad", b"content", x_amz_expected_bucket_owner="111111111111"),
         Sent("GET", f"?{PAGE}", headers={"x-amz-expected-bucket-owner": "111111111111"}),
     ],

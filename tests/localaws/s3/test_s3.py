@@ -278,6 +278,21 @@ def test_a_bucket_of_another_owner_than_expected_is_refused(s3: Any, bucket: str
     assert error_of(s3.list_objects_v2, Bucket=bucket, ExpectedBucketOwner="111111111111") == ("AccessDenied", 403)
 
 
+def test_pages_of_either_listing_are_all_objects_and_prefixes_once(s3: Any) -> None:
+    name = f"s3-{uuid.uuid4().hex[:12]}"
+    s3.create_bucket(Bucket=name)
+    for key in ("a", "b/1", "b/2", "c/1", "d", "e/1"):
+        s3.put_object(Bucket=name, Key=key, Body=b"1")
+    for listing in ("list_objects", "list_objects_v2"):
+        pages = s3.get_paginator(listing).paginate(Bucket=name, Delimiter="/", PaginationConfig={"PageSize": 2})
+        found = [
+            [each.get("Key") or each["Prefix"] for each in (*page.get("Contents", ()), *page.get("CommonPrefixes", ()))]
+            for page in pages
+        ]
+        assert found == [["a", "b/"], ["d", "c/"], ["e/"]], listing
+    assert error_of(s3.list_objects_v2, Bucket=name, ContinuationToken="never")[0] == "InvalidArgument"
+
+
 def test_what_secures_a_bucket_is_kept(s3: Any) -> None:
     name = f"s3-{uuid.uuid4().hex[:12]}"
     s3.create_bucket(Bucket=name)
