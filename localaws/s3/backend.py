@@ -8,7 +8,6 @@ import hashlib
 import secrets
 import sys
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -49,6 +48,7 @@ from localaws.policies.conditions import UnknownOperator
 from localaws.policies.documents import read_document, resource_policy_of
 from localaws.s3.deletions import may
 from localaws.s3.key_store import OrderedKeyStore
+from localaws.s3.pages import is_marker, objects_in, taken, versions_in
 from localaws.s3.responses import ExecutingS3Response
 
 MD5_CHARACTERS = 32  # after which an ETag has the number of parts
@@ -307,17 +307,32 @@ class ExecutingS3(moto_models.S3Backend):
     def _page(self, bucket: Any, prefix: str, delimiter: str, after: str, size: int | None) -> Any:
         if not isinstance(bucket, PolicedBucket):
             raise MethodNotAllowed
-        every = self._listed(bucket.keys, prefix, delimiter, after)
-        found = list(islice(every, None if size is None else size + 1))
-        return (found, False, None) if size is None else self._truncate_result(found, size)
+        found, is_truncated = taken(objects_in(bucket.keys, prefix, delimiter, after), size)
+        if not is_truncated:
+            return found, False, None
+        last = found[-1] if isinstance(found[-1], str) else found[-1].name
+        token = hashlib.md5(last.encode(), usedforsecurity=False).hexdigest()
+        self._pagination_tokens[token] = last
+        return found, True, token
 
-    def _listed(self, keys: Any, prefix: str, delimiter: str, after: str) -> Iterator[Any]:
-        """Return objects and common prefixes (text) in order."""
-        for name in keys.names_from(prefix, after, delimiter):
-            if delimiter and delimiter in name[len(prefix) :]:
-                yield name
-            elif isinstance(key := keys.get(name), StoredKey):
-                yield key
+    def list_object_versions(
+        self,
+        bucket_name: str,
+        delimiter: str | None = None,
+        key_marker: str | None = None,
+        max_keys: int | None = 1000,
+        prefix: str = "",
+        version_id_marker: str | None = None,
+    ) -> Any:
+        """Return a page's versions, common prefixes and delete markers, and the two markers of the next page."""
+        keys: Any = self.get_bucket(bucket_name).keys
+        every = versions_in(keys, prefix, delimiter or "", key_marker or "", version_id_marker)
+        found, is_truncated = taken(every, max_keys)
+        versions = [each for each in found if not isinstance(each, str) and not is_marker(each)]
+        markers = [each for each in found if not isinstance(each, str) and is_marker(each)]
+        last: Any = found[-1] if is_truncated else None
+        following = (last, None) if last is None or isinstance(last, str) else (last.name, last.version_id)
+        return versions, [each for each in found if isinstance(each, str)], markers, *following
 
     def delete_object(self, bucket_name: str, key_name: str, *others: Any, **more: Any) -> Any:
         """Delete an object, with its tags if nothing of it is left; `undisturbed` reads meanwhile find it or not."""
