@@ -1,4 +1,4 @@
-"""Imports moto's EC2 without what costs half of the start: it asks botocore for EC2's regions while it is imported.
+"""Imports moto's EC2 without half of what that costs: it asks botocore for EC2's regions while it is imported.
 
 It does so by three new sessions, of which each reads the endpoints of all services and the whole model of EC2. The
 regions are in the endpoints alone, which are read once here, for all sessions of this process.
@@ -13,8 +13,7 @@ _READ_ONLY = ("endpoints", "partitions")  # botocore never changes what it parse
 
 
 def import_ec2() -> None:
-    """Import moto's EC2; the environment must be as moto is to find it."""
-    _parse_endpoints_once()
+    """Import moto's EC2; the environment must be as moto is to find it. One thread at a time may do so."""
     boto3 = importlib.import_module("boto3")
     importlib.import_module("moto.core.base_backend")  # which keeps the true class of sessions
     session, boto3.Session = boto3.Session, _Regions  # type: ignore[attr-defined]
@@ -36,7 +35,8 @@ class _Regions:
         return list(resolver.get_available_endpoints(service, partition_name))
 
 
-def _parse_endpoints_once() -> None:
+def parse_endpoints_once() -> None:
+    """Have botocore keep what it parsed of endpoints and partitions."""
     from botocore.loaders import JSONFileLoader
 
     loader: Any = JSONFileLoader

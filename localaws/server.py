@@ -32,7 +32,7 @@ from localaws.ec2.addresses import choose_ssh_port
 from localaws.errors import AlreadyRunning, NotItsHome, PortTaken, UnknownProcessor
 from localaws.folders import open_own, remove_folder, sealed, write_private
 from localaws.lossy_log import ServerOutput
-from localaws.moto_import import import_ec2
+from localaws.moto_import import parse_endpoints_once
 from localaws.process_tree import kill_descendants, start_mark
 from localaws.programs.call_filter import require_known_processor
 from localaws.programs.container import join_own_keyring
@@ -351,7 +351,7 @@ def _configure_moto(settings: Settings) -> None:
     os.environ["MOTO_ACCOUNT_ID"] = settings.account_id
     os.environ["AWS_DEFAULT_REGION"] = settings.region
     os.environ["MOTO_DISABLE_GLOBAL_CORS"] = "true"  # else each answer lets pages of any origin read it
-    import_ec2()
+    parse_endpoints_once()
 
 
 def _forget(home: Path) -> None:
