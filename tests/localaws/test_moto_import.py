@@ -1,9 +1,35 @@
-"""What the start does without: EC2's regions are those that boto3 tells, though no session of its own is asked."""
+"""What the start does without: moto's EC2, and the sessions by which it would ask boto3 for its regions."""
+
+import subprocess
+import sys
+from pathlib import Path
 
 import boto3
 import pytest
 
 from localaws.moto_import import _Regions
+
+INSTALLS = """
+import importlib, pathlib, sys
+from localaws.core import Core
+from localaws.server import EXECUTING_SERVICES, _configure_moto
+from localaws.settings import Settings
+
+settings = Settings(home=pathlib.Path(sys.argv[1]), port=0)
+_configure_moto(settings)
+core = Core(settings)
+for name in EXECUTING_SERVICES:
+    importlib.import_module(name).install(core)
+print("before", "moto.ec2.models" in sys.modules)
+core.prepare("application-autoscaling")
+print("after", "moto.ec2.models" in sys.modules)
+"""
+
+
+def test_a_start_does_not_import_ec2_and_the_first_request_that_needs_it_does(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", INSTALLS, str(tmp_path)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert run.stdout.split() == ["before", "False", "after", "True"], run.stderr
 
 
 @pytest.mark.parametrize("partition", ["aws", "aws-cn", "aws-us-gov"])
