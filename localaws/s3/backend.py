@@ -43,6 +43,7 @@ from localaws.object_contents import (
     checksum,
     pieces_of,
 )
+from localaws.paging import name_in, token_of_name
 from localaws.partition import partition
 from localaws.policies.conditions import UnknownOperator
 from localaws.policies.documents import read_document, resource_policy_of
@@ -280,7 +281,7 @@ class ExecutingS3(moto_models.S3Backend):
         self, bucket: Any, prefix: str | None, delimiter: str | None, marker: str | None, max_keys: int | None
     ) -> Any:
         """Return a page's objects, its common prefixes, whether there are more, and the marker of the next page."""
-        after = self._pagination_tokens.get(marker, marker) if marker else ""
+        after = (name_in(marker) or marker) if marker else ""
         found, is_truncated, token = self._page(bucket, prefix or "", delimiter or "", after, max_keys)
         keys = [each for each in found if not isinstance(each, str)]
         return keys, [each for each in found if isinstance(each, str)], is_truncated, token
@@ -299,7 +300,7 @@ class ExecutingS3(moto_models.S3Backend):
         Raises:
             InvalidContinuationToken: no page had this token.
         """
-        after = self._pagination_tokens.get(continuation_token) if continuation_token else start_after or ""
+        after = name_in(continuation_token) if continuation_token else start_after or ""
         if after is None:
             raise InvalidContinuationToken
         return self._page(bucket, prefix or "", delimiter or "", after, max_keys)
@@ -310,10 +311,7 @@ class ExecutingS3(moto_models.S3Backend):
         found, is_truncated = taken(objects_in(bucket.keys, prefix, delimiter, after), size)
         if not is_truncated:
             return found, False, None
-        last = found[-1] if isinstance(found[-1], str) else found[-1].name
-        token = hashlib.md5(last.encode(), usedforsecurity=False).hexdigest()
-        self._pagination_tokens[token] = last
-        return found, True, token
+        return found, True, token_of_name(found[-1] if isinstance(found[-1], str) else found[-1].name)
 
     def list_object_versions(
         self,

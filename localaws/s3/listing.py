@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
+from localaws.paging import name_in
 from localaws.s3.answers import Answer, Target
 
 _PARAMETERS = {
@@ -31,7 +32,7 @@ def list_objects(target: Target, query: str) -> Answer | None:
         return None
     if not (size.isascii() and size.isdigit()):
         return None
-    if token == "" or (token and token not in target.backend._pagination_tokens) or delimiter not in (None, "", "/"):
+    if (token is not None and name_in(token) is None) or delimiter not in (None, "", "/"):
         return None
     if after and not _PLAIN.fullmatch(after):
         return None

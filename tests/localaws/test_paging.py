@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from localaws.errors import AwsError
-from localaws.paging import page_of
+from localaws.paging import name_in, page_of, token_of_name
 from tests.conftest import RunningLocalAws
 from tests.keys import for_boto3
 from tests.localaws.functions.functions_kit import Functions
@@ -102,6 +102,15 @@ def test_instance_types_come_in_pages_of_at_most_100_as_from_aws(localaws: Runni
     assert len(ec2.describe_instance_types(MaxResults=5)["InstanceTypes"]) == 5
     one = ec2.describe_instance_types(InstanceTypes=["c7i.large"])
     assert [each["InstanceType"] for each in one["InstanceTypes"]] == ["c7i.large"] and "NextToken" not in one
+
+
+@pytest.mark.parametrize("name", ["a", "b/", "é %2F", "x" * 1024])
+def test_a_token_of_a_name_leads_behind_it_and_another_nowhere(name: str) -> None:
+    token = token_of_name(name)
+    assert name_in(token) == name
+    assert [name_in(each) for each in (token[:-1] + "g", token[2:], name.encode().hex(), "never", "", "٣")] == [
+        None
+    ] * 6
 
 
 def test_functions_come_in_pages_that_are_all_of_them_once(localaws: RunningLocalAws) -> None:

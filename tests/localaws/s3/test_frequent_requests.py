@@ -263,7 +263,6 @@ SEQUENCES: dict[str, list[Sent]] = {
             Sent("GET", f"?{each}")
             for each in ("list-type=2", "list-type=2&delimiter=b", "", "delimiter=%2F", "versions")
         ),
-        Sent("GET", f"?{PAGE}&delimiter=%2F&max-keys=2&continuation-token={hashlib.md5(b'b/').hexdigest()}"),
     ],
 }
 

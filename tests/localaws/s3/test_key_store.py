@@ -71,11 +71,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 def test_a_page_is_the_one_that_moto_makes_by_looking_at_all_keys(
     store: Store, names: set[str], prefix: str, delimiter: str, after: str, size: int
 ) -> None:
-    def page(backend: Any, bucket: Any, make: type[Any]) -> tuple[list[str], bool, str | None]:
+    def page(backend: Any, bucket: Any, make: type[Any]) -> tuple[list[str], bool, bool]:
         for name in names:
             bucket.keys[name] = make(name, b"", ACCOUNT, "us-east-1")
         found, is_truncated, token = backend.list_objects_v2(bucket, prefix, delimiter, None, after, size)
-        return [each if isinstance(each, str) else each.name for each in found], is_truncated, token
+        names_found = [each if isinstance(each, str) else each.name for each in found]
+        return names_found, is_truncated, token is not None
 
     about = ("bucket", ACCOUNT, "us-east-1")
     buckets: tuple[Any, Any] = PolicedBucket, MotosBucket  # abstract to mypy
