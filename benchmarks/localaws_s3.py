@@ -99,7 +99,7 @@ def in_turns(servers: dict[str, str], what: str, method: str, body: bytes) -> li
 
 
 def _median(rates: Sequence[Rate], what: str) -> float:
-    return statistics.median(getattr(each, what) for each in rates)
+    return float(statistics.median(getattr(each, what) for each in rates))
 
 
 def signed(url: str, method: str, key: str, body: bytes = b"", query: str = "") -> bytes:

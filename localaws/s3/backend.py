@@ -308,7 +308,8 @@ class ExecutingS3(moto_models.S3Backend):
     def _page(self, bucket: Any, prefix: str, delimiter: str, after: str, size: int | None) -> Any:
         if not isinstance(bucket, PolicedBucket):
             raise MethodNotAllowed
-        found, is_truncated = taken(objects_in(bucket.keys, prefix, delimiter, after), size)
+        keys: Any = bucket.keys
+        found, is_truncated = taken(objects_in(keys, prefix, delimiter, after), size)
         if not is_truncated:
             return found, False, None
         return found, True, token_of_name(found[-1] if isinstance(found[-1], str) else found[-1].name)
