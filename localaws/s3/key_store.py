@@ -40,8 +40,14 @@ class OrderedKeyStore(_VersionedKeyStore):
             self._note(key)
 
     def pop(self, key: str) -> None:  # type: ignore[override]  # as moto's own override of its base
-        """Remove a key with all its versions."""
-        super().pop(key)
+        """Remove a key with all its versions; of these moto's own pop does not expect delete markers.
+
+        Raises:
+            KeyError: there is no such key.
+        """
+        for version in dict.pop(self, key):
+            if hasattr(version, "dispose"):
+                version.dispose()
         with self._lock:
             self._is_complete = False
 

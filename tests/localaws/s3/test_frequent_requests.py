@@ -195,6 +195,12 @@ SEQUENCES: dict[str, list[Sent]] = {
         ),
         *(put("v", b"3"), Sent("GET", "/v", headers=CHECKED), Sent("GET", f"?{PAGE}"), Sent("GET", "?versions")),
     ],
+    "a bucket whose versions are suspended": [
+        Sent("PUT", "?versioning", b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"),
+        *(put("v", b"1"), Sent("DELETE", "/v")),
+        Sent("PUT", "?versioning", b"<VersioningConfiguration><Status>Suspended</Status></VersioningConfiguration>"),
+        *(Sent("DELETE", "/v"), Sent("GET", "?versions"), put("v", b"2"), Sent("GET", "/v"), Sent("GET", "?versions")),
+    ],
     "a bucket that is sealed by default": [
         Sent(
             "PUT",
