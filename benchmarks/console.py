@@ -14,9 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from benchmarks.localaws_front import PATH, REQUESTS, ROUNDS, Row, localaws, print_rows, serve_model, server_of
+from benchmarks.figures import Figure, arguments, publish
+from benchmarks.localaws_front import PATH, REQUESTS, ROUNDS, localaws, serve_model, server_of
 from benchmarks.localaws_front import ask as invoke
-from localaws.server import read_record
+from localaws.record import read_record
 
 VIEWERS = 3
 LOOK_SECONDS = 20.0
@@ -25,16 +26,17 @@ PAGES = ("", "jobs", "endpoint?name=bench", "requests", "metrics", "roles")
 
 def main() -> None:
     """Measure and print."""
+    arguments(__doc__).parse_args()
     firsts = [first_page() for _ in range(ROUNDS)]
     with localaws() as url:
         address = console_of(url)
         serve_model(url)
         invoke(url, PATH, REQUESTS)
-        rows = [Row("the first page after a start, median", statistics.median(firsts), "ms", ROUNDS, "goal <= 100")]
+        rows = [Figure("the first page after a start, median", statistics.median(firsts), "ms", ROUNDS, "goal <= 100")]
         rows += [page(address, name) for name in PAGES]
         rows.append(viewer_percent(url, address))
         rows += latencies(url, address)
-    print_rows(rows)
+    publish(rows)
 
 
 def console_of(url: str) -> str:
@@ -51,10 +53,10 @@ def first_page() -> float:
         return milliseconds(console_of(url))
 
 
-def page(address: str, name: str) -> Row:
+def page(address: str, name: str) -> Figure:
     """Measure one page."""
     taken = [milliseconds(address + name) for _ in range(3 * ROUNDS)]
-    return Row(f"the page {name or 'overview'}, median", statistics.median(taken), "ms", len(taken), "goal <= 100")
+    return Figure(f"the page {name or 'overview'}, median", statistics.median(taken), "ms", len(taken), "goal <= 100")
 
 
 def milliseconds(address: str) -> float:
@@ -69,13 +71,13 @@ def milliseconds(address: str) -> float:
     return 1e3 * (time.perf_counter() - before)
 
 
-def viewer_percent(url: str, address: str) -> Row:
+def viewer_percent(url: str, address: str) -> Figure:
     """Measure the server's processor time with three viewers of a page, beyond that without, a viewer."""
     idle = processor_percent(url)
     with viewers(address):
         busy = processor_percent(url)
     cost = (busy - idle) / VIEWERS
-    return Row(f"of a core a viewer, {VIEWERS} at the endpoint's page", cost, "%", 1, "goal <= 2")
+    return Figure(f"of a core a viewer, {VIEWERS} at the endpoint's page", cost, "%", 1, "goal <= 2")
 
 
 def processor_percent(url: str) -> float:
@@ -88,7 +90,7 @@ def processor_percent(url: str) -> float:
     return 100 * (sum(server.cpu_times()[:2]) - used) / (time.perf_counter() - before)
 
 
-def latencies(url: str, address: str) -> list[Row]:
+def latencies(url: str, address: str) -> list[Figure]:
     """Measure InvokeEndpoint with and without viewers, in turns."""
     taken: dict[str, list[float]] = {"without viewers": [], f"beside {VIEWERS} viewers": []}
     for _ in range(ROUNDS):
@@ -99,7 +101,7 @@ def latencies(url: str, address: str) -> list[Row]:
     rows = []
     for name, seconds in taken.items():
         for what, value in (("median", statistics.median(seconds)), ("p99", statistics.quantiles(seconds, n=100)[98])):
-            rows.append(Row(f"InvokeEndpoint 50 kB {name}, {what}", 1e3 * value, "ms", len(seconds)))
+            rows.append(Figure(f"InvokeEndpoint 50 kB {name}, {what}", 1e3 * value, "ms", len(seconds)))
     return rows
 
 

@@ -15,7 +15,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.localaws_front import CLIENTS, ROUNDS, Row, localaws, print_rows, rate_of, serve_model, server_of
+from benchmarks.figures import Figure, arguments, publish
+from benchmarks.localaws_front import CLIENTS, ROUNDS, localaws, rate_of, serve_model, server_of
 from benchmarks.localaws_front import REQUESTS as REQUESTS_OF_A_CLIENT
 from localaws.auth.keys import Keys
 from localaws.auth.root_key import new
@@ -74,10 +75,11 @@ EVERY = (
 
 def main() -> None:
     """Measure and print."""
-    print_rows([*processor_time(), *ratios()])
+    arguments(__doc__).parse_args()
+    publish([*processor_time(), *ratios()])
 
 
-def processor_time() -> Iterator[Row]:
+def processor_time() -> Iterator[Figure]:
     """Measure the processor time that the gate adds to each kind of request, least of rounds."""
     gate, access_key_id = _gate()
     for asked in EVERY:
@@ -89,10 +91,10 @@ def processor_time() -> Iterator[Row]:
                 asyncio.run(_many(app, scope))
                 taken[name].append((time.thread_time() - before) / REQUESTS * 1e6)
         cost, goal = min(taken["gate"]) - min(taken["bare"]), f"goal <= {asked.goal_microseconds}"
-        yield Row(f"deciding {asked.name}, CPU, least of rounds", cost, "us", ROUNDS * 3 * REQUESTS, goal)
+        yield Figure(f"deciding {asked.name}, CPU, least of rounds", cost, "us", ROUNDS * 3 * REQUESTS, goal)
 
 
-def ratios() -> Iterator[Row]:
+def ratios() -> Iterator[Figure]:
     """Measure rate and processor time of InvokeEndpoint with policies enforced, as multiples of those without."""
     with ExitStack() as stack:
         urls = {mode: stack.enter_context(localaws("--iam", mode)) for mode in ("off", "enforce")}
@@ -108,10 +110,10 @@ def ratios() -> Iterator[Row]:
     off, on = (sum(busy[mode]) / ROUNDS for mode in ("off", "enforce"))
     asked = f"InvokeEndpoint, {CLIENTS} clients, enforce / off"
     ratio = statistics.median(one / other for one, other in zip(rates["enforce"], rates["off"], strict=True))
-    yield Row(f"{asked}, rate, median of rounds", ratio, "x", ROUNDS, f"goal >= {LEAST_RATE_RATIO}")
-    yield Row(f"{asked}, CPU of all rounds", on / off, "x", ROUNDS, f"goal <= {1 / LEAST_RATE_RATIO:.2f}")
-    yield Row("  CPU of a request with it off, mean", off, "us", ROUNDS)
-    yield Row("  CPU that enforcing adds, difference of means", on - off, "us", ROUNDS, "goal <= 30")
+    yield Figure(f"{asked}, rate, median of rounds", ratio, "x", ROUNDS, f"goal >= {LEAST_RATE_RATIO}")
+    yield Figure(f"{asked}, CPU of all rounds", on / off, "x", ROUNDS, f"goal <= {1 / LEAST_RATE_RATIO:.2f}")
+    yield Figure("  CPU of a request with it off, mean", off, "us", ROUNDS)
+    yield Figure("  CPU that enforcing adds, difference of means", on - off, "us", ROUNDS, "goal <= 30")
 
 
 def _busy_seconds(url: str) -> float:

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.localaws_front import DEADLINE_SECONDS, Row, print_rows, wait_until
+from benchmarks.figures import Figure, arguments, publish
+from benchmarks.localaws_front import DEADLINE_SECONDS, wait_until
 from benchmarks.serving import free_port, make_model, make_pictures
 from localaws.sagemaker.model_server.archive import unpack
 
@@ -28,14 +29,15 @@ REQUESTS = 200
 
 def main() -> None:
     """Measure and print."""
+    arguments(__doc__).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         pictures = make_pictures()
         archive = make_model("efficientnet_lite0", pictures, Path(folder)).archive
         rows = cpu_time_rows(archive, Path(folder) / "unpacked", pictures[0])
-    print_rows(rows)
+    publish(rows)
 
 
-def cpu_time_rows(archive: Path, folder: Path, picture: bytes) -> list[Row]:
+def cpu_time_rows(archive: Path, folder: Path, picture: bytes) -> list[Figure]:
     """Send pictures to two model servers in turns; return the CPU time per picture with one thread and with two."""
     unpack(archive, folder)
     used: dict[int, list[float]] = {1: [], 2: []}
@@ -44,7 +46,7 @@ def cpu_time_rows(archive: Path, folder: Path, picture: bytes) -> list[Row]:
             for threads, (process, port) in ((1, one), (2, two)):
                 used[threads].append(cpu_ms(process, port, picture))
     return [
-        Row(f"model server: CPU time per picture, {threads} thread(s), median", statistics.median(values[1:]), "ms",
+        Figure(f"model server: CPU time per picture, {threads} thread(s), median", statistics.median(values[1:]), "ms",
             ROUNDS * REQUESTS)
         for threads, values in used.items()
     ]  # fmt: skip

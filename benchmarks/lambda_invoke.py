@@ -25,8 +25,9 @@ from urllib.parse import urlsplit
 import psutil
 from botocore.credentials import ReadOnlyCredentials
 
+from benchmarks.figures import Figure, arguments, publish
 from benchmarks.localaws_front import TRUST as SAGEMAKER_TRUST
-from benchmarks.localaws_front import Row, client, localaws, make_role, print_rows
+from benchmarks.localaws_front import client, localaws, make_role
 from loadtest.signing import Payload, Route, Signer
 
 HANDLER = """
@@ -56,6 +57,7 @@ class Round:
 
 def main() -> None:
     """Measure and print."""
+    arguments(__doc__).parse_args()
     with localaws() as url:
         _make_function(url)
         sent = _warm(url)
@@ -63,22 +65,22 @@ def main() -> None:
         together = [_round(url, ENVIRONMENTS) for _ in range(ROUNDS)]
         sent += 2 * ROUNDS * INVOCATIONS
         assert _counted(url) == sent, f"CloudWatch counted {_counted(url)} invocations, but {sent} were sent"
-    print_rows([*_rows(alone, 1), *_rows(together, ENVIRONMENTS)])
+    publish([*_rows(alone, 1), *_rows(together, ENVIRONMENTS)])
 
 
-def _rows(rounds: list[Round], connections: int) -> list[Row]:
+def _rows(rounds: list[Round], connections: int) -> list[Figure]:
     seconds = sorted(second for each in rounds for second in each.seconds)
     concurrency = f"{connections} at a time"
     rate = statistics.median(each.rate for each in rounds)
     goal = f"goal >= 500, {ENVIRONMENTS} warm environments" if connections == ENVIRONMENTS else ""
     rows = [
-        Row(f"Invoke, {concurrency}, median rate", rate, "/s", len(rounds), goal),
-        Row(f"Invoke, {concurrency}, p50", statistics.median(seconds) * 1000, "ms", len(seconds)),
-        Row(f"Invoke, {concurrency}, p99", seconds[int(0.99 * len(seconds))] * 1000, "ms", len(seconds)),
+        Figure(f"Invoke, {concurrency}, median rate", rate, "/s", len(rounds), goal),
+        Figure(f"Invoke, {concurrency}, p50", statistics.median(seconds) * 1000, "ms", len(seconds)),
+        Figure(f"Invoke, {concurrency}, p99", seconds[int(0.99 * len(seconds))] * 1000, "ms", len(seconds)),
     ]
     for part in rounds[0].cpu:
         value = statistics.median(each.cpu[part] for each in rounds) / INVOCATIONS * 1000
-        rows.append(Row(f"Invoke, {concurrency}, CPU of {part} per invocation", value, "ms", len(rounds)))
+        rows.append(Figure(f"Invoke, {concurrency}, CPU of {part} per invocation", value, "ms", len(rounds)))
     return rows
 
 
@@ -177,16 +179,21 @@ def _connected(url: str, count: int) -> Iterator[tuple[selectors.BaseSelector, l
 def _make_function(url: str) -> None:
     trust = SAGEMAKER_TRUST.replace("sagemaker", "lambda")
     role = make_role(url, "noop", trust)
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as file:
-        file.writestr("handler.py", HANDLER)
     client("lambda", url).create_function(
         FunctionName=NAME,
         Runtime="python3.11",
         Handler="handler.handler",
         Role=role,
-        Code={"ZipFile": archive.getvalue()},
+        Code={"ZipFile": archive_of(HANDLER)},
     )
+
+
+def archive_of(source: str) -> bytes:
+    """Return the zip of a function whose `handler.py` is this."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("handler.py", source)
+    return archive.getvalue()
 
 
 def _counted(url: str) -> int:

@@ -19,10 +19,9 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,13 +33,13 @@ from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import ReadOnlyCredentials
 
+from benchmarks.figures import Figure, arguments, publish
 from localaws.auth.keys import Key
 from localaws.auth.root_key import keep, new
 from localaws.auth.signature_gate import SignatureGate
 from localaws.auth.verifier import Verifier
+from localaws.record import read_record
 from localaws.sagemaker.model_server import TOKEN, TOKEN_HEADER
-from localaws.server import read_record
-from tasks.run.machine import hardware
 
 IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-inference:2.6.0-cpu-py312"
 MODEL = """
@@ -64,34 +63,17 @@ SMALL_OBJECTS = 200
 DEADLINE_SECONDS = 60.0
 
 
-@dataclass(frozen=True)
-class Row:
-    """One result: what was measured, its value, the number of measurements, and its goal ("" if it has none)."""
-
-    what: str
-    value: float
-    unit: str
-    n: int
-    goal: str = ""
-
-
 def main() -> None:
     """Measure and print."""
+    arguments(__doc__).parse_args()
     rows = [start_seconds(), signature_microseconds()]
     with localaws() as url, moto_server() as moto:
         rows += puts_per_second(url, moto)
         rows += invocations(url)
-    print_rows(rows)
+    publish(rows)
 
 
-def print_rows(rows: Iterable[Row]) -> None:
-    """Print the machine and a table of results."""
-    print(hardware())
-    for row in rows:
-        print(f"{row.what:68} {row.value:10.2f} {row.unit:6} n={row.n:<5} {row.goal}")
-
-
-def start_seconds() -> Row:
+def start_seconds() -> Figure:
     """Measure `python -m localaws start`, which returns when the server responds."""
     seconds = []
     for _ in range(ROUNDS):
@@ -100,10 +82,10 @@ def start_seconds() -> Row:
             run_localaws("start", "--home", home, "--port", "0")
             seconds.append(time.perf_counter() - before)
             run_localaws("stop", "--home", home)
-    return Row("start until it answers, median", statistics.median(seconds), "s", ROUNDS, "goal <= 3")
+    return Figure("start until it answers, median", statistics.median(seconds), "s", ROUNDS, "goal <= 3")
 
 
-def signature_microseconds() -> Row:
+def signature_microseconds() -> Figure:
     """Measure the processor time that the check of a signature adds to an InvokeEndpoint, beyond the hash of its 50 kB.
 
     The same request goes to an application with and without the gate before it, in turns.
@@ -132,7 +114,7 @@ def signature_microseconds() -> Row:
             taken[name].append((time.thread_time() - before) / REQUESTS * 1e6)
     least = {name: min(seconds) for name, seconds in taken.items()}
     cost = least["gate"] - least["bare"] - least["hash"]
-    return Row("the signature of InvokeEndpoint, least of rounds", cost, "us", ROUNDS * 3 * REQUESTS, "goal <= 60")
+    return Figure("the signature of InvokeEndpoint, least of rounds", cost, "us", ROUNDS * 3 * REQUESTS, "goal <= 60")
 
 
 async def _many(app: Any, scope: dict[str, Any]) -> None:
@@ -150,7 +132,7 @@ async def _read_body(_: Any, receive: Any, __: Any) -> None:
     assert (await receive())["body"] == BODY
 
 
-def puts_per_second(url: str, moto: str) -> list[Row]:
+def puts_per_second(url: str, moto: str) -> list[Figure]:
     """Measure storing 4 kB objects with one boto3 client, in localaws and in moto's server in turns."""
     clients = {"localaws": client("s3", url), "moto's server": client("s3", moto)}
     rates: dict[str, list[float]] = {name: [] for name in clients}
@@ -163,10 +145,10 @@ def puts_per_second(url: str, moto: str) -> list[Row]:
                 s3.put_object(Bucket="bench", Key=f"small/{number}", Body=BODY[:4096])
             rates[name].append(SMALL_OBJECTS / (time.perf_counter() - before))
             assert len(s3.list_objects_v2(Bucket="bench")["Contents"]) == SMALL_OBJECTS
-    return [Row(f"S3 puts of 4 kB, {name}", statistics.median(rates[name]), "/s", ROUNDS) for name in rates]
+    return [Figure(f"S3 puts of 4 kB, {name}", statistics.median(rates[name]), "/s", ROUNDS) for name in rates]
 
 
-def invocations(url: str) -> list[Row]:
+def invocations(url: str) -> list[Figure]:
     """Measure InvokeEndpoint with 50 kB, through the front and directly in turns, and then the highest rate."""
     port, token = serve_model(url)
     ways: dict[str, Callable[[int], list[float]]] = {
@@ -181,9 +163,9 @@ def invocations(url: str) -> list[Row]:
     count = ROUNDS * REQUESTS
     overhead = medians["through the front"] - medians["directly"]
     return [
-        *(Row(f"InvokeEndpoint 50 kB {name}, median", value, "ms", count) for name, value in medians.items()),
-        Row("overhead of the front, difference of medians", overhead, "ms", count, "goal <= 2"),
-        Row(f"InvokeEndpoint, {CLIENTS} clients, median rate", *_rate(url)),
+        *(Figure(f"InvokeEndpoint 50 kB {name}, median", value, "ms", count) for name, value in medians.items()),
+        Figure("overhead of the front, difference of medians", overhead, "ms", count, "goal <= 2"),
+        Figure(f"InvokeEndpoint, {CLIENTS} clients, median rate", *_rate(url)),
     ]
 
 

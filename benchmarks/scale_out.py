@@ -28,14 +28,13 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from benchmarks.figures import Figure, arguments, publish
 from benchmarks.localaws_front import (
     DEADLINE_SECONDS,
     IMAGE,
-    Row,
     client,
     localaws,
     make_role,
-    print_rows,
     signed_headers,
     wait_until,
 )
@@ -85,6 +84,7 @@ class Measured:
 
 def main() -> None:
     """Measure and print."""
+    arguments(__doc__).parse_args()
     from benchmarks.serving import (  # not at the top: it imports torch, which the sending process does not need
         make_model,
         make_pictures,
@@ -94,15 +94,15 @@ def main() -> None:
     print("exporting an EfficientNet-Lite0 (20 s on 2 cores) ...", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         archive = make_model("efficientnet_lite0", pictures, Path(folder)).archive
-        rows: list[Row] = []
+        rows: list[Figure] = []
         with localaws(*OPTIONS) as url:
             prepare(url, archive)
             for name, key, count in (("spares", {}, SCALE_OUTS), ("cold", {"AWS_ACCESS_KEY_ID": "x"}, COLD_SCALE_OUTS)):
                 rows += rows_of(name, measure(url, name, key, count, pictures[0]))
-    print_rows(rows)
+    publish(rows)
 
 
-def rows_of(name: str, measured: Measured) -> list[Row]:
+def rows_of(name: str, measured: Measured) -> list[Figure]:
     """Return the rows to print for one endpoint."""
     each = measured.scale_outs
     quiet, starting, refilling = [s.quiet for s in each], [s.starting for s in each], [s.refilling for s in each]
@@ -111,24 +111,24 @@ def rows_of(name: str, measured: Measured) -> list[Row]:
     before = measured.p95(quiet)
     goal = f"goal <= {GOAL_RATIO}" if name == "spares" else ""
     rows = [
-        Row(f"{name}: p95 before", before, "ms", len(measured.within(quiet))),
-        Row(f"{name}: p95 while two start", measured.p95(starting), "ms", len(measured.within(starting))),
-        Row(f"{name}: ratio of the p95s", measured.p95(starting) / before, "x", len(each), goal),
-        Row(f"{name}: median ratio of a scale-out", statistics.median(ratios), "x", len(each), goal),
-        Row(f"{name}: scale-outs with a ratio <= {GOAL_RATIO}", sum(r <= GOAL_RATIO for r in ratios), "", len(each)),
-        Row(f"{name}: rests with such a ratio to the median rest", steady_rests(measured, quiet), "", len(each)),
-        Row(f"{name}: slowest request while two start", 1000 * max(measured.within(starting)), "ms", len(each)),
-        Row(f"{name}: start-up, median", statistics.median(s.aws_seconds for s in each), "AWS s", len(each)),
-        Row(f"{name}: start-up, longest", max(s.aws_seconds for s in each), "AWS s", len(each)),
-        Row(f"{name}: start-ups within 5 % of {STARTUP_SECONDS} AWS s", on_time, "", len(each), "goal all"),
+        Figure(f"{name}: p95 before", before, "ms", len(measured.within(quiet))),
+        Figure(f"{name}: p95 while two start", measured.p95(starting), "ms", len(measured.within(starting))),
+        Figure(f"{name}: ratio of the p95s", measured.p95(starting) / before, "x", len(each), goal),
+        Figure(f"{name}: median ratio of a scale-out", statistics.median(ratios), "x", len(each), goal),
+        Figure(f"{name}: scale-outs with a ratio <= {GOAL_RATIO}", sum(r <= GOAL_RATIO for r in ratios), "", len(each)),
+        Figure(f"{name}: rests with such a ratio to the median rest", steady_rests(measured, quiet), "", len(each)),
+        Figure(f"{name}: slowest request while two start", 1000 * max(measured.within(starting)), "ms", len(each)),
+        Figure(f"{name}: start-up, median", statistics.median(s.aws_seconds for s in each), "AWS s", len(each)),
+        Figure(f"{name}: start-up, longest", max(s.aws_seconds for s in each), "AWS s", len(each)),
+        Figure(f"{name}: start-ups within 5 % of {STARTUP_SECONDS} AWS s", on_time, "", len(each), "goal all"),
     ]
     if name == "spares":
         goal, n = f"goal <= {GOAL_RATIO}", len(measured.within(refilling))
         rest_seconds = statistics.median(end - begin for begin, end in refilling)
         rows += [
-            Row("spares: p95 while two spares load, over p95 before", measured.p95(refilling) / before, "x", n, goal),
-            Row("spares: time to load two spares, median", rest_seconds, "s", len(each)),
-            Row("spares: memory of two spares", measured.spare_bytes / 2**20, "MiB", 1),
+            Figure("spares: p95 while two load, over p95 before", measured.p95(refilling) / before, "x", n, goal),
+            Figure("spares: time to load two spares, median", rest_seconds, "s", len(each)),
+            Figure("spares: memory of two spares", measured.spare_bytes / 2**20, "MiB", 1),
         ]
     return rows
 

@@ -40,6 +40,7 @@ SECTIONS = (
     Section("Serving", "serving", ("serving", "inference_threads")),
     Section("The Lambda function", "lambda", ("lambda_handler", "lambda_invoke")),
     Section("localaws", "localaws", ("localaws_front", "scale_out", "console")),
+    Section("S3 in localaws", "s3", ("localaws_s3",)),
     Section("Load generator", "load", ("locust_clients",)),
     Section("SSH", "ssh", ("ssh_transfer",)),
     Section("The demo and the command", "demo"),

@@ -20,7 +20,7 @@ from typing import NoReturn
 from localaws import control, shell
 from localaws.capacity import parse_rule
 from localaws.errors import LocalAwsError
-from localaws.server import ServerRecord, serve
+from localaws.record import ServerRecord
 from localaws.settings import ACCOUNTS, DEFAULT_PORT, DEFAULT_REGION, IAM_MODES, SSH_SERVERS, Settings
 from localaws.strictness import LENIENT, STRICT, Strictness
 
@@ -56,6 +56,8 @@ def _with_command(arguments: list[str]) -> list[str]:
 
 
 def _serve(options: argparse.Namespace) -> NoReturn:
+    from localaws.server import serve  # all of the server, which no other command needs
+
     serve(_settings(options), announce=lambda line: print(line, flush=True))
     os._exit(0)  # a thread that waits for the rest of a request's body would keep the interpreter from ending
 

@@ -19,7 +19,7 @@ from localaws.errors import AlreadyRunning, NotRunning, StartFailed, StopFailed
 from localaws.folders import open_own
 from localaws.process_tree import find_members
 from localaws.processes import OWNER, PROCESS, ProcessTable
-from localaws.server import ServerRecord, already_running, is_running, read_record, serve_command
+from localaws.record import ServerRecord, already_running, is_running, read_record, serve_command
 from localaws.settings import Settings
 
 START_SECONDS = 30.0

@@ -5,7 +5,7 @@ import io
 import shutil
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,8 +36,9 @@ from localaws.inputs.faults import refusal_of
 from localaws.inputs.gate import InputGate
 from localaws.inputs.refusals import check_constraints, check_types
 from localaws.inputs.types import without_nulls
-from localaws.moto_apps import MotoApps, take_signed_regions
+from localaws.moto_apps import MotoApps, forget_instances, take_signed_regions
 from localaws.object_contents import Staged, Store
+from localaws.partition import partition
 from localaws.permissions.asking import Place
 from localaws.permissions.gate import DECIDE, PermissionGate
 from localaws.permissions.operations import UnknownOperation, asked_in
@@ -103,12 +104,15 @@ def build_app(core: Core, routes: list[BaseRoute], root_key: RootKey) -> ASGIApp
     from moto.moto_server.werkzeug_app import create_backend_app
 
     from localaws.s3.backend import StoredKey
+    from localaws.s3.frequent import FrequentRequests
 
     take_signed_regions()
+    forget_instances()
     wsgi: Any = MotoApplication(MotoApps(create_backend_app), core, StoredKey.store)
     bridge = WSGIMiddleware(wsgi, workers=WSGI_THREADS)
     core.on_shutdown(lambda: bridge.executor.shutdown(wait=False))
     moto = MotoMount(bridge)
+    frequent = FrequentRequests(moto, StoredKey.store, core.settings.account_id, partition())
 
     async def health(_: Request) -> Response:
         return JSONResponse({"status": "ok", "home": core.settings.owner, "generation": core.generation})
@@ -125,7 +129,8 @@ def build_app(core: Core, routes: list[BaseRoute], root_key: RootKey) -> ASGIApp
     starlette = Starlette(routes=[*own, *routes, nothing, Mount("/", app=moto)])
     throttle = Throttle(core.clock) if core.strictness.is_throttled else None
     keys = Keys(root_key, core.settings.account_id)
-    allowed = PermissionGate(InputGate(starlette, check_constraints), core.authority, keys, throttle)
+    services = ByService({"s3": frequent}, starlette)
+    allowed = PermissionGate(InputGate(services, check_constraints), core.authority, keys, throttle)
     verifier = Verifier(keys.find, bucket_of=bucket_of)
     signed = SignatureGate(
         RequestIds(InputGate(Prepared(allowed, core), check_types)),
@@ -151,6 +156,18 @@ class Prepared:
         if signed is not None and not self._core.is_prepared(signed.service):
             await run_in_threadpool(self._core.prepare, signed.service)
         await self._app(scope, receive, send)
+
+
+class ByService:
+    """Has a service's own application answer what is signed for it, and `others` the rest."""
+
+    def __init__(self, own: Mapping[str, ASGIApp], others: ASGIApp) -> None:
+        self._own, self._others = own, others
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        signed = scope.get("localaws.signed")
+        service = signed.service if signed is not None else ""
+        await self._own.get(service, self._others)(scope, receive, send)
 
 
 class MotoMount:

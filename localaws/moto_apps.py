@@ -63,6 +63,17 @@ def take_signed_regions() -> None:
     s3.parse_region_from_url = lambda *_, **__: None
 
 
+def forget_instances() -> None:
+    """Have moto not keep each object that it ever made: it lists them for pages that are not served here."""
+    from moto.core.common_models import BaseModel
+
+    def make(cls: type[Any], *_: Any, **__: Any) -> Any:
+        return object.__new__(cls)
+
+    every: Any = BaseModel
+    every.__new__ = make
+
+
 def _module(service: str, path: str) -> str:
     if service == "sagemaker" and path.startswith(RUNTIME):
         return "sagemakerruntime"

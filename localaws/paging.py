@@ -13,7 +13,7 @@ from localaws.errors import AwsError
 Item = TypeVar("Item")
 QUOTED = 100  # of a text's characters, in what is said of it
 _KEY = secrets.token_bytes(32)
-_NUMBER_BYTES = 8
+_NUMBER_BYTES, _SEAL_BYTES = 8, 16
 _INVALID = {  # by signing name
     "application-autoscaling": ("InvalidNextTokenException", "The specified token is not valid."),
     "budgets": ("InvalidNextTokenException", "The pagination token is invalid."),
@@ -44,6 +44,21 @@ def page_of(items: Sequence[Item], token: Any, size: Any, *, service: str) -> tu
     return items[start:end], _token(end) if end < len(items) else None
 
 
+def token_of_name(name: str) -> str:
+    """Return a token that leads behind a name, wherever that is by then; nothing has to be kept for it."""
+    text = name.encode()
+    return (text + hmac.digest(_KEY, text, "sha256")[:_SEAL_BYTES]).hex()
+
+
+def name_in(token: str) -> str | None:
+    """Return the name that a token leads behind, None if this server issued no such token."""
+    try:
+        text = bytes.fromhex(token)[:-_SEAL_BYTES].decode()
+    except ValueError:
+        return None
+    return text if hmac.compare_digest(token_of_name(text).encode(), token.encode()) else None
+
+
 def invalid_token(service: str, token: Any) -> AwsError:
     """Return a service's refusal of a token that is none."""
     code, text = _INVALID.get(service, ("ValidationException", "The pagination token is invalid."))
@@ -62,4 +77,4 @@ def _start_of(token: Any, service: str) -> int:
 
 def _token(start: int) -> str:
     number = start.to_bytes(_NUMBER_BYTES)
-    return (number + hmac.digest(_KEY, number, "sha256")[:16]).hex()  # which fits each service's pattern
+    return (number + hmac.digest(_KEY, number, "sha256")[:_SEAL_BYTES]).hex()  # which fits each service's pattern

@@ -11,14 +11,13 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from secrets import token_urlsafe
 from types import FrameType
 from typing import Any
 
-import psutil
 import uvicorn
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -31,11 +30,13 @@ from localaws.capacity import format_rule
 from localaws.core import Core
 from localaws.ec2.addresses import choose_ssh_port
 from localaws.errors import AlreadyRunning, NotItsHome, PortTaken, UnknownProcessor
-from localaws.folders import open_own, read_json, remove_folder, sealed, unsealed, write_private
+from localaws.folders import open_own, remove_folder, sealed, write_private
 from localaws.lossy_log import ServerOutput
-from localaws.process_tree import is_alive, kill_descendants, start_mark
+from localaws.moto_import import parse_endpoints_once
+from localaws.process_tree import kill_descendants, start_mark
 from localaws.programs.call_filter import require_known_processor
 from localaws.programs.container import join_own_keyring
+from localaws.record import ServerRecord, already_running, read_record
 from localaws.settings import Settings
 
 EXECUTING_SERVICES = (
@@ -54,6 +55,7 @@ EXECUTING_SERVICES = (
 )
 SHUTDOWN_SECONDS = 3
 UNREAD_SECONDS = 0.1
+DATE_SECONDS = 1.0  # between two changes of the replies' Date header
 RESET_PATH = PREFIX + "reset"
 OPEN_FILES, LEAST_OPEN_FILES = 65_536, 256
 FOLDERS = (
@@ -66,63 +68,6 @@ FOLDERS = (
 )  # in home; emptied when a server starts
 
 Announce = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class ServerRecord:
-    """What `home/server.json` says of a server.
-
-    `created`: the process's `start_mark`; `started`: the Unix time of its state, where the emulated clock starts too;
-    `ssh_port`:
-    where all EC2 instances are reached; `capacity`: the rules that it was started with; `generation`: the name of its
-    state, as `/_localaws/health` tells it. Secret are the root user's key, the bearer token of localaws's own paths,
-    the operator's key, empty if there is no operator, and the console's token, which is in the console's address.
-    """
-
-    pid: int
-    created: str
-    started: float
-    host: str
-    port: int
-    region: str
-    account_id: str
-    time_scale: float
-    ssh_port: int
-    capacity: list[str] = field(default_factory=list)
-    instance_startup_seconds: float = 0.0
-    iam: str = "enforce"
-    account: str = "old"
-    generation: str = ""
-    access_key_id: str = ""
-    secret_access_key: str = field(default="", repr=False)
-    token: str = field(default="", repr=False)
-    operator_access_key_id: str = ""
-    operator_secret_access_key: str = field(default="", repr=False)
-    home: str = ""
-    strict: bool = False
-    console_token: str = field(default="", repr=False)
-
-    @property
-    def url(self) -> str:
-        """What `AWS_ENDPOINT_URL` has to be."""
-        return f"http://{self.host}:{self.port}"
-
-    @property
-    def console_url(self) -> str:
-        """The secret address of the console."""
-        return f"{self.url}{CONSOLE}{self.console_token}/"
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """What a client has to have in its environment. The root user's key has no session token."""
-        return {
-            "AWS_ENDPOINT_URL": self.url,
-            "AWS_ACCESS_KEY_ID": self.access_key_id,
-            "AWS_SECRET_ACCESS_KEY": self.secret_access_key,
-            "AWS_SESSION_TOKEN": "",
-            "AWS_DEFAULT_REGION": self.region,
-            "AWS_REGION": self.region,
-        }
 
 
 @dataclass(frozen=True)
@@ -190,44 +135,6 @@ def _serve_once(settings: Settings, keys: HomeKeys, listener: socket.socket, ann
     return ending.is_reset
 
 
-def serve_command(settings: Settings) -> list[str]:
-    """Return the command that serves with these settings."""
-    return [
-        *(sys.executable, "-P", "-m", "localaws", "serve", "--home", str(settings.home)),
-        *("--host", settings.host, "--port", str(settings.port), "--time-scale", str(settings.time_scale)),
-        *("--region", settings.region),
-        *("--ssh-server", settings.ssh_server, "--iam", settings.iam, "--account", settings.account),
-        *(("--operator", str(settings.operator)) if settings.operator else ()),
-        *("--instance-startup-seconds", str(settings.instance_startup_seconds)),
-        *(("--strict",) if settings.strictness.is_late else ()),
-        *(() if settings.has_default_vpc else ("--no-default-vpc",)),
-        *("--capacity-errors", str(settings.strictness.capacity_errors), "--seed", str(settings.strictness.seed)),
-        *(part for rule in settings.capacity.items() for part in ("--capacity", format_rule(*rule))),
-    ]
-
-
-def read_record(home: Path) -> ServerRecord | None:
-    """Return the record of the server that runs with `home`.
-
-    None if none does, or the record is damaged or was copied from another home, whose server is not this one's.
-    """
-    try:
-        record = ServerRecord(**unsealed(read_json(home / "server.json")))
-    except (FileNotFoundError, NotItsHome, ValueError, TypeError):
-        return None
-    is_own = record.home in ("", str(home.resolve()))  # those of older releases name none
-    return record if is_own and is_running(record) else None
-
-
-def is_running(record: ServerRecord) -> bool:
-    """Return whether the server of this record runs; its process id may be another process's by now."""
-    try:
-        process = psutil.Process(record.pid)
-        return start_mark(record.pid) == record.created and is_alive(process)
-    except (psutil.NoSuchProcess, OSError):
-        return False
-
-
 class _Ending:
     """Why the server ends: set by a signal, whenever it comes."""
 
@@ -235,6 +142,7 @@ class _Ending:
         self.is_asked = False
         self.is_urgent = False
         self.is_reset = False
+        self.wake: Callable[[], object] = lambda: None
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._handle)
 
@@ -245,6 +153,7 @@ class _Ending:
         else:
             self.is_reset = False
         self.is_asked = True
+        self.wake()
 
     def route(self, generation: str) -> BaseRoute:
         """Return the route that asks for a reset. `generation`: the state's name, which the next one will not have."""
@@ -295,6 +204,17 @@ class _Server(uvicorn.Server):
                     transport.abort()
             await asyncio.sleep(UNREAD_SECONDS)
 
+    async def main_loop(self) -> None:
+        """Look once a second, and when the end is asked for: uvicorn's own loop looks ten times a second."""
+        asked, loop = asyncio.Event(), asyncio.get_running_loop()
+        self._ending.wake = lambda: loop.call_soon_threadsafe(asked.set)
+        try:
+            while not await self.on_tick(0):
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(asked.wait(), DATE_SECONDS)
+        finally:
+            self._ending.wake = lambda: None  # a later signal finds the loop closed
+
     async def on_tick(self, counter: int) -> bool:
         self.force_exit = self._ending.is_urgent
         return self._ending.is_asked or await super().on_tick(counter)
@@ -316,6 +236,7 @@ def _run(core: Core, keys: HomeKeys, listener: socket.socket, announce: Announce
         http="httptools",
         log_level="warning",
         access_log=False,
+        proxy_headers=False,
         lifespan="off",
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         timeout_keep_alive=120,
@@ -402,12 +323,6 @@ def _only_one(home: Path) -> Iterator[None]:
         yield
 
 
-def already_running(home: Path, record: ServerRecord | None) -> str:
-    """Return the message that says where the running server is and how to stop it."""
-    where = f" at {record.url} (pid {record.pid})" if record else ""
-    return f"localaws is already running with home {home}{where}; stop it: {shell.command('stop', home)}"
-
-
 @contextmanager
 def _listen(host: str, port: int) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
@@ -436,6 +351,7 @@ def _configure_moto(settings: Settings) -> None:
     os.environ["MOTO_ACCOUNT_ID"] = settings.account_id
     os.environ["AWS_DEFAULT_REGION"] = settings.region
     os.environ["MOTO_DISABLE_GLOBAL_CORS"] = "true"  # else each answer lets pages of any origin read it
+    parse_endpoints_once()
 
 
 def _forget(home: Path) -> None:

@@ -5,8 +5,8 @@ from typing import Any
 from starlette.routing import Match, Route
 from starlette.types import Scope
 
-PREFIX = "/_localaws/"
-CONSOLE = PREFIX + "console/"
+from localaws.auth.paths import CONSOLE as CONSOLE
+from localaws.auth.paths import PREFIX as PREFIX
 
 
 class OpenRoute(Route):

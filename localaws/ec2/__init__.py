@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from starlette.routing import BaseRoute
 
 from localaws.core import Core
+from localaws.moto_import import import_ec2
 
 if TYPE_CHECKING:
     from localaws.ec2.capacity import Capacity
@@ -28,6 +29,7 @@ def install(core: Core) -> list[BaseRoute]:
 
 
 def _install_moto_side(core: Core, machines: "Machines", capacity: "Capacity") -> None:
+    import_ec2()
     from localaws.ec2.backend import install_backend
     from localaws.ec2.parameters import install_parameters
     from localaws.ec2.responses import install_responses

@@ -126,6 +126,17 @@ class ExecutingEC2Response(EC2Response):
         page, token = page_of(found, parameters.get("NextToken"), size, service="ec2")
         return ActionResult({"InstanceTypes": page, "NextToken": token})
 
+    def describe_volumes(self) -> ActionResult:
+        """DescribeVolumes: moto's list, in pages."""
+        parameters = self._get_params()
+        self.error_on_dryrun()
+        found = self.ec2_backend.describe_volumes(
+            volume_ids=parameters.get("VolumeIds", []), filters=self._filters_from_querystring()
+        )
+        size = parameters.get("MaxResults") or PAGE
+        page, token = page_of(found, parameters.get("NextToken"), size, service="ec2")
+        return ActionResult({"Volumes": page, "NextToken": token})
+
     def _page(
         self, parameters: Mapping[str, Any], *, only_running: bool = False
     ) -> tuple[list[ExecutingInstance], str | None]:

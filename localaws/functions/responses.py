@@ -15,6 +15,7 @@ from localaws.functions.backend import require_revision
 from localaws.functions.deployment import LATEST
 from localaws.functions.provisioning import PAGE_LIMIT
 from localaws.functions.urls import PAGE_LIMIT as URLS_LIMIT
+from localaws.paging import page_of
 
 Answer = tuple[int, dict[str, Any], str]
 
@@ -140,6 +141,14 @@ class ExecutingLambdaResponse(_LambdaResponse):  # type: ignore[misc]
         """Answer DeleteProvisionedConcurrencyConfig; there need not be one."""
         self.backend.provisioning.delete_of(*self._version_or_alias())
         return 204, {"status": 204}, ""
+
+    def list_functions(self) -> Answer:
+        """Answer ListFunctions, in pages."""
+        most, marker = self._get_param("MaxItems"), self._get_param("Marker")
+        every = list(self.backend.list_functions(self._get_param("FunctionVersion")))
+        page, following = page_of(every, marker, min(int(most or PAGE_LIMIT), PAGE_LIMIT), service="lambda")
+        listed: dict[str, Any] = {"Functions": [each.get_configuration() for each in page]}
+        return 200, {}, json.dumps({**listed, "NextMarker": following} if following else listed)
 
     def list_provisioned_concurrency_configs(self) -> Answer:
         """Answer ListProvisionedConcurrencyConfigs, in pages."""

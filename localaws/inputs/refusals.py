@@ -6,7 +6,8 @@ docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html, S3: docs.aw
 ErrorResponses.html); CloudWatch Logs and tagging: InvalidParameterException in their operations' errors.
 """
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from localaws.errors import AwsError
@@ -44,11 +45,12 @@ def check_types(asked: Asked) -> None:
     operation = asked.operation
     shape = model_of(operation).input_shape
     for name, value in operation.parameters.items():
-        if value is None:
+        member = shape.members[name]
+        if value is None or (member.type_name == "string" and type(value) is str):
             continue
-        is_text = asked.is_form or shape.members[name].serialization.get("location") in OUTSIDE_THE_BODY
+        is_text = asked.is_form or member.serialization.get("location") in OUTSIDE_THE_BODY
         try:
-            check_type(shape.members[name], value, name, is_text=is_text)
+            check_type(member, value, name, is_text=is_text)
         except NotOfItsType as error:
             code = _OF_TYPE.get(operation.service, "MalformedInput" if asked.is_form else "SerializationException")
             raise AwsError(code, f"{error.path}: {error}" if is_text else str(error)) from None
@@ -91,7 +93,18 @@ def _check_ec2(shape: Any, parameters: Any) -> None:
 
 
 def _check_s3(shape: Any, parameters: Any) -> None:
-    for name, member in shape.members.items():
-        allowed, value = member.metadata.get("enum"), parameters.get(name)
-        if allowed and value is not None and value not in allowed and member.serialization["location"] == "querystring":
+    for name, allowed in _chosen_in_query(shape).items():
+        value = parameters.get(name)
+        if value is not None and value not in allowed:
             raise AwsError("InvalidArgument", _S3_ENCODING if name == "EncodingType" else f"Invalid {name}: {value}")
+
+
+@functools.cache
+def _chosen_in_query(shape: Any) -> Mapping[str, Sequence[str]]:
+    """Return the values that members in the query may have, where the model lists them."""
+    in_query = {
+        name: each.metadata.get("enum")
+        for name, each in shape.members.items()
+        if each.serialization.get("location") == "querystring"
+    }
+    return {name: allowed for name, allowed in in_query.items() if allowed}

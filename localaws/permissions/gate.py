@@ -65,8 +65,10 @@ class PermissionGate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         signed: Signed | None = scope.get("localaws.signed")
         if signed is not None and signed.service == "s3":
-            scope["query_string"] = written_once(scope["query_string"])
-            scope.pop(ASKED, None)  # it was read of the query as it had been written
+            query = written_once(scope["query_string"])
+            if query != scope["query_string"]:
+                scope["query_string"] = query
+                scope.pop(ASKED, None)  # it was read of the query as it had been written
         if signed is None or signed is ANYONE or self._authority.mode == "off":
             scope[DELETABLE] = itertools.repeat(self._authority.mode == "off")
             await self._app(scope, receive, send)
@@ -180,7 +182,7 @@ class PermissionGate:
             return _invocations(service, scope["method"], scope["raw_path"], scope["query_string"], self._place)
         if service not in SERVED:
             return ()  # the front answers that there is no such service
-        asked = replace(asked_in(scope, service), signer_arn=caller.principal.arn)
+        asked = asked_in(scope, service).signed_by(caller.principal.arn)
         return questions_of(asked, self._place_of(signed))
 
     def _place_of(self, signed: Signed) -> Place:

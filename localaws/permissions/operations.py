@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode
@@ -51,6 +51,13 @@ class Asked:
     headers: Mapping[str, str]
     body: bytes | None = None
     signer_arn: str = ""
+
+    def signed_by(self, arn: str) -> Asked:
+        """Return the request with its signer; what it asks for is not read a second time."""
+        found = replace(self, signer_arn=arn)
+        if "operation" in vars(self):
+            vars(found)["operation"] = self.operation
+        return found
 
     @property
     def is_form(self) -> bool:

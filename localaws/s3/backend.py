@@ -14,7 +14,14 @@ from typing import Any, ClassVar, cast
 import moto.s3.models as moto_models
 from moto.iam.access_control import PermissionResult
 from moto.iam.models import iam_backends
-from moto.s3.exceptions import EntityTooSmall, InvalidPart, MalformedXML, S3ClientError
+from moto.s3.exceptions import (
+    EntityTooSmall,
+    InvalidContinuationToken,
+    InvalidPart,
+    MalformedXML,
+    MethodNotAllowed,
+    S3ClientError,
+)
 from moto.s3.models import s3_backends
 from moto.settings import S3_UPLOAD_PART_MIN_SIZE
 
@@ -36,10 +43,13 @@ from localaws.object_contents import (
     checksum,
     pieces_of,
 )
+from localaws.paging import name_in, token_of_name
 from localaws.partition import partition
 from localaws.policies.conditions import UnknownOperator
 from localaws.policies.documents import read_document, resource_policy_of
 from localaws.s3.deletions import may
+from localaws.s3.key_store import OrderedKeyStore
+from localaws.s3.pages import is_marker, objects_in, taken, versions_in
 from localaws.s3.responses import ExecutingS3Response
 
 MD5_CHARACTERS = 32  # after which an ETag has the number of parts
@@ -53,10 +63,6 @@ class StoredKey(moto_models.FakeKey):
     store: ClassVar[Store]
     _path: Path | None = None
     _crc32: int = 0
-
-    def __new__(cls, *_: Any, **__: Any) -> "StoredKey":
-        """Make a key that moto does not track: it would be kept for ever."""
-        return object.__new__(cls)
 
     @property
     def value(self) -> Any:
@@ -73,7 +79,8 @@ class StoredKey(moto_models.FakeKey):
             raise GoneError(self.name) from None
 
     @value.setter
-    def value(self, content: Content | Staged) -> None:
+    def value(self, content: Content | Staged | str) -> None:
+        content = content.encode() if isinstance(content, str) else content  # moto's own log of requests is text
         if isinstance(content, bytes) and len(content) <= INLINE_BYTES:
             _MOTO_VALUE.fset(self, content)
             return
@@ -157,6 +164,10 @@ class PolicedBucket(moto_models.FakeBucket):
     """A bucket whose requests were decided before moto, but for each key of DeleteObjects, which is decided here."""
 
     __module__ = moto_models.__name__
+
+    def __init__(self, *about: Any, **more: Any) -> None:
+        super().__init__(*about, **more)
+        self.keys = OrderedKeyStore()
 
     def get_permission(self, _: str, __: str) -> Any:
         """Return whether an action on a resource may be: DENIED only for a key that is one of several to be deleted."""
@@ -266,10 +277,70 @@ class ExecutingS3(moto_models.S3Backend):
             self.tagger.delete_all_tags_for_resource(deleted.arn)
         return deleted
 
-    def delete_object(self, *wanted: Any, **more: Any) -> Any:
-        """Delete an object; what `undisturbed` reads meanwhile is there or not."""
+    def list_objects(
+        self, bucket: Any, prefix: str | None, delimiter: str | None, marker: str | None, max_keys: int | None
+    ) -> Any:
+        """Return a page's objects, its common prefixes, whether there are more, and the marker of the next page."""
+        after = (name_in(marker) or marker) if marker else ""
+        found, is_truncated, token = self._page(bucket, prefix or "", delimiter or "", after, max_keys)
+        keys = [each for each in found if not isinstance(each, str)]
+        return keys, [each for each in found if isinstance(each, str)], is_truncated, token
+
+    def list_objects_v2(
+        self,
+        bucket: Any,
+        prefix: str | None,
+        delimiter: str | None,
+        continuation_token: str | None,
+        start_after: str | None,
+        max_keys: int,
+    ) -> Any:
+        """Return a page's objects and common prefixes in order, whether there are more, and the next page's token.
+
+        Raises:
+            InvalidContinuationToken: no page had this token.
+        """
+        after = name_in(continuation_token) if continuation_token else start_after or ""
+        if after is None:
+            raise InvalidContinuationToken
+        return self._page(bucket, prefix or "", delimiter or "", after, max_keys)
+
+    def _page(self, bucket: Any, prefix: str, delimiter: str, after: str, size: int | None) -> Any:
+        if not isinstance(bucket, PolicedBucket):
+            raise MethodNotAllowed
+        keys: Any = bucket.keys
+        found, is_truncated = taken(objects_in(keys, prefix, delimiter, after), size)
+        if not is_truncated:
+            return found, False, None
+        return found, True, token_of_name(found[-1] if isinstance(found[-1], str) else found[-1].name)
+
+    def list_object_versions(
+        self,
+        bucket_name: str,
+        delimiter: str | None = None,
+        key_marker: str | None = None,
+        max_keys: int | None = 1000,
+        prefix: str = "",
+        version_id_marker: str | None = None,
+    ) -> Any:
+        """Return a page's versions, common prefixes and delete markers, and the two markers of the next page."""
+        keys: Any = self.get_bucket(bucket_name).keys
+        every = versions_in(keys, prefix, delimiter or "", key_marker or "", version_id_marker)
+        found, is_truncated = taken(every, max_keys)
+        versions = [each for each in found if not isinstance(each, str) and not is_marker(each)]
+        markers = [each for each in found if not isinstance(each, str) and is_marker(each)]
+        last: Any = found[-1] if is_truncated else None
+        following = (last, None) if last is None or isinstance(last, str) else (last.name, last.version_id)
+        return versions, [each for each in found if isinstance(each, str)], markers, *following
+
+    def delete_object(self, bucket_name: str, key_name: str, *others: Any, **more: Any) -> Any:
+        """Delete an object, with its tags if nothing of it is left; `undisturbed` reads meanwhile find it or not."""
         with REPLACING:
-            return super().delete_object(*wanted, **more)
+            there = self.get_bucket(bucket_name).keys.get(key_name)
+            deleted = super().delete_object(bucket_name, key_name, *others, **more)
+            if isinstance(there, StoredKey) and key_name not in self.get_bucket(bucket_name).keys:
+                self.tagger.delete_all_tags_for_resource(there.arn)
+        return deleted
 
     def copy_object(self, src_key: Any, dest_bucket_name: str, dest_key_name: str, *others: Any, **more: Any) -> None:
         """Copy an object; its checksum keeps its kind: clients must not take a composite one for a whole one."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from localaws.server import read_record
+from localaws.record import read_record
 from tasks.run.settings import LOCAL_PERMISSIONS_PATH as PATH
 from tests.conftest import RunningLocalAws
 from tests.counting_proxy import Calls, counting_proxy

@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from localaws.processes import ProcessTable
-from localaws.server import read_record
+from localaws.record import read_record
 from tests.conftest import ROOT
 from tests.keys import for_boto3, give_keys
 from tests.polling import wait_until

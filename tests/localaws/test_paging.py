@@ -8,9 +8,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from localaws.errors import AwsError
-from localaws.paging import page_of
+from localaws.paging import name_in, page_of, token_of_name
 from tests.conftest import RunningLocalAws
 from tests.keys import for_boto3
+from tests.localaws.functions.functions_kit import Functions
 
 FOREIGN = ["9" * 6000, "5", "0", "-1", "x", "٣", "\x1b", "bnVsbA==", f"{5:016x}{0:032x}"]
 OWN: list[tuple[str, str, dict[str, Any], str, str]] = [
@@ -23,6 +24,8 @@ OWN: list[tuple[str, str, dict[str, Any], str, str]] = [
         "InvalidNextTokenException",
     ),
     ("cloudwatch", "describe_alarm_history", {}, "NextToken", "InvalidNextToken"),
+    ("lambda", "list_functions", {}, "Marker", "InvalidParameterValueException"),
+    ("ec2", "describe_volumes", {}, "NextToken", "InvalidNextToken"),
     ("sagemaker", "list_training_jobs", {}, "NextToken", "ValidationException"),
     ("sagemaker", "list_hyper_parameter_tuning_jobs", {}, "NextToken", "ValidationException"),
     ("sagemaker", "list_notebook_instance_lifecycle_configs", {}, "NextToken", "ValidationException"),
@@ -99,3 +102,35 @@ def test_instance_types_come_in_pages_of_at_most_100_as_from_aws(localaws: Runni
     assert len(ec2.describe_instance_types(MaxResults=5)["InstanceTypes"]) == 5
     one = ec2.describe_instance_types(InstanceTypes=["c7i.large"])
     assert [each["InstanceType"] for each in one["InstanceTypes"]] == ["c7i.large"] and "NextToken" not in one
+
+
+@pytest.mark.parametrize("name", ["a", "b/", "é %2F", "x" * 1024])
+def test_a_token_of_a_name_leads_behind_it_and_another_nowhere(name: str) -> None:
+    token = token_of_name(name)
+    assert name_in(token) == name
+    assert [name_in(each) for each in (token[:-1] + "g", token[2:], name.encode().hex(), "never", "", "٣")] == [
+        None
+    ] * 6
+
+
+def test_functions_come_in_pages_that_are_all_of_them_once(localaws: RunningLocalAws) -> None:
+    made = Functions.of(localaws)
+    names = {made.make() for _ in range(3)}
+    aws = localaws.client("lambda")
+    pages = list(aws.get_paginator("list_functions").paginate(PaginationConfig={"PageSize": 2}))
+    found = [each["FunctionName"] for page in pages for each in page["Functions"]]
+    assert all(len(page["Functions"]) <= 2 for page in pages)
+    assert names <= set(found) and len(found) == len(set(found))
+    for name in names:
+        aws.delete_function(FunctionName=name)
+
+
+def test_volumes_come_in_pages_that_are_all_of_them_once(localaws: RunningLocalAws) -> None:
+    ec2 = localaws.client("ec2")
+    made = {ec2.create_volume(AvailabilityZone="us-east-1a", Size=1)["VolumeId"] for _ in range(7)}
+    pages = list(ec2.get_paginator("describe_volumes").paginate(PaginationConfig={"PageSize": 5}))
+    found = [each["VolumeId"] for page in pages for each in page["Volumes"]]
+    assert len(pages) >= 2 and all(len(page["Volumes"]) <= 5 for page in pages)
+    assert made <= set(found) and len(found) == len(set(found))
+    for volume in made:
+        ec2.delete_volume(VolumeId=volume)

@@ -18,7 +18,7 @@ import pytest
 
 from localaws.control import client
 from localaws.programs.container import CALLS
-from localaws.server import ServerRecord, read_record
+from localaws.record import ServerRecord, read_record
 from tests.conftest import ROOT
 from tests.localaws.outer_pid import processes_with
 from tests.localaws.roles import make_role

@@ -189,18 +189,12 @@ class EndpointHosting:
         self._routes: dict[str, EndpointRoute] = {}
         self._running: dict[str, RunningEndpoint] = {}
         self._closed = threading.Event()
-        self._is_measured = False
+        self._is_watching = False
         self.router = InvocationRouter(self._routes, core.settings.account_id)
         shutil.rmtree(core.settings.home / "endpoints", ignore_errors=True)  # a killed server's; its state is gone
 
     def start(self) -> None:
-        """Watch over the instances from now on; `close` ends it."""
-        ping_seconds = max(PING_ROUND_SECONDS / self._core.settings.time_scale, SHORTEST_PING_ROUND_SECONDS)
-        for duty, seconds in ((Fleet.replace_dead, SUPERVISION_SECONDS), (Fleet.replace_hung, ping_seconds)):
-            threading.Thread(target=self._supervise, args=(duty, seconds), name=duty.__name__, daemon=True).start()
-        if self._core.settings.keeps_spares:
-            keeper = SpareKeeper(self._kept, ping_seconds=ping_seconds)
-            threading.Thread(target=keeper.run, args=(self._closed,), name="spares", daemon=True).start()
+        """Have `close` called when the server stops; the instances are watched over once there is an endpoint."""
         self._core.on_shutdown(self.close)
 
     def close(self) -> None:
@@ -212,9 +206,9 @@ class EndpointHosting:
         """Start an endpoint whose record says `Creating`; it becomes `InService` or `Failed`."""
         running = RunningEndpoint(self._core, record, self.router, self._routes)
         self._running[record.endpoint_name] = running
-        if not self._is_measured:
-            self._is_measured = True
-            self._core.periodic.add(self._measure, order=MEASURE)
+        if not self._is_watching:
+            self._is_watching = True
+            self._watch_over()
         self._operate(record, lambda: running.create(plan), failed="Failed")
 
     def update(self, record: EndpointRecord, plan: DeploymentPlan, guardrails: Guardrails) -> None:
@@ -349,6 +343,16 @@ class EndpointHosting:
     def _measure(self, moment: int) -> None:
         for variant in self._all_variants():
             variant.metrics.take(variant.fleet.serving, moment)
+
+    def _watch_over(self) -> None:
+        """Look after the instances from now on; `close` ends it."""
+        ping_seconds = max(PING_ROUND_SECONDS / self._core.settings.time_scale, SHORTEST_PING_ROUND_SECONDS)
+        for duty, seconds in ((Fleet.replace_dead, SUPERVISION_SECONDS), (Fleet.replace_hung, ping_seconds)):
+            threading.Thread(target=self._supervise, args=(duty, seconds), name=duty.__name__, daemon=True).start()
+        if self._core.settings.keeps_spares:
+            keeper = SpareKeeper(self._kept, ping_seconds=ping_seconds)
+            threading.Thread(target=keeper.run, args=(self._closed,), name="spares", daemon=True).start()
+        self._core.periodic.add(self._measure, order=MEASURE)
 
     def _supervise(self, duty: Callable[[Fleet], None], seconds: float) -> None:
         while not self._closed.wait(seconds):

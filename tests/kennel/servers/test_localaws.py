@@ -14,7 +14,7 @@ import pytest
 
 from kennel.servers import localaws
 from kennel.servers.localaws import Options
-from localaws.server import read_record
+from localaws.record import read_record
 from tasks.run.sealed import seal, unseal
 from tests.bit_flips import FLIPS, flipped
 from tests.kennel.pseudo_terminal import OnATerminal

@@ -13,7 +13,7 @@ import pytest
 from localaws.auth.root_key import FILE, keep, new
 from localaws.control import reset, start, stop
 from localaws.errors import NotItsHome
-from localaws.server import ServerRecord, read_record
+from localaws.record import ServerRecord, read_record
 from localaws.settings import Settings
 from tests.bit_flips import flipped
 from tests.conftest import ROOT

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
-from localaws.server import read_record
+from localaws.record import read_record
 from tests.conftest import RunningLocalAws
 from tests.localaws.ec2.ec2_rooms import CALLER, IMAGE_PARAMETER, tcp
 from tests.localaws.functions.functions_kit import Functions

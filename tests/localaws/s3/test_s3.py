@@ -278,6 +278,44 @@ def test_a_bucket_of_another_owner_than_expected_is_refused(s3: Any, bucket: str
     assert error_of(s3.list_objects_v2, Bucket=bucket, ExpectedBucketOwner="111111111111") == ("AccessDenied", 403)
 
 
+def test_pages_of_either_listing_are_all_objects_and_prefixes_once(s3: Any) -> None:
+    name = f"s3-{uuid.uuid4().hex[:12]}"
+    s3.create_bucket(Bucket=name)
+    for key in ("a", "b/1", "b/2", "c/1", "d", "e/1"):
+        s3.put_object(Bucket=name, Key=key, Body=b"1")
+    for listing in ("list_objects", "list_objects_v2"):
+        pages = s3.get_paginator(listing).paginate(Bucket=name, Delimiter="/", PaginationConfig={"PageSize": 2})
+        found = [
+            [each.get("Key") or each["Prefix"] for each in (*page.get("Contents", ()), *page.get("CommonPrefixes", ()))]
+            for page in pages
+        ]
+        assert found == [["a", "b/"], ["d", "c/"], ["e/"]], listing
+    assert error_of(s3.list_objects_v2, Bucket=name, ContinuationToken="never")[0] == "InvalidArgument"
+
+
+def test_pages_of_versions_are_all_versions_once_the_newest_first(s3: Any) -> None:
+    name = f"s3-{uuid.uuid4().hex[:12]}"
+    s3.create_bucket(Bucket=name)
+    s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    made = [s3.put_object(Bucket=name, Key=key, Body=b"1")["VersionId"] for key in ("a", "a", "a", "b/1", "c", "c")]
+    marker = s3.delete_object(Bucket=name, Key="c")["VersionId"]
+    expected = [made[2], made[1], made[0], "b/", marker, made[5], made[4]]
+    for size in range(1, 8):
+        pages = s3.get_paginator("list_object_versions").paginate(
+            Bucket=name, Delimiter="/", PaginationConfig={"PageSize": size}
+        )
+        found = [
+            (each.get("Key") or each["Prefix"], each.get("VersionId") or each["Prefix"], each.get("IsLatest"))
+            for page in pages
+            for kind in ("Versions", "DeleteMarkers", "CommonPrefixes")
+            for each in page.get(kind, ())
+        ]
+        assert sorted(version for _, version, _ in found) == sorted(expected), size
+        assert {version for _, version, is_latest in found if is_latest} == {made[2], marker}
+        if size == 1:
+            assert [version for _, version, _ in found] == expected
+
+
 def test_what_secures_a_bucket_is_kept(s3: Any) -> None:
     name = f"s3-{uuid.uuid4().hex[:12]}"
     s3.create_bucket(Bucket=name)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from localaws.server import read_record
+from localaws.record import read_record
 from tasks.run.aws import Aws
 from tasks.run.handle import Run
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef

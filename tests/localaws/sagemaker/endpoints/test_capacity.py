@@ -13,10 +13,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from localaws.capacity import CapacityTable, InstanceCapacity, Limit, format_rule, parse_rule, vcpus
+from localaws.record import serve_command
 from localaws.sagemaker.endpoints.capacity import Slots
 from localaws.sagemaker.endpoints.connections import Reply
 from localaws.sagemaker.endpoints.validation import instance_types
-from localaws.server import serve_command
 from localaws.settings import Settings
 from localaws.strictness import STRICT
 from tests.localaws.sagemaker.endpoints.endpoint_models import Workbench, workbench

@@ -1,0 +1,4 @@
+"""Where localaws's own paths begin."""
+
+PREFIX = "/_localaws/"
+CONSOLE = PREFIX + "console/"
