@@ -231,7 +231,7 @@ def _ec2(account: Account) -> list[Row]:
     volumes = ["CreateGrant", "Decrypt", "GenerateDataKeyWithoutPlaintext", "ReEncryptFrom", "ReEncryptTo"]
     parameters = [f"arn:{account.partition}:ssm:{account.region}::parameter/aws/service/*"]
     return [
-        *_roles(account, "Instance", {"instance": "ec2"}),
+        *_roles(account, "Instance", {"instance": "ec2", "load": "ec2"}),
         ("InstanceProfiles", "iam", profile, profiles),
         ("Look", "ec2", [*looks, "GetConsoleOutput"], ["*"]),
         ("Launch", "ec2", ["RunInstances"], [*made, *named, *used]),

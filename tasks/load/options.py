@@ -58,3 +58,17 @@ class PipelineLoadOptions(LoadOptions):
     """The options of the shorter load test at the end of a pipeline."""
 
     seconds: Annotated[float, Field(ge=1.0, le=3600.0, description="How long (steady).")] = 10.0
+
+
+class WorkerOptions(Options):
+    """The machines on EC2 that send the requests in place of this one; without `workers`, this machine sends them."""
+
+    workers: Annotated[
+        int, Field(ge=0, le=100, description="EC2 instances that send the requests, each by `--processes` processes.")
+    ] = 0
+    worker_type: Annotated[
+        str | None, Field(description="Their type; by default the first of a list that EC2 has.", examples=["c7i.xlarge"])
+    ] = None
+    budget_usd: Annotated[
+        float | None, Field(gt=0, le=1_000_000, description="USD. Workers that may cost more do not begin.")
+    ] = None

@@ -206,7 +206,7 @@ def test_a_run_without_a_request_fails(load: Load) -> None:
 
 def test_a_rate_beyond_the_generator_is_void_and_its_report_kept(load: Load, tmp_path: Path) -> None:
     options = GeneratorOptions(warm_up_seconds=0.0, drain_seconds=0.2)
-    with pytest.raises(StageFailed, match=r"the generator, not the target, was the bottleneck: .*under 99 %"):
+    with pytest.raises(StageFailed, match=r"the generator, not the target, was at fault: .*under 99 %"):
         load(endpoint("steady"), 100_000, 1, options)
     report = load_record(tmp_path / "run", LoadReport)
     assert report is not None and not report.is_valid and report.unsent > 0
