@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from tasks.account.encryption import encryption_of
@@ -31,10 +30,10 @@ from tasks.load_workers.bundle import make_bundle
 from tasks.load_workers.clock import MAX_ERROR_SECONDS, ClockReading
 from tasks.load_workers.estimate import LOGIN_SECONDS, REST_SECONDS
 from tasks.load_workers.machine import Machine, Session
+from tasks.load_workers.record import LoadWorkers
 from tasks.run.errors import Inconclusive, RemoteFailed, WaitTimedOut
 from tasks.run.handle import Run
 from tasks.run.options import Network
-from tasks.run.record_store import Amount, Count, Record
 from tasks.run.records import EndpointRef, FunctionRef, InstanceRef
 from tasks.run.waiting import say
 from tasks.ssh.tunnel import reverse_tunnel
@@ -42,21 +41,6 @@ from tasks.ssh.wait import wait_for_ssh
 
 END_SECONDS = 15.0
 """The time that workers have to end after the master has told them to."""
-
-
-@dataclass(frozen=True)
-class LoadWorkers(Record, file="load-workers.json", called="load generators", made_by=STAGE):
-    """The EC2 instances that sent the requests of a run's last load test, and what they cost.
-
-    `billable_seconds` is summed over the instances; `cost_usd` is None at an unknown price.
-    """
-
-    instance_ids: tuple[str, ...]
-    instance_type: str
-    processes: Count
-    billable_seconds: Amount
-    cost_usd: Amount | None
-    prices: str
 
 
 class Fleet:
@@ -252,13 +236,20 @@ def _heartbeats(run: Run, machines: Sequence[Machine]) -> Iterator[None]:
 def _keep_costs(run: Run, refs: Sequence[InstanceRef], processes: int, seconds: float) -> None:
     if not refs:
         return
+    before = run.find(LoadWorkers)
     costs = [cost_usd(ref.usd_per_hour, seconds) for ref in refs]
+    ids, billable = tuple(ref.instance_id for ref in refs), len(refs) * seconds
+    price = _sum(costs)
+    shown = "at an unknown price" if price is None else f"cost {price:.4f} USD"
+    say(f"load test: {len(refs)} × {refs[0].instance_type} for {seconds:.0f} s {shown}")
+    if before is not None:
+        billable, price = billable + before.billable_seconds, _sum([price, before.cost_usd])
+    run.keep(LoadWorkers(ids, refs[0].instance_type, processes, billable, price, refs[0].prices))
+
+
+def _sum(costs: Sequence[float | None]) -> float | None:
     known = [cost for cost in costs if cost is not None]
-    whole = sum(known) if len(known) == len(costs) else None
-    ids = tuple(ref.instance_id for ref in refs)
-    run.keep(LoadWorkers(ids, refs[0].instance_type, processes, len(refs) * seconds, whole, refs[0].prices))
-    price = "an unknown price" if whole is None else f"{whole:.4f} USD"
-    say(f"load test: {len(refs)} × {refs[0].instance_type} for {seconds:.0f} s cost {price}")
+    return sum(known) if len(known) == len(costs) else None
 
 
 def at_once(items: Sequence[Any], work: Callable[[Any], Any]) -> list[Any]:
