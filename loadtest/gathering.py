@@ -77,10 +77,11 @@ class Gathering:
         self.results: dict[str, Tally] = {}
         self.broken: list[str] = []
         self._ready: dict[str, int] = {}
+        self._vanished: set[str] = set()
 
     def clear(self) -> None:
         """Forget an earlier test."""
-        for kept in (self.results, self.broken, self._ready):
+        for kept in (self.results, self.broken, self._ready, self._vanished):
             kept.clear()
 
     def note_ready(self, runner: Any, node: str) -> None:
@@ -98,22 +99,23 @@ class Gathering:
     def is_over(self, runner: Any, seconds: float) -> bool:
         """Tell whether there is nothing more to wait for after so long: all results are here, or one will not come."""
         late = len(self._ready) < self.expected and seconds > READY_SECONDS
-        return self.is_complete or bool(self.broken) or late or bool(self._lost(runner))
+        self._vanished |= self._lost(runner)
+        return self.is_complete or bool(self.broken) or late or bool(self._vanished)
 
-    def missing(self, runner: Any) -> str:
-        """Return which generators sent no result, in words; "" if all did."""
+    def missing(self) -> str:
+        """Return which generators are the reason that not all results are here, in words; "" if all are.
+
+        A generator that was stopped because of another one is no reason.
+        """
         if self.is_complete:
             return ""
-        lost = self._lost(runner)
-        silent = [
-            f"generator {index + 1} on {_machine(node)} {'vanished' if node in lost else 'sent no result in time'}"
-            for node, index in sorted(self._ready.items(), key=lambda item: item[1])
-            if node not in self.results
-        ]
-        if late := self.expected - len(self._ready):
-            silent.append(f"{late} did not begin in time")
-        count = self.expected - len(self.results)
-        return f"{count} of {self.expected} load generators {'is' if count == 1 else 'are'} missing: {', '.join(silent)}"
+        late = self.expected - len(self._ready)
+        silent = self._vanished or (set() if late else self._ready.keys() - self.results.keys())
+        what = "vanished" if self._vanished else "sent no result in time"
+        shown = [f"generator {self._ready[node] + 1} on {_machine(node)} {what}" for node in sorted(silent)]
+        shown += [f"{late} did not begin in time"] if late else []
+        count = len(silent) + late
+        return f"{count} of {self.expected} load generators {'is' if count == 1 else 'are'} missing: {', '.join(shown)}"
 
     def _lost(self, runner: Any) -> set[str]:
         if not isinstance(runner, MasterRunner):

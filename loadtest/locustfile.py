@@ -215,7 +215,7 @@ def on_quitting(environment: Any, **_: Any) -> None:
     if isinstance(environment.runner, WorkerRunner):
         environment.process_exit_code = 0
         return
-    missing = _generators.missing(environment.runner)
+    missing = _generators.missing()
     if missing and (_generators.broken or not _HAS_NO_PAGE):
         logging.error("%s; %s", missing, "; ".join(_generators.broken) or "the reason is unknown")
         environment.process_exit_code = 3
