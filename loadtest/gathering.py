@@ -59,7 +59,7 @@ class Starting:
         Raises:
             gevent.Timeout: the other generators were not ready in time.
         """
-        at = self._moment.get(timeout=READY_SECONDS)
+        at: float = self._moment.get(timeout=READY_SECONDS)
         return time.perf_counter() + at + self._ahead_seconds - time.time()
 
     def to_master_clock(self, tally: Tally) -> Tally:

@@ -73,9 +73,7 @@ def loadtest(
     workers: Annotated[WorkerOptions, _WORKERS] = WorkerOptions(),
     plan: Annotated[
         bool,
-        Parameter(
-            name="--plan", group=flags.MACHINES, negative="", help="Show what the workers would cost, and end."
-        ),
+        Parameter(name="--plan", group=flags.MACHINES, negative="", help="Show what the workers would cost, and end."),
     ] = False,
     traffic: Annotated[
         Path | None, Parameter(group=flags.TRAFFIC, help="A JSON file with the whole traffic statement.")

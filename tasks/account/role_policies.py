@@ -152,7 +152,7 @@ def instance_role(
     return RoleSpec(name, "ec2.amazonaws.com", statements, f"EC2 instances of run {run_id}")
 
 
-def load_role(aws: Aws, run_id: str, target: EndpointRef | FunctionRef) -> RoleSpec:
+def load_role(run_id: str, target: EndpointRef | FunctionRef) -> RoleSpec:
     """Describe the role of the EC2 instances that load-test a target: they may invoke it, and nothing else."""
     if isinstance(target, EndpointRef):
         sid, action, resource = "InvokeThisEndpoint", "sagemaker:InvokeEndpoint", target.arn

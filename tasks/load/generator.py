@@ -11,7 +11,6 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -258,14 +257,14 @@ def _run(
     is_aws_lost: Callable[[], bool],
 ) -> int:
     """Run Locust to its end, with its generators here or on other machines, and return its status."""
+    folder = plan_path.parent
     if workers is None:
-        joined, generators = nullcontext(), generators_here(plan["processes"])
-    else:
-        port = free_port()
-        joined, generators = workers.joined(plan, port), generators_elsewhere(workers.generators, port)
-        deadline_seconds += CONNECT_SECONDS
-    with joined:
-        return run_locust(plan_path.parent, plan_path, generators, deadline_seconds, say, is_aws_lost)
+        generators = generators_here(plan["processes"])
+        return run_locust(folder, plan_path, generators, deadline_seconds, say, is_aws_lost)
+    port = free_port()
+    generators = generators_elsewhere(workers.generators, port)
+    with workers.joined(plan, port):
+        return run_locust(folder, plan_path, generators, deadline_seconds + CONNECT_SECONDS, say, is_aws_lost)
 
 
 def _read_result(folder: Path, code: int, workers: RemoteWorkers | None) -> dict[str, Any]:

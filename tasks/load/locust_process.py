@@ -40,8 +40,9 @@ def run_locust(
     say: Say,
     is_aws_lost: Callable[[], bool],
 ) -> int:
-    """Run Locust, with the options that say where its generators are, to its end, pass its progress lines to `say` and return its status. No process remains afterwards.
+    """Run Locust to its end, pass its progress lines to `say` and return its status. No process remains afterwards.
 
+    `generators` are the options that say where its generators are.
     `is_aws_lost` is asked every 2 s; it returns at once or within some seconds.
 
     Raises:

@@ -67,7 +67,8 @@ class WorkerOptions(Options):
         int, Field(ge=0, le=100, description="EC2 instances that send the requests, each by `--processes` processes.")
     ] = 0
     worker_type: Annotated[
-        str | None, Field(description="Their type; by default the first of a list that EC2 has.", examples=["c7i.xlarge"])
+        str | None,
+        Field(description="Their type; by default the first of a list that EC2 has.", examples=["c7i.xlarge"]),
     ] = None
     budget_usd: Annotated[
         float | None, Field(gt=0, le=1_000_000, description="USD. Workers that may cost more do not begin.")

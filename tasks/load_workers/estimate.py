@@ -21,7 +21,9 @@ BUSY_SHARE = 0.8
 """A generator's processor is planned to be this busy; a run in which it is more than 90 % busy is void."""
 
 GOAL_RPS = 100_000.0
-_REASON = "a load generator computes and waits for the network: the newest general-purpose processors per USD come first"
+_REASON = (
+    "a load generator computes and waits for the network: the newest general-purpose processors per USD come first"
+)
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,9 @@ class Estimate:
         """Return the estimate in one line."""
         machines = f"{self.count} × {self.instance_type} on demand"
         if self.usd_per_hour is None or self.least_usd is None or self.most_usd is None:
-            return f"{machines}, at a price that is not known, for {self.least_seconds:,.0f} to {self.most_seconds:,.0f} s"
+            return (
+                f"{machines}, at a price that is not known, for {self.least_seconds:,.0f} to {self.most_seconds:,.0f} s"
+            )
         each = f"{self.usd_per_hour:.4f} USD an hour each"
         amounts = f"{self.least_usd:.3f} to {self.most_usd:.2f} USD"
         return f"{machines}, {each}: {amounts} for {self.least_seconds:,.0f} to {self.most_seconds:,.0f} s"

@@ -183,7 +183,7 @@ def _plans(
     _ = run.ledger  # refuses a run of another account before anything is changed there
     network = ec2_network(run.aws, Network(), [each.name for each in candidates.types])
     access = ensure_access(run, network)
-    profile = ensure_instance_profile(run, load_role(run.aws, run.id, target))
+    profile = ensure_instance_profile(run, load_role(run.id, target))
     key = encryption_of(run.aws, bucket).key_arn
     return [
         plan_instance(

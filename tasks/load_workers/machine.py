@@ -59,7 +59,16 @@ class Machine:
         """
         self.remote.run(["mkdir", "-p", FOLDER])
         self.remote.write(f"{FOLDER}/requirements.txt", worker_requirements().encode())
-        pip = [PYTHON, "-m", "pip", "install", "--quiet", "--require-hashes", "--requirement", f"{FOLDER}/requirements.txt"]
+        pip = [
+            PYTHON,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--require-hashes",
+            "--requirement",
+            f"{FOLDER}/requirements.txt",
+        ]
         self.remote.run(["sudo", "-n", *pip], deadline_seconds=PREPARE_SECONDS)
 
     def receive(self, bundle: bytes) -> None:

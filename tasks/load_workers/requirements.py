@@ -71,7 +71,7 @@ def _locked(text: str) -> dict[str, str]:
 def _needed(locked: dict[str, str]) -> set[str]:
     """Return the names of `ROOTS` and of everything that they require, for any of `PYTHONS` on Linux."""
     found: set[tuple[str, str]] = set()
-    waiting = [(canonicalize_name(root), "") for root in ROOTS]
+    waiting: list[tuple[str, str]] = [(canonicalize_name(root), "") for root in ROOTS]
     while waiting:
         each = waiting.pop()
         if each not in found:
@@ -87,6 +87,8 @@ def _required_by(name: str, extra: str) -> Iterator[tuple[str, str]]:
     except PackageNotFoundError:
         return
     for wanted in map(Requirement, texts):
-        environments = ({"python_version": python, "python_full_version": f"{python}.0", "extra": extra} for python in PYTHONS)
+        environments = (
+            {"python_version": python, "python_full_version": f"{python}.0", "extra": extra} for python in PYTHONS
+        )
         if wanted.marker is None or any(map(wanted.marker.evaluate, environments)):
             yield from ((canonicalize_name(wanted.name), each) for each in ("", *wanted.extras))

@@ -71,7 +71,9 @@ def _parts(run: Run, now: datetime) -> Iterator[Spent]:
         yield Spent(f"training on EC2, {ec2.instance_count} × {ec2.instance_type}", ec2.cost_usd)
     workers = run.find(LoadWorkers)
     if workers is not None:
-        yield Spent(f"load tests from EC2, last {len(workers.instance_ids)} × {workers.instance_type}", workers.cost_usd)
+        yield Spent(
+            f"load tests from EC2, last {len(workers.instance_ids)} × {workers.instance_type}", workers.cost_usd
+        )
     if endpoint is not None and endpoint.created:
         seconds = max(0.0, (now - datetime.fromisoformat(endpoint.created)).total_seconds())
         rate = usd_per_hour(endpoint.instance_type, region, "Hosting")

@@ -223,7 +223,7 @@ def test_a_generator_that_was_killed_voids_the_run(load: Load, tmp_path: Path) -
             max(generators, key=lambda each: each.pid).kill()
 
     options = GeneratorOptions(warm_up_seconds=0.0, drain_seconds=5, processes=2)
-    with pytest.raises(Inconclusive, match="1 of 2 load generators is missing: generator . on .* vanished") as void:
+    with pytest.raises(Inconclusive, match=r"1 of 2 load generators is missing: generator . on .* vanished") as void:
         load(endpoint("steady"), 50, 120, options, kill_a_worker)
     report = load_record(tmp_path / "run", LoadReport)
     assert void.value.exit_code == 11 and report is not None and not report.is_valid

@@ -27,16 +27,16 @@ def test_workers_above_the_budget_or_at_an_unknown_price_do_not_begin() -> None:
     unknown = estimate(LOAD, WorkerOptions(workers=2), worker_candidates("x9z.metal"))
     require_within_budget(known, None)
     require_within_budget(known, 1.0)
-    with pytest.raises(SpendingRefused, match="the budget is 0.01 USD") as above:
+    with pytest.raises(SpendingRefused, match=r"the budget is 0.01 USD") as above:
         require_within_budget(known, 0.01)
     assert above.value.exit_code == 13
-    with pytest.raises(SpendingRefused, match="it is not known what 2 × x9z.metal on demand, at a price that is not"):
+    with pytest.raises(SpendingRefused, match=r"it is not known what 2 × x9z.metal on demand, at a price that is not"):
         require_within_budget(unknown, 1.0)
     require_within_budget(unknown, None)
 
 
 def test_a_type_of_sagemaker_is_refused() -> None:
-    with pytest.raises(SettingsRefused, match="ml.m5.large"):
+    with pytest.raises(SettingsRefused, match=r"ml.m5.large"):
         worker_candidates("ml.m5.large")
 
 
@@ -47,4 +47,6 @@ def test_what_100_000_requests_a_second_need_follows_from_the_measured_rate_a_co
         "100,000 requests/s would need 50 processes (2,500 requests a core and second, 80% busy): "
         f"13 × c7i.xlarge of 4 vCPUs, {hour:.2f} USD an hour"
     )
-    assert capacity_text(2500.0, worker_candidates("x9z.metal")).startswith("100,000 requests/s would need 50 processors")
+    assert capacity_text(2500.0, worker_candidates("x9z.metal")).startswith(
+        "100,000 requests/s would need 50 processors"
+    )

@@ -24,6 +24,7 @@ from tests.sshd import Sshd
 
 LOADED = """
 import json, sys
+import locust
 import loadtest.locustfile
 files = [module.__file__ for module in sys.modules.values() if getattr(module, "__file__", None)]
 print(json.dumps({"files": files, "names": sorted({name.split(".")[0] for name in sys.modules})}))
@@ -31,11 +32,25 @@ print(json.dumps({"files": files, "names": sorted({name.split(".")[0] for name i
 
 
 def plan(images: list[str]) -> dict[str, Any]:
-    target = {"kind": "endpoint", "name": "e", "qualifier": None, "base_url": "http://127.0.0.1:1", "region": "x-1"}
+    target = {
+        "kind": "endpoint",
+        "name": "e",
+        "qualifier": None,
+        "base_url": "http://127.0.0.1:1",
+        "region": "us-east-1",
+    }
     stages = [{"rate_per_second": 1, "seconds": 1, "name": ""}]
     times = {"warm_up_seconds": 0, "timeout_seconds": 1, "drain_seconds": 1}
     counts = {"max_connections": 1, "processes": 4, "seed": 0}
-    return {"target": target, "images": images, "stages": stages, **times, **counts, "result_path": "/x", "is_local": True}
+    return {
+        "target": target,
+        "images": images,
+        "stages": stages,
+        **times,
+        **counts,
+        "result_path": "/x",
+        "is_local": True,
+    }
 
 
 @pytest.fixture
@@ -49,8 +64,15 @@ def unpacked(image: Path, tmp_path: Path) -> Path:
 def loaded_by(folder: Path) -> dict[str, list[str]]:
     environment = {**os.environ, "PYTHONPATH": "code", "KENNEL_LOADTEST_PLAN": "plan.json"}
     done = subprocess.run(
-        [sys.executable, "-c", LOADED], cwd=folder, env=environment, capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", LOADED],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
+    assert done.returncode == 0, done.stderr
     found: dict[str, list[str]] = json.loads(done.stdout)
     return found
 
@@ -99,5 +121,8 @@ def test_a_clock_is_read_within_the_error_that_is_told(sshd: Sshd) -> None:
 
 
 def test_a_machine_without_a_clock_is_told_of(sshd: Sshd) -> None:
-    with Remote(sshd.login()) as remote, pytest.raises(RemoteFailed, match="its clock could not be read: it answered b''"):
+    with (
+        Remote(sshd.login()) as remote,
+        pytest.raises(RemoteFailed, match="its clock could not be read: it answered b''"),
+    ):
         read_clock(remote, "/bin/true")

@@ -163,7 +163,7 @@ def a_run_without_a_worker_is_void(run: Run, fleet: Fleet, target: EndpointRef, 
 
     ending = threading.Timer(2.0, end_a_worker)
     ending.start()
-    with pytest.raises(Inconclusive, match="1 of 2 load generators is missing: generator . on ip-.* vanished") as void:
+    with pytest.raises(Inconclusive, match=r"1 of 2 load generators is missing: generator . on ip-.* vanished") as void:
         load(run, fleet, target, image, seconds=60)
     ending.join()
     assert void.value.exit_code == 11 and f"({gone}): the instance ended: " in void.value.why

@@ -80,7 +80,9 @@ def test_a_tunnel_listens_on_loopback_only_and_not_after_its_block(sshd: Sshd) -
     with echoing() as port, Remote(sshd.login()) as remote:
         with reverse_tunnel(remote, port) as there:
             listening = remote.run("cat /proc/net/tcp /proc/net/tcp6").stdout.decode()
-            assert [row for row in listening.splitlines() if f":{there:04X} 0000" in row and "0100007F:" not in row] == []
+            assert [
+                row for row in listening.splitlines() if f":{there:04X} 0000" in row and "0100007F:" not in row
+            ] == []
             assert echoed(there, b"hello") == b"hello"
         wait_until(lambda: not is_open(there), "the end of the tunnel")
 
