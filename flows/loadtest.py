@@ -27,8 +27,8 @@ from tasks.load.generator import GeneratorOptions, run_load_test
 from tasks.load.options import LoadOptions, Mode, Through, WorkerOptions
 from tasks.load.photos import fetch_test_images
 from tasks.load.report import STAGE, LoadTestIdentity, report_markdown
-from tasks.load_workers.estimate import capacity_text, estimate, require_within_budget, worker_candidates
-from tasks.load_workers.fleet import load_fleet
+from tasks.load.workers.estimate import capacity_text, estimate, require_within_budget, worker_candidates
+from tasks.load.workers.fleet import load_fleet
 from tasks.page.page import write_page
 from tasks.plan.spending import require_unspent
 from tasks.promotion import canary
@@ -181,7 +181,7 @@ def send_requests(
         StageFailed: the target does not answer, or no request succeeded.
         Inconclusive: the generator was the bottleneck, or a worker is missing.
         WaitTimedOut: the generator did not end in time.
-        KennelError: the kinds that `tasks.load_workers.fleet.load_fleet` names.
+        KennelError: the kinds that `tasks.load.workers.fleet.load_fleet` names.
     """
     send = partial(
         run_load_test,

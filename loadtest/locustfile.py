@@ -6,7 +6,7 @@ Each Locust process (a single one, or each worker of `--processes`) runs one use
 process. It reports each measured result to Locust's statistics. When all results have arrived, Locust's HTML and CSV
 are set to the figures of `loadtest.json`: latencies from the intended start, of the answered requests only.
 
-On several machines (`kennel loadtest --workers`, tasks/load_workers) each has Locust's `--worker`, and the master is
+On several machines (`kennel loadtest --workers`, tasks/load/workers) each has Locust's `--worker`, and the master is
 here. All have the same plan, except for the paths of the images; its `processes` is the number of all generators. The
 master writes the result. Each worker has its own seed and the same share of the rate, and all begin at one moment
 (loadtest/gathering.py). A run of which a generator is missing is void.

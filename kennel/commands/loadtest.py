@@ -182,7 +182,7 @@ def show_costs(run_id: str, load: LoadOptions, workers: WorkerOptions) -> int:
     _require_run(run_id)
     from kennel.servers import environment
     from tasks.ec2.prices import with_current_prices
-    from tasks.load_workers.estimate import capacity_text, estimate, require_within_budget, worker_candidates
+    from tasks.load.workers.estimate import capacity_text, estimate, require_within_budget, worker_candidates
     from tasks.run.handle import Run
     from tasks.run.records import LoadReport
 

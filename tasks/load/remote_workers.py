@@ -1,6 +1,6 @@
 """Describes machines beside this one whose Locust workers send the requests of a load test.
 
-This module says only what a load test needs of them; `tasks.load_workers` has them on EC2.
+This module says only what a load test needs of them; `tasks.load.workers` has them on EC2.
 """
 
 from __future__ import annotations

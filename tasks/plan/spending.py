@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tasks.account.prices import cost_usd, usd_per_hour
-from tasks.load_workers.record import LoadWorkers
+from tasks.load.workers.record import LoadWorkers
 from tasks.plan.text import amount
 from tasks.run.clock import AwsClock
 from tasks.run.errors import SpendingRefused

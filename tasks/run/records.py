@@ -298,9 +298,9 @@ class LoadReport(Record, file="loadtest.json", called="load test", made_by="load
     `requests` is the number of requests sent, each of which is `answered` (with success) or one of the `failures`.
     Percentiles are those of the answered requests, measured from the intended start. `asked_rps` is the rate that was
     set, and `intended_rps` is the rate that the arrival process drew. `concurrency` is rate x mean latency (Little's
-    law). `generator_cpu` is the load of the busiest five seconds of a generator, in cores. `workers` other machines than
-    this one sent the requests; `generator_machines` says which, and how far their clocks may differ. `requests_per_core` is
-    the number of requests that a generator sent in a second of its processor's time.
+    law). `generator_cpu` is the load of the busiest five seconds of a generator, in cores. `workers` is the number of
+    other machines that sent the requests; `generator_machines` says which, and how far their clocks may differ.
+    `requests_per_core` is the number of requests that a generator sent in a second of its processor's time.
     """
 
     target: str

@@ -17,7 +17,7 @@ from tasks.account.roles import ensure_role
 from tasks.notebook.role import notebook_role
 from tasks.run.aws import Aws
 from tasks.run.handle import Run
-from tasks.run.records import DatasetRef, WeightsRef
+from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, WeightsRef
 from tasks.run.settings import Settings
 from tests.conftest import running_localaws
 from tests.keys import OPERATOR, give_keys
@@ -106,6 +106,8 @@ def test_the_boundary_has_all_that_kennel_gives_to_roles(operator: Somebody, tmp
     aws = Aws(Settings(endpoint_url=operator.url, runs=tmp_path, region="us-east-1"))
     bound = policy_of(NAME, operator_policies(Account(ACCOUNT, "us-east-1"))["boundary"])
     endpoint = EndpointRef("kennel-r", ENDPOINT, "c", "m", "AllTraffic", "ml.m5.large", 1, "s3://b/k", 1.0)
+    of = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:kennel-r-classify"
+    function = FunctionRef("kennel-r-classify", of, "1", "live", f"{of}:live", "role", "role-arn", "sha", "e")
     specs = (
         training_role(aws, "r", DATA, WEIGHTS, keeps_checkpoints=True),
         instance_role(aws, "r", DATA, WEIGHTS, keeps_checkpoints=True),
@@ -119,7 +121,7 @@ def test_the_boundary_has_all_that_kennel_gives_to_roles(operator: Somebody, tmp
         ),
         function_role(aws, "r", ENDPOINT, "/aws/lambda/kennel-r-classify"),
         notebook_role(aws, "r", DATA),
-        load_role("r", FUNCTION),
+        load_role("r", function),
         load_role("r", endpoint),
     )
     for action, resource, context in (each for spec in specs for each in granted(spec.policy)):

@@ -4,7 +4,7 @@ import pytest
 
 from tasks.ec2.prices import TABLE
 from tasks.load.options import LoadOptions, WorkerOptions
-from tasks.load_workers.estimate import capacity_text, estimate, require_within_budget, worker_candidates
+from tasks.load.workers.estimate import capacity_text, estimate, require_within_budget, worker_candidates
 from tasks.run.errors import SettingsRefused, SpendingRefused
 
 XLARGE = TABLE["c7i.xlarge"]

@@ -14,7 +14,7 @@ from typing import Any
 
 from tasks.run.disk import source_boundary
 
-_ROOT = Path(__file__).resolve().parents[2]
+_ROOT = Path(__file__).resolve().parents[3]
 _CODE = ("loadtest", "tasks/run")
 PLAN = "plan.json"
 LOCUSTFILE = "code/loadtest/locustfile.py"

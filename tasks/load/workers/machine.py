@@ -17,10 +17,10 @@ from typing import Any
 from tasks.ec2.state import why_ended
 from tasks.ec2.worker import PYTHON
 from tasks.load.locust_process import HOST
-from tasks.load_workers.bundle import LOCUSTFILE, PLAN
-from tasks.load_workers.clock import ClockReading, read_clock
-from tasks.load_workers.estimate import PREPARE_SECONDS
-from tasks.load_workers.requirements import worker_requirements
+from tasks.load.workers.bundle import LOCUSTFILE, PLAN
+from tasks.load.workers.clock import ClockReading, read_clock
+from tasks.load.workers.estimate import PREPARE_SECONDS
+from tasks.load.workers.requirements import worker_requirements
 from tasks.run.aws import Aws
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import KennelError
@@ -92,7 +92,7 @@ class Machine:
         """Compare the machine's clock with this one's.
 
         Raises:
-            RemoteFailed, WaitTimedOut: see `tasks.load_workers.clock.read_clock`.
+            RemoteFailed, WaitTimedOut: see `tasks.load.workers.clock.read_clock`.
         """
         return read_clock(self.remote, PYTHON)
 

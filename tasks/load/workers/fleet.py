@@ -26,11 +26,11 @@ from tasks.ec2.run import HEARTBEAT_SECONDS
 from tasks.ec2.state import instance_facts, login
 from tasks.ec2.terminate import end_instances_at_exit
 from tasks.load.report import RETRY, STAGE
-from tasks.load_workers.bundle import make_bundle
-from tasks.load_workers.clock import MAX_ERROR_SECONDS, ClockReading
-from tasks.load_workers.estimate import LOGIN_SECONDS, REST_SECONDS
-from tasks.load_workers.machine import Machine, Session
-from tasks.load_workers.record import LoadWorkers
+from tasks.load.workers.bundle import make_bundle
+from tasks.load.workers.clock import MAX_ERROR_SECONDS, ClockReading
+from tasks.load.workers.estimate import LOGIN_SECONDS, REST_SECONDS
+from tasks.load.workers.machine import Machine, Session
+from tasks.load.workers.record import LoadWorkers
 from tasks.run.errors import Inconclusive, RemoteFailed, WaitTimedOut
 from tasks.run.handle import Run
 from tasks.run.options import Network

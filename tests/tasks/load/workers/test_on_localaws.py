@@ -14,8 +14,8 @@ from loadtest.arrivals import Stage, poisson_arrivals
 from tasks.ec2.prices import choose_instances
 from tasks.ec2.state import login
 from tasks.load.generator import GeneratorOptions, run_load_test
-from tasks.load_workers.fleet import Fleet, load_fleet
-from tasks.load_workers.record import LoadWorkers
+from tasks.load.workers.fleet import Fleet, load_fleet
+from tasks.load.workers.record import LoadWorkers
 from tasks.plan.spending import spent_by
 from tasks.run.aws import Aws
 from tasks.run.errors import Inconclusive
@@ -36,7 +36,7 @@ CANDIDATES = choose_instances(finetune=False, requested="c7i.xlarge")
 KILLED = """
 import json, sys, time
 from tasks.ec2.prices import choose_instances
-from tasks.load_workers.fleet import load_fleet
+from tasks.load.workers.fleet import load_fleet
 from tasks.run.aws import Aws
 from tasks.run.handle import Run
 from tasks.run.records import EndpointRef

@@ -25,7 +25,7 @@ ROOTS = (
 PYTHONS = ("3.11", "3.12", "3.13")
 """The Python of a machine is one of these: a package that one of them needs is named."""
 
-_TASKS = Path(__file__).resolve().parents[1]
+_TASKS = Path(__file__).resolve().parents[2]
 _LOCKS = (_TASKS.parent / "requirements.lock", _TASKS / "requirements.lock")
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 

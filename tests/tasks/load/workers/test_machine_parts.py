@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from tasks.load_workers.bundle import make_bundle
-from tasks.load_workers.clock import ClockReading, read_clock
-from tasks.load_workers.machine import workers_command
-from tasks.load_workers.requirements import worker_requirements
+from tasks.load.workers.bundle import make_bundle
+from tasks.load.workers.clock import ClockReading, read_clock
+from tasks.load.workers.machine import workers_command
+from tasks.load.workers.requirements import worker_requirements
 from tasks.run.errors import RemoteFailed
 from tasks.ssh.remote import Remote
 from tests.conftest import ROOT

@@ -1,4 +1,0 @@
-"""Starts Locust workers on EC2 instances over SSH, for a load test whose master is on this machine.
-
-May import `run`, `account`, `ssh`, `ec2` and `load`.
-"""
