@@ -205,7 +205,8 @@ def send_requests(
     with guarded(run), machines as fleet:
         report = send(workers=fleet)
     if report.requests_per_core:
-        say(f"load test: {capacity_text(report.requests_per_core, candidates)}")
+        shown = capacity_text(report.requests_per_core, candidates, busy=report.generator_cpu)
+        say(f"load test: {shown}")
     return report
 
 

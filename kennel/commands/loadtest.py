@@ -191,9 +191,9 @@ def show_costs(run_id: str, load: LoadOptions, workers: WorkerOptions) -> int:
         candidates = with_current_prices(Run.load(run_id).aws, candidates)
     costs = estimate(load, workers, candidates)
     report = Run.load(run_id).find(LoadReport)
-    rate = None if report is None else report.requests_per_core
-    unknown = "not measured yet: the first load test measures the requests a core"
-    capacity = unknown if rate is None else capacity_text(rate, candidates)
+    capacity = "not measured yet: the first load test measures the requests a core"
+    if report is not None and report.requests_per_core:
+        capacity = capacity_text(report.requests_per_core, candidates, busy=report.generator_cpu)
     rows = {"workers": costs.text(), "prices": candidates.prices, "capacity": capacity}
     console.print_table(f"kennel loadtest {run_id} --plan", rows)
     require_within_budget(costs, workers.budget_usd)

@@ -100,16 +100,23 @@ def require_within_budget(costs: Estimate, budget_usd: float | None) -> None:
         raise SpendingRefused("load workers", what, why, f"--budget {costs.most_usd + 0.005:.2f}, or fewer workers")
 
 
-def capacity_text(requests_per_core: float, candidates: InstanceCandidates, *, rps: float = GOAL_RPS) -> str:
-    """Return which instances would send `rps` requests a second, by the measured requests a core and second."""
+def capacity_text(
+    requests_per_core: float, candidates: InstanceCandidates, *, busy: float, rps: float = GOAL_RPS
+) -> str:
+    """Return which instances would send `rps` requests a second, by the measured requests a core and second.
+
+    `busy` is the share of a core that the measured generator used. What is measured on an idle one is the least that a
+    core sends: it wakes up for each request, and a busy one sends several at once.
+    """
     first = candidates.types[0]
     known = TABLE.get(first.name)
     processes = math.ceil(rps / (requests_per_core * BUSY_SHARE))
-    rate = f"{requests_per_core:,.0f} requests a core and second, {BUSY_SHARE:.0%} busy"
+    most = "at most " if busy < BUSY_SHARE / 2 else ""
+    rate = f"{requests_per_core:,.0f} requests a core and second, measured at {busy:.0%} of a core"
     if known is None or known.vcpus is None:
-        return f"{rps:,.0f} requests/s would need {processes} processors ({rate})"
+        return f"{rps:,.0f} requests/s would need {most}{processes} processors ({rate})"
     count = math.ceil(processes / known.vcpus)
     price = first.usd_per_hour
     cost = "at a price that is not known" if price is None else f"{count * price:.2f} USD an hour"
     machines = f"{count} × {first.name} of {known.vcpus} vCPUs, {cost}"
-    return f"{rps:,.0f} requests/s would need {processes} processes ({rate}): {machines}"
+    return f"{rps:,.0f} requests/s would need {most}{processes} processes, {BUSY_SHARE:.0%} busy ({rate}): {machines}"

@@ -41,12 +41,11 @@ def test_a_type_of_sagemaker_is_refused() -> None:
 
 
 def test_what_100_000_requests_a_second_need_follows_from_the_measured_rate_a_core() -> None:
-    text = capacity_text(2500.0, worker_candidates("c7i.xlarge"))
+    text = capacity_text(2500.0, worker_candidates("c7i.xlarge"), busy=0.6)
     hour = 13 * (XLARGE.usd_per_hour or 0)
     assert text == (
-        "100,000 requests/s would need 50 processes (2,500 requests a core and second, 80% busy): "
-        f"13 × c7i.xlarge of 4 vCPUs, {hour:.2f} USD an hour"
+        "100,000 requests/s would need 50 processes, 80% busy (2,500 requests a core and second, measured at 60% of a "
+        f"core): 13 × c7i.xlarge of 4 vCPUs, {hour:.2f} USD an hour"
     )
-    assert capacity_text(2500.0, worker_candidates("x9z.metal")).startswith(
-        "100,000 requests/s would need 50 processors"
-    )
+    idle = capacity_text(2500.0, worker_candidates("x9z.metal"), busy=0.03)
+    assert idle.startswith("100,000 requests/s would need at most 50 processors (2,500 requests a core")
