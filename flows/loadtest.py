@@ -92,7 +92,7 @@ async def loadtest(
         AwsFailed: AWS refused, or the embedded AWS ended during the test.
     """
     run = Run.load(run_id)
-    _require_steady(load, workers)
+    require_steady(load, workers)
     generator = GeneratorOptions(processes=load.processes, seed=load.seed, time_scale=run.settings.time_scale)
     test = checked_test(run.settings.target(), load, generator) if load.mode == "checked" else None
     with working_on(run, STAGE):
@@ -210,7 +210,12 @@ def send_requests(
     return report
 
 
-def _require_steady(load: LoadOptions, workers: WorkerOptions) -> None:
+def require_steady(load: LoadOptions, workers: WorkerOptions) -> None:
+    """Return if no workers are asked for, or if they send at a set rate.
+
+    Raises:
+        SettingsRefused: workers are asked for in mode `checked`.
+    """
     if workers.workers and load.mode != "steady":
         why = "a checked load test measures the noise of the machine that sends the requests, which is this one"
         raise SettingsRefused(STAGE, f"workers={workers.workers} in mode {load.mode}", why, "leave out --workers")

@@ -183,14 +183,14 @@ def show_costs(run_id: str, load: LoadOptions, workers: WorkerOptions) -> int:
     from kennel.servers import environment
     from tasks.ec2.prices import with_current_prices
     from tasks.load.workers.estimate import capacity_text, estimate, require_within_budget, worker_candidates
-    from tasks.run.handle import Run
+    from tasks.run.handle import Run, RunFolder
     from tasks.run.records import LoadReport
 
     candidates = worker_candidates(workers.worker_type)
     if environment.connect_to_running() is not None:
         candidates = with_current_prices(Run.load(run_id).aws, candidates)
     costs = estimate(load, workers, candidates)
-    report = Run.load(run_id).find(LoadReport)
+    report = RunFolder(environment.home_and_runs()[1] / run_id).find(LoadReport)
     capacity = "not measured yet: the first load test measures the requests a core"
     if report is not None and report.requests_per_core:
         capacity = capacity_text(report.requests_per_core, candidates, busy=report.generator_cpu)

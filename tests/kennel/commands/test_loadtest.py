@@ -12,6 +12,8 @@ from kennel.cli import call
 from kennel.commands.loadtest import StatedTraffic, overrides_of, show_page, traffic_of
 from tasks.load.options import SendingOptions
 from tasks.run.errors import SettingsRefused
+from tasks.run.record_store import save_record
+from tasks.run.records import LoadReport
 from tests.kennel.shell import Terminal
 from tests.kennel.signalled import send, started
 from tests.tasks.scaling.deployments import traffic
@@ -78,6 +80,42 @@ def test_wrong_arguments_end_with_2_before_anything_starts(tmp_path: Path, monke
     assert call(["loadtest", "run", "--mode", "checked", "--baseline", "5"]) == 2
     assert call(["loadtest", "run", "--mode", "sideways"]) == 2
     assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "why"),
+    [
+        (["--workers", "2", "--ui"], "the processes of Locust's page are on this machine"),
+        (["--budget", "3"], "--budget without --workers"),
+        (["--worker-type", "c7i.xlarge"], "--worker-type without --workers"),
+        (["--plan"], "--plan without --workers"),
+    ],
+)
+def test_flags_that_do_not_fit_workers_are_refused_before_anything_starts(
+    flags: list[str], why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("KENNEL_HOME", str(tmp_path / "home"))
+    assert call(["loadtest", "run", *flags]) == 2
+    assert why in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "home").exists()
+
+
+CALL = "import sys; from kennel.cli import call; sys.exit(call(sys.argv[1:]))"
+
+
+def test_the_plan_of_workers_shows_costs_and_what_a_high_rate_needs(tmp_path: Path) -> None:
+    terminal, folder = Terminal(tmp_path / "home", tmp_path / "runs"), tmp_path / "runs" / "r"
+    folder.mkdir(parents=True)
+    (folder / "ledger.jsonl").touch()
+    report = LoadReport("t", "endpoint", 1, 1, 1, 1, 0, 1, 1, 1, 1, True, None, {}, requests_per_core=2500)
+    save_record(folder, report)
+    asked = ["loadtest", "r", "--workers", "2", "--worker-type", "c7i.xlarge", "--seconds", "30", "--plan"]
+    shown = terminal.program("-c", CALL, *asked, "--budget", "0.01")
+    text = " ".join(shown.out.replace("│", "").split())
+    assert "2 × c7i.xlarge on demand, 0.1785 USD an hour each" in text
+    assert "100,000 requests/s would need at most 50 processes" in text
+    assert shown.code == 13 and "the budget is 0.01 USD" in shown.err
+    assert terminal.processes() == [], "no server was started"
 
 
 PAGE = """
