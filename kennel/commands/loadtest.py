@@ -104,7 +104,7 @@ def loadtest(
             does not fit the other flags.
         KennelError: the kind that the failing stage names; `StageFailed` when the test or a verdict failed.
     """
-    _require_fitting(workers, is_plan=plan, has_page=ui)
+    require_fitting(workers, is_plan=plan, has_page=ui)
     stages, expects = () if ui else ("servers", "loadtest"), load_seconds(sending.mode, sending.seconds)
     console.begin("kennel loadtest", stages, expects=expects, quiet=quiet, verbose=verbose)
     if ui:
@@ -115,7 +115,12 @@ def loadtest(
     return test(run_id, load, workers, as_json=json)
 
 
-def _require_fitting(workers: WorkerOptions, *, is_plan: bool, has_page: bool) -> None:
+def require_fitting(workers: WorkerOptions, *, is_plan: bool, has_page: bool) -> None:
+    """Return if the flags of workers fit each other.
+
+    Raises:
+        SettingsRefused: `--ui` is given with `--workers`, or a flag about the workers is given without them.
+    """
     if workers.workers and has_page:
         why = "the processes of Locust's page are on this machine"
         raise SettingsRefused("kennel loadtest", "--ui and --workers", why, "give one of the two")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from kennel.cli import call
-from kennel.commands.loadtest import StatedTraffic, overrides_of, show_page, traffic_of
-from tasks.load.options import SendingOptions
+from kennel.commands.loadtest import StatedTraffic, overrides_of, require_fitting, show_page, traffic_of
+from tasks.load.options import SendingOptions, WorkerOptions
 from tasks.run.errors import SettingsRefused
 from tasks.run.record_store import save_record
 from tasks.run.records import LoadReport
@@ -83,21 +83,20 @@ def test_wrong_arguments_end_with_2_before_anything_starts(tmp_path: Path, monke
 
 
 @pytest.mark.parametrize(
-    ("flags", "why"),
+    ("workers", "is_plan", "has_page", "why"),
     [
-        (["--workers", "2", "--ui"], "the processes of Locust's page are on this machine"),
-        (["--budget", "3"], "--budget without --workers"),
-        (["--worker-type", "c7i.xlarge"], "--worker-type without --workers"),
-        (["--plan"], "--plan without --workers"),
+        (WorkerOptions(workers=2), False, True, "the processes of Locust's page are on this machine"),
+        (WorkerOptions(budget_usd=3), False, False, "--budget without --workers"),
+        (WorkerOptions(worker_type="c7i.xlarge"), False, False, "--worker-type without --workers"),
+        (WorkerOptions(), True, False, "--plan without --workers"),
     ],
 )
-def test_flags_that_do_not_fit_workers_are_refused_before_anything_starts(
-    flags: list[str], why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_flags_that_do_not_fit_workers_are_refused(
+    workers: WorkerOptions, is_plan: bool, has_page: bool, why: str
 ) -> None:
-    monkeypatch.setenv("KENNEL_HOME", str(tmp_path / "home"))
-    assert call(["loadtest", "run", *flags]) == 2
-    assert why in " ".join(capsys.readouterr().err.split())
-    assert not (tmp_path / "home").exists()
+    require_fitting(WorkerOptions(workers=2, budget_usd=3), is_plan=True, has_page=False)
+    with pytest.raises(SettingsRefused, match=why):
+        require_fitting(workers, is_plan=is_plan, has_page=has_page)
 
 
 CALL = "import sys; from kennel.cli import call; sys.exit(call(sys.argv[1:]))"
