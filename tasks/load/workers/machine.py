@@ -58,18 +58,10 @@ class Machine:
             WaitTimedOut: it did not end within 15 minutes.
         """
         self.remote.run(["mkdir", "-p", FOLDER])
-        self.remote.write(f"{FOLDER}/requirements.txt", worker_requirements().encode())
-        pip = [
-            PYTHON,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--require-hashes",
-            "--requirement",
-            f"{FOLDER}/requirements.txt",
-        ]
-        self.remote.run(["sudo", "-n", *pip], deadline_seconds=PREPARE_SECONDS)
+        needed = f"{FOLDER}/requirements.txt"
+        self.remote.write(needed, worker_requirements().encode())
+        pip = f"{PYTHON} -m pip install --quiet --require-hashes --requirement {needed}"
+        self.remote.run(f"sudo -n {pip}", deadline_seconds=PREPARE_SECONDS)
 
     def receive(self, bundle: bytes) -> None:
         """Send the code, the photos and the plan, in place of those of an earlier test.
