@@ -67,8 +67,8 @@ def test_every_byte_of_many_connections_comes_and_goes_although_their_channel_nu
 
 
 def test_a_connection_while_nothing_listens_here_ends_and_a_later_one_arrives(sshd: Sshd) -> None:
-    with echoing() as free:
-        pass
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        free = closed.getsockname()[1]
     with Remote(sshd.login()) as remote, reverse_tunnel(remote, free) as there:
         assert [ends_at_once(there) for _ in range(3)] == [True] * 3
         with socket.create_server(("127.0.0.1", free)) as server:
