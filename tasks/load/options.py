@@ -20,7 +20,7 @@ class SendingOptions(Options):
 
     mode: Annotated[Mode, Field(description="Send at one rate, or measure, apply and check a scaling plan.")] = "steady"
     through: Annotated[Through, Field(description="The way that requests go.")] = "function"
-    rate_per_second: Annotated[Rate, Field(description="Requests a second (steady).")] = 10.0
+    rate_per_second: Annotated[float, Field(gt=0.0, le=1_000_000.0, description="Requests a second (steady).")] = 10.0
     seconds: Annotated[float, Field(ge=1.0, le=3600.0, description="How long (steady).")] = 30.0
     processes: Annotated[int, Field(ge=1, le=64, description="Load generators that share the rate.")] = 1
     seed: Annotated[int, Field(description="Seed of the random arrivals.")] = 0
