@@ -6,14 +6,10 @@ Each Locust process (a single one, or each worker of `--processes`) runs one use
 process. It reports each measured result to Locust's statistics. When all results have arrived, Locust's HTML and CSV
 are set to the figures of `loadtest.json`: latencies from the intended start, of the answered requests only.
 
-If one machine cannot generate the load, start Locust with `--master` and `--worker` on several machines. All use the
-same plan, whose `processes` is the number of workers. The master writes the result:
-
-    KENNEL_LOADTEST_PLAN=plan.json python -m locust -f loadtest/locustfile.py --headless --master --expect-workers 8
-    KENNEL_LOADTEST_PLAN=plan.json python -m locust -f loadtest/locustfile.py --worker --master-host 10.0.0.5
-
-The plan is `plan.json` of any run of `kennel loadtest`; change its `processes`, rates and `result_path` as needed. The
-images that it names must be at the same paths on all machines.
+On several machines (`kennel loadtest --workers`, tasks/load/workers) each has Locust's `--worker`, and the master is
+here. All have the same plan, except for the paths of the images; its `processes` is the number of all generators. The
+master writes the result. Each worker has its own seed and the same share of the rate, and all begin at one moment
+(loadtest/gathering.py). A run of which a generator is missing is void.
 
 Without `--headless` (`kennel loadtest --ui`), Locust's page has a Start button and fields for the plan's rate and
 seconds. Each press of the button runs the whole schedule, and the result of the last run is written at the end.
@@ -38,10 +34,11 @@ import gevent
 import locust.stats
 from botocore.credentials import ReadOnlyCredentials
 from locust import LoadTestShape, User, events, task
-from locust.runners import WorkerRunner
+from locust.runners import MasterRunner, WorkerRunner
 
 from loadtest.arrivals import poisson_arrivals
 from loadtest.connection import Connection
+from loadtest.gathering import READY_MESSAGE, START_MESSAGE, Gathering, Starting
 from loadtest.locust_page import METHOD, show_result
 from loadtest.open_loop import Bounds, OpenLoop, Wire
 from loadtest.outcomes import Outcome
@@ -62,14 +59,15 @@ PROGRESS_SECONDS = 2.0
 START_SECONDS = 30.0
 """The time that processes may take, beyond the run's deadline, to start and to send their results."""
 
-if "--headless" in sys.argv:
+_HAS_NO_PAGE = "--headless" in sys.argv or "--worker" in sys.argv
+if _HAS_NO_PAGE:
     # At the end the charts are drawn from the timeline, because Locust's points are sliding means over ten seconds.
     locust.stats.HISTORY_STATS_INTERVAL_SEC = 86_400
 locust.stats.PERCENTILES_TO_CHART = list(CHARTED)
 locust.stats.PERCENTILES_TO_STATISTICS = list(CHARTED)
 
-_results: list[Tally] = []
-_broken: list[str] = []
+_generators = Gathering(PLAN.processes)
+_starting = Starting()
 
 
 class RequestError(Exception):
@@ -84,22 +82,29 @@ class OpenLoopUser(User):
     @task
     def generate(self) -> None:
         """Run the whole schedule once, send the counts to the master, and wait to be stopped."""
-        runner = self.environment.runner
-        try:
-            runner.send_message(RESULT_MESSAGE, self._measure(runner.worker_index).to_message())
-        except Exception as error:
-            # If the exception left this method, Locust would start the schedule again.
-            logging.exception("the load generator failed")
-            runner.send_message(BROKEN_MESSAGE, f"{type(error).__name__}: {error}")
+        if _starting.take():
+            self._generate_once()
         while True:
             gevent.sleep(60)
 
-    def _measure(self, worker: int) -> Tally:
+    def _generate_once(self) -> None:
+        runner = self.environment.runner
+        try:
+            runner.send_message(READY_MESSAGE)
+            begins = _starting.wait()
+            runner.send_message(RESULT_MESSAGE, self._measure(runner.worker_index, begins).to_message())
+        except (Exception, gevent.Timeout) as error:
+            # If the exception left this method, Locust would start the schedule again.
+            logging.exception("the load generator failed")
+            runner.send_message(BROKEN_MESSAGE, f"{type(error).__name__}: {error}")
+
+    def _measure(self, worker: int, begins: float) -> Tally:
         # A worker, also one on another machine, has the same plan and an index of its own.
         plan = plan_now(self.environment)
         times = poisson_arrivals(plan.schedule, seed=plan.seed, worker=worker, workers=plan.processes)
         gc.freeze()  # a garbage collection of all imported objects would delay requests by some 50 ms
-        return OpenLoop(make_wire(), make_bounds(plan), self._report_to_locust).run(times)
+        loop = OpenLoop(make_wire(), make_bounds(plan), self._report_to_locust)
+        return _starting.to_master_clock(loop.run(times, begins=begins))
 
     def _report_to_locust(self, latency_seconds: float, outcome: Outcome, length: int) -> None:
         self.environment.events.request.fire(
@@ -113,14 +118,16 @@ class OpenLoopUser(User):
 
 
 class UntilResults(LoadTestShape):
-    """Runs one user per process until all results have arrived, a generator failed, or the deadline passed."""
+    """Runs one user per process until all results have arrived, one will not arrive, or the deadline passed."""
 
     def tick(self) -> tuple[int, float] | None:
         """Return (users, users started per second), or None to end the test."""
         runner: Any = self.runner
         limit_seconds = plan_now(runner.environment).deadline_seconds + START_SECONDS
-        late = time.perf_counter() - self.start_time > limit_seconds
-        if late or _broken or len(_results) == PLAN.processes:
+        seconds = time.perf_counter() - self.start_time
+        if seconds > limit_seconds or _generators.is_over(runner, seconds):
+            if not _generators.is_complete:
+                _show_results(runner.environment)
             return None
         return PLAN.processes, float(PLAN.processes)
 
@@ -169,7 +176,7 @@ def credentials_source(*, is_local: bool) -> Callable[[], ReadOnlyCredentials]:
 @events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
 def on_parser(parser: Any, **_: Any) -> None:
     """Add the plan's rate and seconds as fields of Locust's page; both are floats, like the values typed there."""
-    if "--headless" in sys.argv:
+    if _HAS_NO_PAGE:
         return
     rate, seconds = float(PLAN.stages[0].rate_per_second), float(PLAN.measured_seconds)
     rate_help = "Requests per second, sent whether or not earlier ones were answered."
@@ -179,13 +186,16 @@ def on_parser(parser: Any, **_: Any) -> None:
 
 @events.init.add_listener  # type: ignore[untyped-decorator]
 def on_init(environment: Any, **_: Any) -> None:
-    """Collect results and print the progress, in the master or the only process."""
+    """Collect results and print the progress, in the master or the only process; begin when that says so."""
+    if not isinstance(environment.runner, MasterRunner):
+        environment.runner.register_message(START_MESSAGE, _start)
     if isinstance(environment.runner, WorkerRunner):
         return
     if environment.web_ui is not None:
         environment.web_ui.app.before_request(_reject_foreign_page)
         environment.web_ui.app.before_request(_reject_form)
         environment.web_ui.app.after_request(_show_fields)
+    environment.runner.register_message(READY_MESSAGE, _note_ready)
     environment.runner.register_message(RESULT_MESSAGE, _collect)
     environment.runner.register_message(BROKEN_MESSAGE, _note_broken)
     gevent.spawn(_print_progress, environment)
@@ -194,9 +204,9 @@ def on_init(environment: Any, **_: Any) -> None:
 @events.test_start.add_listener  # type: ignore[untyped-decorator]
 def on_test_start(environment: Any, **_: Any) -> None:
     """Discard the results of an earlier test that was started on Locust's page."""
-    if not isinstance(environment.runner, WorkerRunner):
-        _results.clear()
-        _broken.clear()
+    del environment
+    _generators.clear()
+    _starting.renew()
 
 
 @events.quitting.add_listener  # type: ignore[untyped-decorator]
@@ -205,22 +215,36 @@ def on_quitting(environment: Any, **_: Any) -> None:
     if isinstance(environment.runner, WorkerRunner):
         environment.process_exit_code = 0
         return
-    if len(_results) != PLAN.processes:
-        reasons = "; ".join(_broken) or "the reason is unknown"
-        logging.error("only %d of %d processes sent a result: %s", len(_results), PLAN.processes, reasons)
+    missing = _generators.missing()
+    if missing and (_generators.broken or not _HAS_NO_PAGE):
+        logging.error("%s; %s", missing, "; ".join(_generators.broken) or "the reason is unknown")
         environment.process_exit_code = 3
         return
-    content = summary(plan_now(environment), merged(_results))
+    content = summary(plan_now(environment), merged(_generators.results.values()), missing=missing)
     write_summary(PLAN.result_path, content)
     environment.process_exit_code = 1 if content["verdict"]["void"] or content["verdict"]["failed"] else 0
 
 
 def _collect(environment: Any, msg: Any) -> None:
     """Store a generator's result; after the last one, let Locust's tables and charts show the merged result."""
-    _results.append(Tally.from_message(msg.data))
-    if len(_results) == PLAN.processes:
-        whole, seconds = merged(_results), plan_now(environment).measured_seconds
-        show_result(environment.stats, whole, title=PLAN.target.title, seconds=seconds, processes=PLAN.processes)
+    _generators.results[msg.node_id] = Tally.from_message(msg.data)
+    if _generators.is_complete:
+        _show_results(environment)
+
+
+def _show_results(environment: Any) -> None:
+    """Let Locust's tables and charts show the merged result, also when some of it is missing."""
+    whole, seconds = merged(_generators.results.values()), plan_now(environment).measured_seconds
+    show_result(environment.stats, whole, title=PLAN.target.title, seconds=seconds, processes=PLAN.processes)
+
+
+def _note_ready(environment: Any, msg: Any) -> None:
+    _generators.note_ready(environment.runner, msg.node_id)
+
+
+def _start(environment: Any, msg: Any) -> None:
+    del environment  # Locust calls listeners by keyword
+    _starting.announce(msg.data["at"])
 
 
 def _reject_foreign_page() -> Any:
@@ -246,7 +270,7 @@ def _show_fields(response: Any) -> Any:
 
 def _note_broken(environment: Any, msg: Any) -> None:
     del environment  # Locust calls listeners by keyword
-    _broken.append(str(msg.data))
+    _generators.broken.append(str(msg.data))
 
 
 def _print_progress(environment: Any) -> None:

@@ -86,17 +86,21 @@ class OpenLoop:
         self._measured_from = 0.0
         self._cpu_readings: deque[tuple[float, float]] = deque(maxlen=6)
 
-    def run(self, arrivals: Iterable[float]) -> Tally:
-        """Start a request at each time (seconds from now, ascending), wait for the responses, return the counts.
+    def run(self, arrivals: Iterable[float], *, begins: float | None = None) -> Tally:
+        """Start a request at each time (seconds from the begin, ascending), wait for the responses, return the counts.
+
+        `begins` is a moment of the clock, now if it is None. What is due before it could be sent is sent late.
 
         At the deadline, a request without a response is counted as a timeout, and one that was not sent as unsent.
 
         Raises:
             RuntimeError: a caller raised an exception other than OSError, which is a bug of the generator.
         """
-        start = self._clock()
+        now = self._clock()
+        start = now if begins is None else begins
+        self.tally.late_start_seconds = max(0.0, now - start)
         self._measured_from = start + self._bounds.warm_up_seconds
-        self.tally.measured_from = time.time() + self._bounds.warm_up_seconds
+        self.tally.measured_from = time.time() + start - now + self._bounds.warm_up_seconds
         deadline = start + self._bounds.deadline_seconds
         meter = gevent.spawn(self._measure_cpu)
         try:

@@ -23,10 +23,13 @@ ANSWERED_ONLY = "(latencies: answered requests only)"
 """Follows the target's name in Locust's tables."""
 
 
-def summary(plan: Plan, tally: Tally) -> dict[str, Any]:
-    """Return the content of `loadtest.json`; latencies are in milliseconds, other times in seconds."""
+def summary(plan: Plan, tally: Tally, *, missing: str = "") -> dict[str, Any]:
+    """Return the content of `loadtest.json`; latencies are in milliseconds, other times in seconds.
+
+    `missing` says which generators sent no result.
+    """
     seconds = plan.measured_seconds
-    verdict = judge(tally, seconds, plan.processes)
+    verdict = judge(tally, seconds, plan.processes, missing=missing)
     return {
         "format": 1,
         "target": {**dataclasses.asdict(plan.target), "title": plan.target.title},
@@ -76,6 +79,8 @@ def _generator(plan: Plan, tally: Tally) -> dict[str, Any]:
         "processes": plan.processes,
         "busiest_cpu": tally.busiest_cpu,
         "cpu_seconds": tally.cpu_seconds,
+        "requests_per_core_second": tally.sent / tally.cpu_seconds if tally.cpu_seconds else None,
+        "late_start_seconds": tally.late_start_seconds,
         "waited_for_a_connection": tally.pool_exhausted,
         "locust": version("locust"),
     }

@@ -46,6 +46,8 @@ class Tally:
     pool_exhausted: int = 0
     busiest_cpu: float = 0.0
     cpu_seconds: float = 0.0
+    late_start_seconds: float = 0.0
+    """How long after the agreed moment the generator began."""
 
     def count_due(self, intended: float) -> None:
         """Count a request that is due at `intended`."""
@@ -107,7 +109,10 @@ class Tally:
 _HISTOGRAMS = ("latency", "service", "lag")
 _NOT_PLAIN = {*_HISTOGRAMS, "seconds", "failures", "kinds"}
 _SUMMED = ("due", "sent", "answered", "failed", "warm_up", "latency_sum_seconds", "pool_exhausted", "cpu_seconds")
-_LARGEST = ("last_send_seconds", "max_latency_seconds", "busiest_cpu", "trailing_connection_failures")
+_LARGEST = (
+    *("last_send_seconds", "max_latency_seconds", "busiest_cpu", "trailing_connection_failures"),
+    "late_start_seconds",
+)
 
 
 def merged(tallies: Iterable[Tally]) -> Tally:
@@ -124,7 +129,7 @@ def merged(tallies: Iterable[Tally]) -> Tally:
         whole.kinds.update(tally.kinds)
         for moment, second in tally.seconds.items():
             whole.seconds.setdefault(moment, Second()).add(second)
-        # The generators start within a fraction of a second of each other; the run starts with the earliest.
+        # The generators agree on one moment; what they say of it differs by the error of their clocks.
         whole.measured_from = min(filter(None, [whole.measured_from, tally.measured_from]), default=0.0)
     return whole
 

@@ -1,7 +1,8 @@
 """Judge whether a run is valid, and whether the target failed. Pure.
 
 A run is void when the generator was the bottleneck and not the target: it achieved less than 99 % of the intended rate,
-its processor was more than 90 % busy, it ran out of connections, or its lag was a large part of the latencies.
+its processor was more than 90 % busy, it ran out of connections, or its lag was a large part of the latencies. It is
+void too when one of several generators is missing or began late, because the others sent only their part of the rate.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ MAX_CPU = 0.90
 MAX_LAG_SHARE = 0.10
 NEGLIGIBLE_LAG_MS = 25.0
 """A lag up to this never makes a run void, because the scheduler of a busy machine causes that much."""
+
+MAX_LATE_START_SECONDS = 0.5
+"""A generator that begins later than this after the agreed moment makes the run void."""
 
 _TARGET_GONE_AFTER = 10
 """With this many connection failures in a row at the end of the run, the target counts as gone."""
@@ -37,8 +41,10 @@ def achieved_rate(tally: Tally, seconds: float) -> float:
     return tally.sent / max(seconds, tally.last_send_seconds - NEGLIGIBLE_LAG_MS / 1000)
 
 
-def judge(tally: Tally, seconds: float, processes: int = 1) -> Verdict:
+def judge(tally: Tally, seconds: float, processes: int = 1, *, missing: str = "") -> Verdict:
     """Judge the merged counts of `processes` generators over `seconds` of measured time.
+
+    `missing` says which generators sent no result, "" if all did. Without them nothing is said of the target.
 
     Raises:
         ValueError: the counts contradict each other, which is a bug of the generator.
@@ -46,8 +52,15 @@ def judge(tally: Tally, seconds: float, processes: int = 1) -> Verdict:
     if tally.sent != tally.answered + tally.failed or tally.sent > tally.due:
         counts = f"due {tally.due}, sent {tally.sent}, answered {tally.answered}, failed {tally.failed}"
         raise ValueError(f"the counts contradict each other: {counts}")
-    void = [*_rate_reasons(tally, seconds), *_cpu_reasons(tally, processes), *_lag_reasons(tally)]
-    return Verdict(tuple(void), tuple(_failures(tally)))
+    slow = [*_rate_reasons(tally, seconds), *_cpu_reasons(tally, processes), *_lag_reasons(tally)]
+    if missing:
+        return Verdict((missing, *slow), ())
+    return Verdict((*_start_reasons(tally), *slow), tuple(_failures(tally)))
+
+
+def _start_reasons(tally: Tally) -> list[str]:
+    late = tally.late_start_seconds
+    return [f"a generator began {late:.1f} s after the agreed moment"] if late > MAX_LATE_START_SECONDS else []
 
 
 def _rate_reasons(tally: Tally, seconds: float) -> list[str]:

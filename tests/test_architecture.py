@@ -52,7 +52,7 @@ TASKS_ROOMS: dict[str, set[str]] = {
     "sagemaker": {"run", "account", "model"},
     "ec2": {"run", "account", "model", "ssh"},
     "serving": {"run", "account", "scaling"},
-    "load": {"run", "scaling", "serving"},
+    "load": {"run", "account", "ssh", "ec2", "scaling", "serving"},
     "verdicts": {"run", "scaling", "serving", "load"},
     "promotion": {"run", "account", "drift", "gate", "registry", "serving"},
     "retraining": {"run", "account", "data", "model", "gate", "registry", "promotion"},

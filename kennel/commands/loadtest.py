@@ -13,7 +13,7 @@ from kennel import flags
 from kennel.signals import exit_code, install, interrupt
 from kennel.terminal import console
 from kennel.terminal.stages import load_seconds
-from tasks.load.options import LoadOptions, ScalingOptions, SendingOptions
+from tasks.load.options import LoadOptions, ScalingOptions, SendingOptions, WorkerOptions
 from tasks.run.errors import Inconclusive, SettingsRefused, StageFailed
 from tasks.scaling.traffic import Traffic
 
@@ -38,6 +38,9 @@ _SCALING = flags.flags_of(
     without=("traffic", "overrides", "pace"),
     has_no=True,
 )
+
+
+_WORKERS = flags.flags_of(flags.MACHINES, names={"budget_usd": "budget"})
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,11 @@ def loadtest(
     /,
     *,
     sending: Annotated[SendingOptions, flags.flags_of(flags.LOAD, without=("seed",))] = SendingOptions(),
+    workers: Annotated[WorkerOptions, _WORKERS] = WorkerOptions(),
+    plan: Annotated[
+        bool,
+        Parameter(name="--plan", group=flags.MACHINES, negative="", help="Show what the workers would cost, and end."),
+    ] = False,
     traffic: Annotated[
         Path | None, Parameter(group=flags.TRAFFIC, help="A JSON file with the whole traffic statement.")
     ] = None,
@@ -92,15 +100,40 @@ def loadtest(
     """Run the load test that the flags describe, and return the exit code.
 
     Raises:
-        SettingsRefused: the traffic statement is incomplete or out of bounds, or the run has no deployment.
+        SettingsRefused: the traffic statement is incomplete or out of bounds, the run has no deployment, or `--workers`
+            does not fit the other flags.
         KennelError: the kind that the failing stage names; `StageFailed` when the test or a verdict failed.
     """
+    require_fitting(workers, is_plan=plan, has_page=ui)
     stages, expects = () if ui else ("servers", "loadtest"), load_seconds(sending.mode, sending.seconds)
     console.begin("kennel loadtest", stages, expects=expects, quiet=quiet, verbose=verbose)
     if ui:
         return show_page(run_id, sending, port=port)
     load = LoadOptions.of(sending, scaling, traffic=traffic_of(traffic, stated), overrides=overrides_of(set_))
-    return test(run_id, load, as_json=json)
+    if plan:
+        return show_costs(run_id, load, workers)
+    return test(run_id, load, workers, as_json=json)
+
+
+def require_fitting(workers: WorkerOptions, *, is_plan: bool, has_page: bool) -> None:
+    """Return if the flags of workers fit each other.
+
+    Raises:
+        SettingsRefused: `--ui` is given with `--workers`, or a flag about the workers is given without them.
+    """
+    if workers.workers and has_page:
+        why = "the processes of Locust's page are on this machine"
+        raise SettingsRefused("kennel loadtest", "--ui and --workers", why, "give one of the two")
+    if workers.workers:
+        return
+    for flag, is_given in (
+        ("--worker-type", workers.worker_type),
+        ("--budget", workers.budget_usd),
+        ("--plan", is_plan),
+    ):
+        if is_given:
+            why = "it is about the instances of --workers"
+            raise SettingsRefused("kennel loadtest", f"{flag} without --workers", why, f"--workers 2 {flag} …")
 
 
 def traffic_of(path: Path | None, stated: StatedTraffic) -> Traffic | None:
@@ -144,7 +177,35 @@ def overrides_of(texts: tuple[str, ...]) -> dict[str, float]:
     return found
 
 
-def test(run_id: str, load: LoadOptions, *, as_json: bool) -> int:
+def show_costs(run_id: str, load: LoadOptions, workers: WorkerOptions) -> int:
+    """Print what the workers cost, and what a high rate would need by the run's last measurement; return 0.
+
+    Raises:
+        SettingsRefused: there is no such run, or the type is no EC2 type.
+        SpendingRefused: the workers may cost more than their budget.
+    """
+    _require_run(run_id)
+    from kennel.servers import environment
+    from tasks.ec2.prices import with_current_prices
+    from tasks.load.workers.estimate import capacity_text, estimate, require_within_budget, worker_candidates
+    from tasks.run.handle import Run, RunFolder
+    from tasks.run.records import LoadReport
+
+    candidates = worker_candidates(workers.worker_type)
+    if environment.connect_to_running() is not None:
+        candidates = with_current_prices(Run.load(run_id).aws, candidates)
+    costs = estimate(load, workers, candidates)
+    report = RunFolder(environment.home_and_runs()[1] / run_id).find(LoadReport)
+    capacity = "not measured yet: the first load test measures the requests a core"
+    if report is not None and report.requests_per_core:
+        capacity = capacity_text(report.requests_per_core, candidates, busy=report.generator_cpu)
+    rows = {"workers": costs.text(), "prices": candidates.prices, "capacity": capacity}
+    console.print_table(f"kennel loadtest {run_id} --plan", rows)
+    require_within_budget(costs, workers.budget_usd)
+    return 0
+
+
+def test(run_id: str, load: LoadOptions, workers: WorkerOptions, *, as_json: bool) -> int:
     """Run the flow `loadtest` in this process, print its result, and return the exit code.
 
     Raises:
@@ -168,7 +229,7 @@ def test(run_id: str, load: LoadOptions, *, as_json: bool) -> int:
 
     refused: StageFailed | None = None
     try:
-        run_flow(StageClock().time("loadtest", flow(run_id, load)), where)
+        run_flow(StageClock().time("loadtest", flow(run_id, load, workers)), where)
     except StageFailed as error:
         refused = error
     report, result = _records(where.runs / run_id, load.mode)

@@ -72,6 +72,9 @@ class _Server(asyncssh.SSHServer):
     def connection_requested(self, *_: object) -> bool:
         return True
 
+    def server_requested(self, listen_host: str, listen_port: int) -> bool:  # noqa: ARG002 asyncssh's names
+        return True
+
     def session_requested(self) -> "_Session":
         return _Session(self._config)
 

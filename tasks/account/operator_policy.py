@@ -231,7 +231,7 @@ def _ec2(account: Account) -> list[Row]:
     volumes = ["CreateGrant", "Decrypt", "GenerateDataKeyWithoutPlaintext", "ReEncryptFrom", "ReEncryptTo"]
     parameters = [f"arn:{account.partition}:ssm:{account.region}::parameter/aws/service/*"]
     return [
-        *_roles(account, "Instance", {"instance": "ec2"}),
+        *_roles(account, "Instance", {"instance": "ec2", "load": "ec2"}),
         ("InstanceProfiles", "iam", profile, profiles),
         ("Look", "ec2", [*looks, "GetConsoleOutput"], ["*"]),
         ("Launch", "ec2", ["RunInstances"], [*made, *named, *used]),
@@ -408,6 +408,7 @@ def _boundary(account: Account) -> list[Row]:
     layers = ["BatchCheckLayerAvailability", "BatchGetImage", "GetDownloadUrlForLayer"]
     namespaces = {"StringLike": {"cloudwatch:namespace": "/aws/sagemaker/*"}}
     endpoints = [account.arn("sagemaker", f"endpoint/{account.prefix}*")]
+    functions = [account.arn("lambda", f"function:{account.prefix}*")]
     notebooks = [account.arn("sagemaker", f"notebook-instance/{account.prefix}*")]
     lines = ["CreateLogGroup", "CreateLogStream", "PutLogEvents", "DescribeLogStreams"]
     interfaces = sorted({*SAGEMAKER_VPC_ACTIONS, *LAMBDA_VPC_ACTIONS})
@@ -418,6 +419,7 @@ def _boundary(account: Account) -> list[Row]:
         ("RoleMetrics", "cloudwatch", ["PutMetricData"], ["*"], namespaces),
         ("RoleAlarms", "cloudwatch", ["DescribeAlarms"], [account.arn("cloudwatch", f"alarm:{account.prefix}*")]),
         ("RoleEndpoints", "sagemaker", ["InvokeEndpoint"], endpoints),
+        ("RoleFunctions", "lambda", ["InvokeFunction"], functions),
         ("RoleNotebooks", "sagemaker", ["StopNotebookInstance"], notebooks),
         ("RoleImages", "ecr", layers, images),
         ("RoleRegistry", "ecr", ["GetAuthorizationToken"], ["*"]),

@@ -15,7 +15,7 @@ from tasks.account.container_images import training_image
 from tasks.account.objects import bucket_and_key
 from tasks.run import naming
 from tasks.run.aws import Aws
-from tasks.run.records import DatasetRef, WeightsRef
+from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, WeightsRef
 from tasks.run.vpc_config import LAMBDA_VPC_ACTIONS, SAGEMAKER_VPC_ACTIONS
 
 ROLE_NAME_LIMIT = 64
@@ -65,7 +65,7 @@ class RoleSpec:
 
 
 def role_name(run_id: str, use: str) -> str:
-    """Return the name of a run's role for a use: "training", "instance", "endpoint", "classify" or "notebook"."""
+    """Return the name of a run's role for a use: "training", "instance", "load", "endpoint", "classify", "notebook"."""
     return naming.resource_name(run_id, use, limit=ROLE_NAME_LIMIT)
 
 
@@ -150,6 +150,16 @@ def instance_role(
     )
     name = role_name(run_id, "instance")
     return RoleSpec(name, "ec2.amazonaws.com", statements, f"EC2 instances of run {run_id}")
+
+
+def load_role(run_id: str, target: EndpointRef | FunctionRef) -> RoleSpec:
+    """Describe the role of the EC2 instances that load-test a target: they may invoke it, and nothing else."""
+    if isinstance(target, EndpointRef):
+        sid, action, resource = "InvokeThisEndpoint", "sagemaker:InvokeEndpoint", target.arn
+    else:
+        sid, action, resource = "InvokeThisFunction", "lambda:InvokeFunction", target.alias_arn
+    statement: Statement = {"Sid": sid, "Effect": "Allow", "Action": [action], "Resource": [resource]}
+    return RoleSpec(role_name(run_id, "load"), "ec2.amazonaws.com", (statement,), f"Load generators of run {run_id}")
 
 
 def endpoint_role(

@@ -7,6 +7,7 @@ instance that the next command finds. Types that EC2 refuses are skipped and rec
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -39,7 +40,7 @@ from tasks.run.errors import (
 from tasks.run.handle import Run
 from tasks.run.lost_answers import look_again
 from tasks.run.records import InstanceRef
-from tasks.run.waiting import REAL_TIME, Waiting, retry_until_role_propagates, wait_for
+from tasks.run.waiting import REAL_TIME, Waiting, retry_until_role_propagates, say, wait_for
 
 MAX_ATTEMPTS = 20
 
@@ -84,6 +85,17 @@ def launch(run: Run, plan: InstancePlan, *, waiting: Waiting = REAL_TIME) -> Ins
         raise StageFailed(f"instance {ref.instance_id}", "it has no public address", why, give)
     run.keep(ref)
     return ref
+
+
+def launch_all(run: Run, plans: Sequence[InstancePlan]) -> list[InstanceRef]:
+    """Return the plans' instances, launched at the same time.
+
+    Raises:
+        KennelError: the kinds that `launch` names, of the first plan that failed.
+    """
+    say(f"EC2: launching {len(plans)} × {plans[0].offers[0].label} ({plans[0].reason})")
+    with ThreadPoolExecutor(len(plans)) as pool:
+        return list(pool.map(lambda plan: launch(run, plan), plans))
 
 
 def refuse_other_plans(aws: Aws, plans: Sequence[InstancePlan]) -> None:

@@ -8,10 +8,8 @@ instances running, and only for the time asked.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -20,7 +18,7 @@ from tasks.account.network import ec2_network
 from tasks.account.role_policies import instance_role
 from tasks.ec2.access import ensure_access
 from tasks.ec2.job import CONNECT_SECONDS, OVERHEAD_SECONDS, RemoteJob, instance_specs
-from tasks.ec2.launch import launch, refuse_other_plans
+from tasks.ec2.launch import launch_all, refuse_other_plans
 from tasks.ec2.plan import InstancePlan, dead_man_command, dead_man_minutes, plan_instance
 from tasks.ec2.prices import InstanceCandidates, with_current_prices
 from tasks.ec2.profile import ensure_instance_profile
@@ -35,7 +33,7 @@ from tasks.ec2.result import (
     store_model,
 )
 from tasks.ec2.state import instance_facts, login, why_ended
-from tasks.ec2.terminate import end_instances
+from tasks.ec2.terminate import end_instances, end_instances_at_exit
 from tasks.ec2.training import Heartbeat, Outcome, follow
 from tasks.ec2.worker import Worker, start, upload_job
 from tasks.run.errors import KennelError, RemoteFailed, StageFailed, WaitTimedOut
@@ -174,10 +172,9 @@ def _launched(training: _Training, plans: Sequence[InstancePlan]) -> Iterator[li
     is_kept = False
     refs: list[InstanceRef] = []
     begun = time.perf_counter()
-    say(f"EC2: launching {len(plans)} × {plans[0].offers[0].label} ({plans[0].reason})")
     try:
-        with totals.phase("launch"), ThreadPoolExecutor(len(plans)) as pool:
-            refs += pool.map(lambda plan: launch(run, plan), plans)
+        with totals.phase("launch"):
+            refs += launch_all(run, plans)
         totals.refused += [each for ref in refs for each in ref.refused if each not in totals.refused]
         yield refs
     except (StageFailed, RemoteFailed, WaitTimedOut) as error:
@@ -189,20 +186,9 @@ def _launched(training: _Training, plans: Sequence[InstancePlan]) -> Iterator[li
     finally:
         if not is_kept:
             with totals.phase("terminate"):
-                _terminate_all(run)
+                end_instances_at_exit(run)
             for ref in refs:
                 totals.bill(ref, time.perf_counter() - begun)
-
-
-def _terminate_all(run: Run) -> None:
-    """Terminate the run's instances; if that fails after another error, print it and leave the first to be raised."""
-    has_failed = sys.exception() is not None
-    try:
-        end_instances(run)
-    except KennelError as error:
-        if not has_failed:
-            raise
-        say(f"WARNING: {error}")
 
 
 def _connect(run: Run, ref: InstanceRef, job: RemoteJob, connections: ExitStack) -> Worker:

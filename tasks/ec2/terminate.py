@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -38,6 +39,23 @@ def end_instances(run: Run) -> tuple[str, ...]:
         say(f"terminating {', '.join(instance_ids)}")
         terminate(run, instance_ids)
     return instance_ids
+
+
+def end_instances_at_exit(run: Run) -> None:
+    """Terminate a run's instances at the end of a block that uses them.
+
+    If that fails after another error, it is printed, and the first error is the one that is raised.
+
+    Raises:
+        TeardownIncomplete, AwsFailed: as `end_instances`, if no other error is being raised.
+    """
+    has_failed = sys.exception() is not None
+    try:
+        end_instances(run)
+    except KennelError as error:
+        if not has_failed:
+            raise
+        say(f"WARNING: {error}")
 
 
 def _ids_of(run: Run) -> tuple[str, ...]:

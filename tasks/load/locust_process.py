@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tasks.load.report import FILES, RETRY, STAGE
@@ -25,16 +25,24 @@ from tasks.run.waiting import Say
 _ROOT = Path(__file__).resolve().parents[2]
 LOCUSTFILE = _ROOT / "loadtest" / "locustfile.py"
 HOST = "127.0.0.1"
+CONNECT_SECONDS = 60.0
+"""The time in which workers on other machines have to connect."""
 LOOK_SECONDS = 2.0
 SIGNS = 2
 """A busy AWS may refuse a connection; one that does so twice, 2 s apart, has ended."""
 
 
 def run_locust(
-    folder: Path, plan_path: Path, processes: int, deadline_seconds: float, say: Say, is_aws_lost: Callable[[], bool]
+    folder: Path,
+    plan_path: Path,
+    generators: Sequence[str],
+    deadline_seconds: float,
+    say: Say,
+    is_aws_lost: Callable[[], bool],
 ) -> int:
     """Run Locust to its end, pass its progress lines to `say` and return its status. No process remains afterwards.
 
+    `generators` are the options that say where its generators are.
     `is_aws_lost` is asked every 2 s; it returns at once or within some seconds.
 
     Raises:
@@ -46,7 +54,7 @@ def run_locust(
         opened = os.fdopen(open_own(path, ANEW), "wb")
     with opened as log:
         process = subprocess.Popen(
-            _command(folder, processes),
+            _command(folder, generators),
             cwd=folder,
             env=locust_environment(plan_path),
             stdin=subprocess.DEVNULL,
@@ -103,14 +111,27 @@ def kill_process_group(leader: int) -> None:
         return
 
 
-def _command(folder: Path, processes: int) -> list[str]:
+def _command(folder: Path, generators: Sequence[str]) -> list[str]:
     command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--only-summary"]
-    command += ["--html", str(folder / FILES["html"]), "--csv", str(folder / "locust")]
-    if processes > 1:
-        port = str(free_port())
-        command += ["--processes", str(processes), "--master-bind-host", HOST, "--master-bind-port", port]
-        command += ["--master-host", HOST, "--master-port", port]
-    return command
+    return [*command, "--html", str(folder / FILES["html"]), "--csv", str(folder / "locust"), *generators]
+
+
+def generators_here(processes: int) -> list[str]:
+    """Return Locust's options for generators on this machine: one in its own process, or workers that it starts."""
+    if processes == 1:
+        return []
+    port = free_port()
+    return ["--processes", str(processes), *_master(port), "--master-host", HOST, "--master-port", str(port)]
+
+
+def generators_elsewhere(count: int, port: int) -> list[str]:
+    """Return Locust's options for a master whose workers connect to a port of this machine's loopback."""
+    wait = str(int(CONNECT_SECONDS))
+    return ["--master", *_master(port), "--expect-workers", str(count), "--expect-workers-max-wait", wait]
+
+
+def _master(port: int) -> list[str]:
+    return ["--master-bind-host", HOST, "--master-bind-port", str(port)]
 
 
 def free_port(port: int = 0) -> int:

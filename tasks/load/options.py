@@ -20,7 +20,7 @@ class SendingOptions(Options):
 
     mode: Annotated[Mode, Field(description="Send at one rate, or measure, apply and check a scaling plan.")] = "steady"
     through: Annotated[Through, Field(description="The way that requests go.")] = "function"
-    rate_per_second: Annotated[Rate, Field(description="Requests a second (steady).")] = 10.0
+    rate_per_second: Annotated[float, Field(gt=0.0, le=1_000_000.0, description="Requests a second (steady).")] = 10.0
     seconds: Annotated[float, Field(ge=1.0, le=3600.0, description="How long (steady).")] = 30.0
     processes: Annotated[int, Field(ge=1, le=64, description="Load generators that share the rate.")] = 1
     seed: Annotated[int, Field(description="Seed of the random arrivals.")] = 0
@@ -58,3 +58,18 @@ class PipelineLoadOptions(LoadOptions):
     """The options of the shorter load test at the end of a pipeline."""
 
     seconds: Annotated[float, Field(ge=1.0, le=3600.0, description="How long (steady).")] = 10.0
+
+
+class WorkerOptions(Options):
+    """The machines on EC2 that send the requests in place of this one; without `workers`, this machine sends them."""
+
+    workers: Annotated[
+        int, Field(ge=0, le=100, description="EC2 instances that send the requests, each by `--processes` processes.")
+    ] = 0
+    worker_type: Annotated[
+        str | None,
+        Field(description="Their type; by default the first of a list that EC2 has.", examples=["c7i.xlarge"]),
+    ] = None
+    budget_usd: Annotated[
+        float | None, Field(gt=0, le=1_000_000, description="USD. Workers that may cost more do not begin.")
+    ] = None

@@ -84,6 +84,9 @@ def load_report_from(content: Mapping[str, Any], folder: Path, *, time_scale: fl
         lag_p99_ms=lag[99.0],
         generator_cpu=generator["busiest_cpu"],
         processes=generator["processes"],
+        workers=len(generator.get("machines", [])),
+        generator_machines=generator.get("on", ""),
+        requests_per_core=generator["requests_per_core_second"],
         files={name: str(folder / file) for name, file in FILES.items()},
         hardware=content["hardware"],
         time_scale=time_scale,
@@ -96,12 +99,12 @@ def raise_if_invalid(report: LoadReport) -> None:
 
     Raises:
         StageFailed: the target failed, or no request was sent or succeeded.
-        Inconclusive: the generator was the bottleneck.
+        Inconclusive: the generator was the bottleneck, or a part of it is missing.
     """
     if report.why_failed:
         raise StageFailed(STAGE, f"{report.target}: {report.why_failed}", _counts(report), _see(report))
     if report.why_invalid:
-        why = f"the generator, not the target, was the bottleneck: {report.why_invalid}"
+        why = f"the generator, not the target, was at fault: {report.why_invalid}"
         raise Inconclusive(STAGE, f"the run against {report.target} is void", why, RETRY)
 
 
@@ -114,7 +117,7 @@ def report_markdown(report: LoadReport) -> str:
         *((name, _latency(value, report.answered)) for name, value in _percentiles(report)),
         ("requests in flight (Little's law)", "—" if report.concurrency is None else f"{report.concurrency:.2f}"),
         *((f"failed with {code}", str(count)) for code, count in report.errors.items()),
-        ("generator", f"{report.processes} process(es), busiest {report.generator_cpu:.0%} of a core"),
+        ("generator", _processes(report)),
         ("machine", f"{report.hardware}; time scale {report.time_scale:g}"),
     ]
     cells = [(markdown_text(name), markdown_text(value)) for name, value in rows]
@@ -153,6 +156,12 @@ def load_json(load: LoadReport | None) -> dict[str, object] | None:
 def _generator(report: LoadReport) -> str:
     """Return whether the generator kept up. This says nothing about the target: a valid run may have failures."""
     return "the generator kept up" if report.is_valid else f"void, the generator did not keep up: {report.why_invalid}"
+
+
+def _processes(report: LoadReport) -> str:
+    where = f" on {report.generator_machines}" if report.generator_machines else ""
+    rate = "" if report.requests_per_core is None else f", {report.requests_per_core:,.0f} requests a core and second"
+    return f"{report.processes} process(es){where}, busiest {report.generator_cpu:.0%} of a core{rate}"
 
 
 def _state(report: LoadReport) -> str:

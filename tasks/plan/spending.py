@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tasks.account.prices import cost_usd, usd_per_hour
+from tasks.load.workers.record import LoadWorkers
 from tasks.plan.text import amount
 from tasks.run.clock import AwsClock
 from tasks.run.errors import SpendingRefused
@@ -68,6 +69,11 @@ def _parts(run: Run, now: datetime) -> Iterator[Spent]:
         yield Spent(f"training on {model.instance_count} × {model.instance_type}", cost)
     if ec2 is not None:
         yield Spent(f"training on EC2, {ec2.instance_count} × {ec2.instance_type}", ec2.cost_usd)
+    workers = run.find(LoadWorkers)
+    if workers is not None:
+        yield Spent(
+            f"load tests from EC2, last {len(workers.instance_ids)} × {workers.instance_type}", workers.cost_usd
+        )
     if endpoint is not None and endpoint.created:
         seconds = max(0.0, (now - datetime.fromisoformat(endpoint.created)).total_seconds())
         rate = usd_per_hour(endpoint.instance_type, region, "Hosting")

@@ -298,7 +298,9 @@ class LoadReport(Record, file="loadtest.json", called="load test", made_by="load
     `requests` is the number of requests sent, each of which is `answered` (with success) or one of the `failures`.
     Percentiles are those of the answered requests, measured from the intended start. `asked_rps` is the rate that was
     set, and `intended_rps` is the rate that the arrival process drew. `concurrency` is rate x mean latency (Little's
-    law). `generator_cpu` is the load of the busiest five seconds of a generator, in cores.
+    law). `generator_cpu` is the load of the busiest five seconds of a generator, in cores. `workers` is the number of
+    other machines that sent the requests; `generator_machines` says which, and how far their clocks may differ.
+    `requests_per_core` is the number of requests that a generator sent in a second of its processor's time.
     """
 
     target: str
@@ -328,5 +330,8 @@ class LoadReport(Record, file="loadtest.json", called="load test", made_by="load
     lag_p99_ms: float | None = None
     generator_cpu: Amount = 0.0
     processes: Count = 1
+    workers: Count = 0
+    generator_machines: str = ""
+    requests_per_core: Amount | None = None
     wall_seconds: Amount = 0.0
     hardware: str = ""

@@ -14,6 +14,7 @@ import enum
 import logging
 import socket
 import threading
+from collections.abc import Callable
 
 import paramiko
 from paramiko.ssh_exception import IncompatiblePeer
@@ -26,6 +27,7 @@ CONNECT_SECONDS = 15.0
 KEEPALIVE_SECONDS = 30.0
 LOGIN_SECONDS = 30.0
 JOIN_SECONDS = 5.0
+LOOPBACK = "127.0.0.1"
 TICKS = 4
 """The number of checks in a keepalive interval. Silence is counted in checks and not in seconds, so that a process that
 was suspended for minutes does not close a healthy connection when it continues."""
@@ -86,6 +88,22 @@ class Connection:
             SSHException, EOFError, OSError: from paramiko; the caller handles it.
         """
         return self._transport.send_content(channel, content)
+
+    def listen_there(self, handler: Callable[..., None]) -> int:
+        """Have the server listen at a free port of its loopback, and return the port.
+
+        For each connection to it, paramiko's thread calls `handler` with a channel and the addresses of both sides; the
+        handler must not block.
+
+        Raises:
+            SSHException, EOFError, OSError: from paramiko; the caller translates it.
+        """
+        return self._transport.request_port_forward(LOOPBACK, 0, handler)
+
+    def stop_listening(self, port: int) -> None:
+        """Stop what `listen_there` began; a connection that has ended is no error."""
+        with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
+            self._transport.cancel_port_forward(LOOPBACK, port)
 
     def lost(self, doing: str) -> ConnectionLost:
         """Return the error for a connection that was lost while `doing` something."""

@@ -24,6 +24,7 @@ from paramiko.common import (
     MSG_CHANNEL_DATA,
     MSG_CHANNEL_EOF,
     MSG_CHANNEL_EXTENDED_DATA,
+    MSG_CHANNEL_OPEN_SUCCESS,
     MSG_CHANNEL_REQUEST,
     MSG_CHANNEL_WINDOW_ADJUST,
 )
@@ -146,12 +147,13 @@ class BatchPacketizer(Packetizer):
     def _is_too_late(self, data: Message | Batch) -> bool:
         """Tell whether the message's channel was closed after a thread had built the message.
 
-        The server may reuse the number of a closed channel; a new channel begins with a request.
+        The server may reuse the number of a closed channel. A new channel begins with a request of ours or, in a
+        tunnel, with our answer to the server's opening.
         """
         kind, channel = (MSG_CHANNEL_DATA, data.channel) if isinstance(data, Batch) else _addressed(data)
         if kind == MSG_CHANNEL_CLOSE:
             self._closed_channels.add(channel)
-        elif kind == MSG_CHANNEL_REQUEST:
+        elif kind in (MSG_CHANNEL_REQUEST, MSG_CHANNEL_OPEN_SUCCESS):
             self._closed_channels.discard(channel)
         return kind in _OF_OPEN_CHANNELS and channel in self._closed_channels
 

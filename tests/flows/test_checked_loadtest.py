@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from uuid import uuid4
 
 import pytest
 from prefect import Task
+from prefect.client.schemas.objects import FlowRun
+from prefect.states import Crashed
 
 from flows.checked_loadtest import CheckedTest, checked_test, derive_plan
+from flows.loadtest import end_workers_of, loadtest, require_steady
 from tasks.load.disturbance import Bounds
 from tasks.load.generator import GeneratorOptions
 from tasks.load.measurements import LadderRecord
-from tasks.load.options import LoadOptions
+from tasks.load.options import LoadOptions, WorkerOptions
 from tasks.load.rungs import Ladder
 from tasks.run.aws import Aws
-from tasks.run.errors import StageFailed
+from tasks.run.errors import KennelError, SettingsRefused, StageFailed
 from tasks.run.handle import Run
 from tasks.run.records import FunctionRef
 from tasks.run.settings import EMBEDDED_AWS, Settings
@@ -47,6 +51,24 @@ def derive(run: Run, test: CheckedTest, function: FunctionRef) -> ScalingPlan:
     assert isinstance(derive_plan, Task)
     made: ScalingPlan = asyncio.run(derive_plan.fn(run, test, RECORD, function))
     return made
+
+
+def test_workers_send_at_a_set_rate_only() -> None:
+    require_steady(LoadOptions(), WorkerOptions(workers=2))
+    require_steady(LoadOptions(mode="checked"), WorkerOptions())
+    with pytest.raises(SettingsRefused, match="workers=2 in mode checked"):
+        require_steady(LoadOptions(mode="checked"), WorkerOptions(workers=2))
+
+
+def test_the_end_of_a_flow_run_without_workers_asks_no_aws(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    for given in ({}, {"workers": {"workers": 0}}):
+        flow_run = FlowRun(flow_id=uuid4(), parameters={"run_id": "none", **given})
+        end_workers_of(loadtest, flow_run, Crashed())
+    with pytest.raises(KennelError):
+        end_workers_of(
+            loadtest, FlowRun(flow_id=uuid4(), parameters={"run_id": "none", "workers": {"workers": 1}}), Crashed()
+        )
 
 
 def test_a_plan_that_cannot_keep_the_traffics_limits_is_not_applied(run: Run, function: FunctionRef) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from loadtest.outcomes import OK, Outcome
 from loadtest.percentiles import PERCENTILES, value_ms
 from loadtest.tally import Tally, merged
-from loadtest.verdict import judge
+from loadtest.verdict import Verdict, judge
 
 THROTTLED = Outcome("throttled", "429 ThrottlingException")
 GONE = Outcome("connection", "ConnectionRefusedError")
@@ -52,6 +52,13 @@ def test_sending_everything_but_too_late_voids_a_run() -> None:
     assert any("requests started late" in reason for reason in reasons)
 
 
+def test_a_generator_that_begins_late_or_is_missing_voids_a_run() -> None:
+    late = replace(steady(), late_start_seconds=1.25)
+    assert judge(late, 10).void == ("a generator began 1.2 s after the agreed moment",)
+    assert judge(merged([steady(), replace(steady(), late_start_seconds=0.4)]), 10).void == ()
+    assert judge(Tally(), 10, 2, missing="1 of 2 is missing") == Verdict(("1 of 2 is missing",), ())
+
+
 def test_a_busy_processor_and_a_lack_of_connections_void_a_run() -> None:
     tally = replace(steady(), busiest_cpu=0.97, pool_exhausted=3)
     reasons = judge(tally, 10, processes=2).void
@@ -75,6 +82,14 @@ def test_a_target_that_goes_away_has_failed_and_one_that_comes_back_has_not() ->
     rows = [(i / 100, 0.0, 0.001, OK if i < 500 else GONE) for i in range(1000)]
     assert judge(counted(rows), 10).failed == ("the target went away: the last 500 requests found no connection",)
     assert judge(counted([*rows, (9.999, 0.0, 0.001, OK)]), 10).failed == ()
+
+
+def test_percentiles_of_merged_histograms_are_those_of_all_samples_and_not_a_mean_of_percentiles() -> None:
+    fast, slow = steady(900, lag=0.0), steady(100, lag=0.0, service=1.0)
+    whole = merged(Tally.from_message(tally.to_message()) for tally in (fast, slow))
+    assert value_ms(whole.latency, 50) == pytest.approx(5, rel=0.001)
+    assert value_ms(whole.latency, 99) == pytest.approx(1000, rel=0.001)
+    assert value_ms(fast.latency, 99) == pytest.approx(5, rel=0.001), "so a mean of both p99 would be 500 ms"
 
 
 def test_counts_that_contradict_each_other_are_an_error() -> None:

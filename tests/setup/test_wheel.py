@@ -80,6 +80,7 @@ def test_the_wheel_is_named_and_holds_the_functions_sources_in_tasks(wheel: Path
     rooms = {"kennel", "flows", "tasks", "training", "loadtest", "localaws"}
     assert {name.partition("/")[0] for name in names} == rooms | {"kennel_start.py", "kennel-0.1.0.dist-info"}
     assert {"tasks/lambda/classify/handler.py", "training/requirements.txt", "loadtest/locustfile.py"} <= set(names)
+    assert "tasks/requirements.lock" in names, "workers of a load test install by its hashes"
 
 
 def test_the_installed_kennel_is_the_wheels_and_starts_in_an_empty_folder(installed: Installed) -> None:

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from kennel.cli import call
-from kennel.commands.loadtest import StatedTraffic, overrides_of, show_page, traffic_of
-from tasks.load.options import SendingOptions
+from kennel.commands.loadtest import StatedTraffic, overrides_of, require_fitting, show_page, traffic_of
+from tasks.load.options import SendingOptions, WorkerOptions
 from tasks.run.errors import SettingsRefused
+from tasks.run.record_store import save_record
+from tasks.run.records import LoadReport
 from tests.kennel.shell import Terminal
 from tests.kennel.signalled import send, started
 from tests.tasks.scaling.deployments import traffic
@@ -78,6 +80,41 @@ def test_wrong_arguments_end_with_2_before_anything_starts(tmp_path: Path, monke
     assert call(["loadtest", "run", "--mode", "checked", "--baseline", "5"]) == 2
     assert call(["loadtest", "run", "--mode", "sideways"]) == 2
     assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize(
+    ("workers", "is_plan", "has_page", "why"),
+    [
+        (WorkerOptions(workers=2), False, True, "the processes of Locust's page are on this machine"),
+        (WorkerOptions(budget_usd=3), False, False, "--budget without --workers"),
+        (WorkerOptions(worker_type="c7i.xlarge"), False, False, "--worker-type without --workers"),
+        (WorkerOptions(), True, False, "--plan without --workers"),
+    ],
+)
+def test_flags_that_do_not_fit_workers_are_refused(
+    workers: WorkerOptions, is_plan: bool, has_page: bool, why: str
+) -> None:
+    require_fitting(WorkerOptions(workers=2, budget_usd=3), is_plan=True, has_page=False)
+    with pytest.raises(SettingsRefused, match=why):
+        require_fitting(workers, is_plan=is_plan, has_page=has_page)
+
+
+CALL = "import sys; from kennel.cli import call; sys.exit(call(sys.argv[1:]))"
+
+
+def test_the_plan_of_workers_shows_costs_and_what_a_high_rate_needs(tmp_path: Path) -> None:
+    terminal, folder = Terminal(tmp_path / "home", tmp_path / "runs"), tmp_path / "runs" / "r"
+    folder.mkdir(parents=True)
+    (folder / "ledger.jsonl").touch()
+    report = LoadReport("t", "endpoint", 1, 1, 1, 1, 0, 1, 1, 1, 1, True, None, {}, requests_per_core=2500)
+    save_record(folder, report)
+    asked = ["loadtest", "r", "--workers", "2", "--worker-type", "c7i.xlarge", "--seconds", "30", "--plan"]
+    shown = terminal.program("-c", CALL, *asked, "--budget", "0.01")
+    text = " ".join(shown.out.replace("│", "").split())
+    assert "2 × c7i.xlarge on demand, 0.1785 USD an hour each" in text
+    assert "100,000 requests/s would need at most 50 processes" in text
+    assert shown.code == 13 and "the budget is 0.01 USD" in shown.err
+    assert terminal.processes() == [], "no server was started"
 
 
 PAGE = """

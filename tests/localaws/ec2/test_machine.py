@@ -173,3 +173,16 @@ def test_ports_are_forwarded_as_by_any_ssh_server(guest: Guest) -> None:
         with client.get_transport().open_channel("direct-tcpip", ("127.0.0.1", port), ("127.0.0.1", 0)) as channel:  # type: ignore[union-attr]
             channel.settimeout(10)
             assert channel.recv(100) == b"forwarded"
+
+
+def test_a_port_of_an_instance_leads_back_through_the_session(guest: Guest) -> None:
+    with guest.client() as client:
+        transport = client.get_transport()
+        assert transport is not None
+        port = transport.request_port_forward("127.0.0.1", 0)
+        dialling = f"import socket; socket.create_connection(('127.0.0.1', {port})).sendall(b'from there')"
+        client.exec_command(f'/opt/pytorch/bin/python -c "{dialling}"', timeout=20)
+        channel = transport.accept(20)
+        assert channel is not None
+        channel.settimeout(20)
+        assert channel.recv(100) == b"from there"

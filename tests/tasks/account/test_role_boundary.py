@@ -12,12 +12,12 @@ from localaws.policies.documents import policy_of
 from tasks.account.container_images import inference_image
 from tasks.account.operator_policy import Account, operator_policies
 from tasks.account.role_boundary import NAME
-from tasks.account.role_policies import endpoint_role, function_role, instance_role, training_role
+from tasks.account.role_policies import endpoint_role, function_role, instance_role, load_role, training_role
 from tasks.account.roles import ensure_role
 from tasks.notebook.role import notebook_role
 from tasks.run.aws import Aws
 from tasks.run.handle import Run
-from tasks.run.records import DatasetRef, WeightsRef
+from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, WeightsRef
 from tasks.run.settings import Settings
 from tests.conftest import running_localaws
 from tests.keys import OPERATOR, give_keys
@@ -105,6 +105,9 @@ def test_kennel_puts_the_boundary_on_roles_that_it_makes_and_adopts(operator: So
 def test_the_boundary_has_all_that_kennel_gives_to_roles(operator: Somebody, tmp_path: Path) -> None:
     aws = Aws(Settings(endpoint_url=operator.url, runs=tmp_path, region="us-east-1"))
     bound = policy_of(NAME, operator_policies(Account(ACCOUNT, "us-east-1"))["boundary"])
+    endpoint = EndpointRef("kennel-r", ENDPOINT, "c", "m", "AllTraffic", "ml.m5.large", 1, "s3://b/k", 1.0)
+    of = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:kennel-r-classify"
+    function = FunctionRef("kennel-r-classify", of, "1", "live", f"{of}:live", "role", "role-arn", "sha", "e")
     specs = (
         training_role(aws, "r", DATA, WEIGHTS, keeps_checkpoints=True),
         instance_role(aws, "r", DATA, WEIGHTS, keeps_checkpoints=True),
@@ -118,6 +121,8 @@ def test_the_boundary_has_all_that_kennel_gives_to_roles(operator: Somebody, tmp
         ),
         function_role(aws, "r", ENDPOINT, "/aws/lambda/kennel-r-classify"),
         notebook_role(aws, "r", DATA),
+        load_role("r", function),
+        load_role("r", endpoint),
     )
     for action, resource, context in (each for spec in specs for each in granted(spec.policy)):
         assert any(each.applies(action, resource, context) for each in bound.statements), (action, resource)

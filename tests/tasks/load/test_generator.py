@@ -17,7 +17,7 @@ from loadtest.arrivals import Stage, poisson_arrivals
 from tasks.load import locust_process
 from tasks.load.generator import GeneratorOptions, LoadStage, require_owner, run_load_test
 from tasks.load.report import report_markdown
-from tasks.run.errors import OwnershipRefused, SettingsRefused, StageFailed, Unreachable, WaitTimedOut
+from tasks.run.errors import Inconclusive, OwnershipRefused, SettingsRefused, StageFailed, Unreachable, WaitTimedOut
 from tasks.run.record_store import load_record
 from tasks.run.records import EndpointRef, FunctionRef, LoadReport
 from tasks.run.settings import Settings
@@ -206,10 +206,34 @@ def test_a_run_without_a_request_fails(load: Load) -> None:
 
 def test_a_rate_beyond_the_generator_is_void_and_its_report_kept(load: Load, tmp_path: Path) -> None:
     options = GeneratorOptions(warm_up_seconds=0.0, drain_seconds=0.2)
-    with pytest.raises(StageFailed, match=r"the generator, not the target, was the bottleneck: .*under 99 %"):
+    with pytest.raises(StageFailed, match=r"the generator, not the target, was at fault: .*under 99 %"):
         load(endpoint("steady"), 100_000, 1, options)
     report = load_record(tmp_path / "run", LoadReport)
     assert report is not None and not report.is_valid and report.unsent > 0
+
+
+def test_a_generator_that_was_killed_voids_the_run(load: Load, tmp_path: Path) -> None:
+    plan = str(tmp_path / "run" / "loadtest" / "plan.json")
+
+    def kill_a_worker(line: str) -> None:
+        if " 0 answered" in line:
+            return
+        generators = [each for each in psutil.Process().children(recursive=True) if plan in environment_of(each)]
+        if len(generators) == 3:  # the master and its two workers
+            max(generators, key=lambda each: each.pid).kill()
+
+    options = GeneratorOptions(warm_up_seconds=0.0, drain_seconds=5, processes=2)
+    with pytest.raises(Inconclusive, match=r"1 of 2 load generators is missing: generator . on .* vanished") as void:
+        load(endpoint("steady"), 50, 120, options, kill_a_worker)
+    report = load_record(tmp_path / "run", LoadReport)
+    assert void.value.exit_code == 11 and report is not None and not report.is_valid
+
+
+def environment_of(process: psutil.Process) -> str:
+    try:
+        return process.environ().get("KENNEL_LOADTEST_PLAN", "")
+    except psutil.Error:
+        return ""
 
 
 def test_a_generator_that_does_not_end_is_killed_with_its_workers(
