@@ -114,7 +114,7 @@ async def stage_data(
             findings = Findings() if known is None else known.findings
         else:
             outcome = await judge_and_upload(located, cache, run)
-            dataset, sent, findings = outcome.dataset, outcome.sent, outcome.judged.findings
+            dataset, sent, findings = outcome.dataset, outcome.sent, outcome.findings
         write_left_out(run.folder / FILE, findings.left_out)
         for finding in finding_lines(dataset):
             say(finding)

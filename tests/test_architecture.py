@@ -47,6 +47,7 @@ TASKS_ROOMS: dict[str, set[str]] = {
     "ssh": {"run"},
     "data": {"run", "account"},
     "model": {"run", "account", "data"},
+    "processing": {"run", "account", "data", "model"},
     "notebook": {"run", "account"},
     "scaling": {"run", "account"},
     "sagemaker": {"run", "account", "model"},
