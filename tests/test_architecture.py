@@ -60,7 +60,7 @@ TASKS_ROOMS: dict[str, set[str]] = {
     "teardown": {"run", "account", "ec2", "notebook", "promotion", "registry", "sagemaker", "serving"},
     "plan": {
         *("run", "account", "model", "ec2", "registry", "sagemaker", "serving", "scaling"),
-        *("load", "verdicts", "teardown"),
+        *("load", "verdicts", "teardown", "processing"),
     },
     "inspection": {"run", "account", "data", "model", "page", "plan"},
     "audit": {"run", "account"},

@@ -30,7 +30,7 @@ ORDER, CODE, SHARES = "input/order", "input/code", "input/shares"
 ROWS, PARTS, SHARDS, FAILED = "rows", "parts", "shards", "failed"
 VERDICT, PLAN, ANSWER = "verdict", "plan", "answer"
 WHERE = "staging job"
-POLL_SECONDS = 1.0
+POLL_SECONDS = 0.5
 JSON = "application/json"
 
 
@@ -107,7 +107,8 @@ class Area:
                 raise StageFailed(WHERE, f"{', '.join(failed)} failed", why, "kennel logs")
             return look(), "not there yet"
 
-        return wait_for(self.aws.target, what, probe, deadline_seconds=deadline_seconds, poll_seconds=POLL_SECONDS)
+        target = self.aws.target.model_copy(update={"poll_bounds_seconds": None})  # those are of the control plane
+        return wait_for(target, what, probe, deadline_seconds=deadline_seconds, poll_seconds=POLL_SECONDS)
 
     def send_file(self, path: Path, name: str) -> None:
         """Send a file.

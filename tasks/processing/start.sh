@@ -3,6 +3,9 @@
 set -e
 cd "$(dirname "$0")"
 tar -xzf code.tar.gz
-python3 -c "import httpx, pi_heif, psutil, pydantic_settings, simplejpeg, zstandard" 2>/dev/null ||
-    python3 -m pip install --quiet -r tasks/processing/requirements.txt
+python3 - <<'END' || python3 -m pip install --quiet -r tasks/processing/requirements.txt
+import importlib.util, sys
+names = "httpx", "pi_heif", "psutil", "pydantic_settings", "simplejpeg", "zstandard"
+sys.exit(any(importlib.util.find_spec(name) is None for name in names))
+END
 exec python3 -m tasks.processing.host

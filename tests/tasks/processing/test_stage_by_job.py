@@ -3,7 +3,7 @@
 import json
 
 from tasks.data.upload import dataset_prefix
-from tests.tasks.data.datasets import good_files, jpeg, zip_of
+from tests.tasks.data.datasets import good_files
 from tests.tasks.data.workplace import Workplace
 from tests.tasks.processing.photo_buckets import PhotoBucket, stage_remotely
 
