@@ -47,13 +47,13 @@ class Verdict:
             LookupError, TypeError: it is something else.
         """
         found = content["findings"]
-        lists = {name: tuple(Quarantined(**each) for each in found[name]) for name in ("quarantined", "unused")}
-        texts = {name: tuple(found[name]) for name in ("warnings", "notes")}
+        quarantined, unused = (tuple(Quarantined(**each) for each in found[name]) for name in ("quarantined", "unused"))
+        told = tuple(found["warnings"]), found["ignored"], unused, tuple(found["notes"])
         return cls(
             digest=content["digest"],
             classes=tuple(content["classes"]),
             counts=content["counts"],
-            findings=Findings(**lists, **texts, ignored=found["ignored"]),
+            findings=Findings(quarantined, *told),
             problems=tuple(content["problems"]),
             made=content["made"],
         )

@@ -2,16 +2,18 @@
 
 import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tasks.account.objects import delete_prefix
+from tasks.account.role_policies import role_name
+from tasks.account.roles import POLICY_NAME
 from tasks.data.judgement_cache import JudgementCache
 from tasks.data.staging import StagingOutcome
 from tasks.processing.remote import locate_remote
 from tasks.processing.stage import stage_by_job
+from tasks.run.handle import Run
 from tasks.run.options import DataOptions, StagingOptions
 from tests.conftest import RunningLocalAws
 from tests.tasks.data.workplace import Workplace
@@ -35,8 +37,10 @@ class PhotoBucket:
     def place(self, url: str | None = None, **settings: Any) -> Workplace:
         number = len(self.places)
         bucket = f"kennel-test-{secrets.token_hex(6)}"
-        self.places.append(Workplace(url or self.localaws.url, self.folder / str(number), bucket, **settings))
-        return self.places[-1]
+        made = Workplace(url or self.localaws.url, self.folder / str(number), bucket, **settings)
+        made.run = Run(made.aws, f"run-{secrets.token_hex(6)}")
+        self.places.append(made)
+        return made
 
 
 def stage_remotely(
@@ -58,12 +62,25 @@ def photo_bucket(localaws: RunningLocalAws, folder: Path, name: str) -> Iterator
     try:
         yield made
     finally:
-        there = {each["Name"] for each in s3.list_buckets()["Buckets"]}
-        for place in made.places:
-            for bucket in {place.aws.bucket, name} & there:
-                keys = s3.list_objects_v2(Bucket=bucket).get("Contents", [])
-                for each in keys:
-                    s3.delete_object(Bucket=bucket, Key=each["Key"])
-                if bucket != name:
-                    delete_prefix(place.aws, bucket, "datasets/")
-                    s3.delete_bucket(Bucket=bucket)
+        for each in made.places:
+            _remove(localaws, each)
+        _empty(s3, name)
+
+
+def _remove(localaws: RunningLocalAws, place: Workplace) -> None:
+    """Remove what a staging made."""
+    name, iam = role_name(place.run.id, "staging"), localaws.client("iam")
+    with suppress(iam.exceptions.NoSuchEntityException):
+        iam.delete_role_policy(RoleName=name, PolicyName=POLICY_NAME)
+        iam.delete_role(RoleName=name)
+    s3 = localaws.client("s3")
+    with suppress(s3.exceptions.NoSuchBucket):
+        _empty(s3, place.settings.bucket or "")
+
+
+def _empty(s3: Any, bucket: str) -> None:
+    """Remove a bucket with its objects."""
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+        for each in page.get("Contents", []):
+            s3.delete_object(Bucket=bucket, Key=each["Key"])
+    s3.delete_bucket(Bucket=bucket)
