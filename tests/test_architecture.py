@@ -60,7 +60,7 @@ TASKS_ROOMS: dict[str, set[str]] = {
     "teardown": {"run", "account", "ec2", "notebook", "promotion", "registry", "sagemaker", "serving"},
     "plan": {
         *("run", "account", "model", "ec2", "registry", "sagemaker", "serving", "scaling"),
-        *("load", "verdicts", "teardown", "processing"),
+        *("load", "verdicts", "teardown"),
     },
     "inspection": {"run", "account", "data", "model", "page", "plan"},
     "audit": {"run", "account"},
@@ -79,6 +79,7 @@ TASKS_ROOMS: dict[str, set[str]] = {
         "gate",
         "load",
         "notebook",
+        "processing",
         "promotion",
         "retraining",
         "sagemaker",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from tasks.ec2.job import CONNECT_SECONDS, OVERHEAD_SECONDS
 from tasks.plan.machines import Machines
 from tasks.plan.wanted import Wanted
-from tasks.processing.job import MAX_RUNTIME_SECONDS as STAGING_SECONDS
+from tasks.run.options import STAGING_SECONDS
 from tasks.scaling.prices import Prices
 from tasks.serving.function import FIRST_MEMORY_MB, TIMEOUT_SECONDS
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -152,6 +153,7 @@ class Staging:
 
     def _decode_share(self, source: LocatedSource, listing: Listing, layout: Layout) -> None:
         """Decode this host's photos, and give the others what was found and the staged bytes."""
+        began, used = time.perf_counter(), _processor_seconds()
         candidates = [candidate.index for candidate in layout.candidates]
         numbers = [int(path.stem) for path in self._container.input("shares")]
         wanted = [index for number in numbers for index in share_of(candidates, number, self._order.shares)]
@@ -171,7 +173,9 @@ class Staging:
             for path in sorted(own.glob("*.spool")):
                 self._area.send_file(path, f"{areas.PARTS}/{self._container.name}/{path.name}")
         self._area.tell(f"{areas.ROWS}/{self._container.name}", rows_of(outcomes))
-        say(f"decoded {len(wanted):,} of {len(candidates):,} photos")
+        seconds, processor = time.perf_counter() - began, _processor_seconds() - used
+        of_all = f"{len(wanted):,} of {len(candidates):,} photos"
+        say(f"decoded {of_all} in {seconds:.2f} s, with {processor:.2f} s of processor time")
 
     def _outcomes_of_all(self, layout: Layout) -> list[Any]:
         """Wait for the other hosts, fetch the staged bytes of their photos, and return all that was found."""
@@ -244,6 +248,12 @@ def settings_in(work: Path, order: Order) -> Settings:
         staging_processes=int(processes),
         **order.rules,
     )
+
+
+def _processor_seconds() -> float:
+    """Return the processor time of this process and of the workers that have ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def main() -> int:

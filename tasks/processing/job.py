@@ -28,13 +28,13 @@ from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, StageFailed, aws_boundary
 from tasks.run.handle import Run
 from tasks.run.lost_answers import repeated_if_lost
+from tasks.run.options import STAGING_SECONDS
 from tasks.run.statuses import PROCESSING_JOB
 from tasks.run.vpc_config import VpcConfig
 from tasks.run.waiting import retry_until_role_propagates
 
 SPEC_VARIABLE = "KENNEL_SPEC"
 INPUTS = "/opt/ml/processing/input"
-MAX_RUNTIME_SECONDS = 4 * 3600
 LEAST_VOLUME_GIB, MOST_VOLUME_GIB = 30, 1024
 VOLUME_FACTOR = 3
 """The volume of a host in sizes of the source: an archive, what it unpacks to, and the staged bytes of all photos."""
@@ -180,7 +180,7 @@ def _request(run: Run, plan: StagingPlan, name: str, area: Area) -> dict[str, An
             _input("shares", f"{area.uri}/{areas.SHARES}/", "ShardedByS3Key"),
         ],
         "ProcessingResources": {"ClusterConfig": cluster},
-        "StoppingCondition": {"MaxRuntimeInSeconds": MAX_RUNTIME_SECONDS},
+        "StoppingCondition": {"MaxRuntimeInSeconds": STAGING_SECONDS},
         "Tags": run.aws.tag_list(plan.run_id),
         **({} if plan.vpc is None else {"NetworkConfig": {"VpcConfig": plan.vpc.sagemaker}}),
     }

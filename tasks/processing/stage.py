@@ -29,7 +29,6 @@ from tasks.processing.area import Area
 from tasks.processing.code_package import code_archive
 from tasks.processing.follow import Follower
 from tasks.processing.job import (
-    MAX_RUNTIME_SECONDS,
     SHARES_PER_HOST,
     StagingPlan,
     create_staging,
@@ -39,7 +38,7 @@ from tasks.processing.order import Order
 from tasks.processing.verdict import JudgedByJob, Verdict
 from tasks.run.errors import MalformedAnswer, StageFailed
 from tasks.run.handle import Run
-from tasks.run.options import Network, StagingOptions
+from tasks.run.options import STAGING_SECONDS, Network, StagingOptions
 from tasks.run.records import DatasetRef
 from tasks.run.waiting import say
 
@@ -62,7 +61,7 @@ def stage_by_job(
     plan = plan_staging(source, run, machines, network)
     name = _started(run, plan)
     area = plan.area(run.aws, name)
-    follower = Follower(run.aws, name, area, deadline_seconds=MAX_RUNTIME_SECONDS + PROVISIONING_SECONDS)
+    follower = Follower(run.aws, name, area, deadline_seconds=STAGING_SECONDS + PROVISIONING_SECONDS)
     verdict = _read_verdict(follower.until_told(areas.VERDICT), area)
     outcome = _decided(source, cache, run, JudgedByJob(source, verdict), area, follower)
     objects.delete_prefix(run.aws, area.bucket, f"{area.prefix}/{areas.PARTS}/")

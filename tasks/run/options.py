@@ -120,6 +120,10 @@ class DataOptions(Options):
         return self.model_dump(exclude_defaults=True) or None
 
 
+STAGING_SECONDS = 4 * 3600
+"""The limit of a job that stages photos."""
+
+
 class StagingOptions(Options):
     """Where photos are decoded and judged: on this machine, or by a processing job of SageMaker."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tasks.account import objects
-from tasks.account.role_policies import staging_prefix
+from tasks.account.role_policies import role_name, staging_prefix
 from tasks.data.judgement_cache import JudgementCache
 from tasks.data.upload import dataset_prefix
 from tasks.processing.code_package import code_archive
@@ -18,10 +18,13 @@ from tasks.processing.stage import stage_by_job
 from tasks.run.errors import DataRefused, SourceRefused
 from tasks.run.options import StagingOptions
 from tests.counting_proxy import counting_proxy
+from tests.kennel.decided_again import asked_by
 from tests.tasks.data.datasets import encoded, good_files, picture, write_zip
 from tests.tasks.data.workplace import Workplace
 from tests.tasks.processing.photo_buckets import PhotoBucket, stage_remotely
 
+STATEMENTS = ("ReadSource", "WorkInArea", "ListArea", "WriteShards", "WriteLogs")
+"""Those of the job's role that localaws decides on; the others are for pulling the image and the shared log group."""
 SERVICES = ("s3", "iam", "logs", "sagemaker")
 
 
@@ -97,6 +100,8 @@ def test_an_archive_is_staged_by_two_hosts_and_a_manifest_that_is_lost_is_writte
     assert (outcome.dataset.digest, outcome.dataset.name) == (dataset.digest, dataset.name)
     rows = {(row.kind, row.state) for row in place.run.ledger.rows()}
     assert rows == {(kind, "created") for kind in ("bucket", "role", "s3-prefix", "processing-job")}
+    needed = asked_by(photos.localaws, role_name(place.run.id, "staging")).needed_for()
+    assert {sid for sid, denied in needed.items() if denied} >= {*STATEMENTS}
     left = objects.list_objects(place.aws, place.aws.bucket, f"{staging_prefix(place.run.id)}/")
     assert left and not [key for key in left if key.endswith(".spool")]
     place.s3.delete_object(Bucket=place.aws.bucket, Key=f"{outcome.dataset.prefix}/manifest.json")
