@@ -90,7 +90,10 @@ def planned_resources(
         *_deploy(wanted, names),
         *(_loadtest(wanted) if wanted.is_checked else ()),
     ]
-    return list({(each.kind, each.name): each for each in reversed(every)}.values())[::-1]
+    first: dict[tuple[str, str], Planned] = {}
+    for each in every:
+        first.setdefault((each.kind, each.name), each)
+    return list(first.values())
 
 
 def _stage_data(wanted: Wanted, bucket: str, names: Names) -> Iterator[Planned]:
