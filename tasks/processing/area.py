@@ -30,7 +30,7 @@ ORDER, CODE, SHARES = "input/order", "input/code", "input/shares"
 ROWS, PARTS, SHARDS, FAILED = "rows", "parts", "shards", "failed"
 VERDICT, PLAN, ANSWER = "verdict", "plan", "answer"
 WHERE = "staging job"
-POLL_SECONDS = 0.5
+POLL_SECONDS = 0.5  # of the embedded AWS; the real one is asked as seldom as by any wait
 JSON = "application/json"
 
 
@@ -104,11 +104,10 @@ class Area:
             failed = self.told(FAILED)
             if failed:
                 why = "all hosts of a job are needed"
-                raise StageFailed(WHERE, f"{', '.join(failed)} failed", why, "kennel logs")
+                raise StageFailed(WHERE, f"{', '.join(failed)} failed", why, "kennel logs --source staging")
             return look(), "not there yet"
 
-        target = self.aws.target.model_copy(update={"poll_bounds_seconds": None})  # those are of the control plane
-        return wait_for(target, what, probe, deadline_seconds=deadline_seconds, poll_seconds=POLL_SECONDS)
+        return wait_for(self.aws.target, what, probe, deadline_seconds=deadline_seconds, poll_seconds=POLL_SECONDS)
 
     def send_file(self, path: Path, name: str) -> None:
         """Send a file.

@@ -107,7 +107,7 @@ class Follower:
         self._print()
         said = description.get("ExitMessage") or description.get("FailureReason") or "AWS gave no reason"
         why = f"{said}\n{self._log.tail() or '    (no log lines arrived)'}"
-        again = "kennel logs; then run the same command again, which makes a new attempt"
+        again = "kennel logs --source staging; then run the same command again, which makes a new attempt"
         raise StageFailed(self._what, f"it ended {description['ProcessingJobStatus']}", why, again)
 
 

@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -31,12 +32,12 @@ from tasks.data.unpacking import list_unpacked
 from tasks.data.upload import dataset_prefix, shard_row
 from tasks.data.worker_pool import Decoded, decode_all
 from tasks.processing import area as areas
-from tasks.processing.area import Area
+from tasks.processing.area import WHERE, Area
 from tasks.processing.order import Order
 from tasks.processing.outcomes import in_order, outcomes_of, rows_of, share_of
 from tasks.processing.verdict import Verdict
 from tasks.run.aws import Aws, transfer
-from tasks.run.errors import KennelError, aws_boundary
+from tasks.run.errors import KennelError, aws_boundary, unexpected
 from tasks.run.progress import LOGGER, show_progress
 from tasks.run.records import SPLITS
 from tasks.run.sealed import parse_json
@@ -49,7 +50,8 @@ ROWS_SECONDS = 4 * 3600.0
 """Until all hosts have decoded their shares; the job's own limit ends it before."""
 ANSWER_SECONDS = 1800.0
 """For the machine that started the job to answer; it may have been put to sleep."""
-MESSAGE_BYTES = 1000
+MESSAGE_CHARACTERS = 250
+"""Of the job's ExitMessage, which has room for 1 KB of all hosts together."""
 
 
 class ContainerAws(Aws):
@@ -99,6 +101,7 @@ class Staging:
         self._aws = ContainerAws(self._settings)
         bucket, _, prefix = os.environ[AREA_VARIABLE].removeprefix("s3://").partition("/")
         self._area = Area(self._aws, bucket, prefix)
+        self._aws.client("s3")  # made before several threads ask for it
         self._spools = container.work / "parts"
 
     def run(self) -> None:
@@ -265,11 +268,14 @@ def main() -> int:
     staging = Staging(container)
     try:
         staging.run()
-    except KennelError as error:
+    except Exception as raised:  # noqa: BLE001 the other hosts would wait for a host that does not say that it ended
+        error = raised if isinstance(raised, KennelError) else unexpected(raised, WHERE)
+        if error is not raised:
+            traceback.print_exception(raised)
         print(error, file=sys.stderr)
         message = container.root / "output" / "message"
         message.parent.mkdir(parents=True, exist_ok=True)
-        message.write_bytes(f"{container.name}: {error.what}: {error.why}. ".encode()[:MESSAGE_BYTES])
+        message.write_text(f"{container.name}: {error.what}: {error.why}. "[:MESSAGE_CHARACTERS])
         staging.tell_failure(error)
         return 1
     return 0

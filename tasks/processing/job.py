@@ -113,7 +113,9 @@ def find_staging(aws: Aws, plan: StagingPlan) -> FoundStaging:
         if _is_usable(plan.area(aws, name), str(description["ProcessingJobStatus"])):
             return FoundStaging(name, description)
     why = "each of these jobs failed or was stopped, or what it made is gone"
-    raise StageFailed("stage_data", f"{MAX_ATTEMPTS} attempts of {plan.base_name}", why, f"kennel logs {plan.run_id}")
+    raise StageFailed(
+        "stage_data", f"{MAX_ATTEMPTS} attempts of {plan.base_name}", why, f"kennel logs {plan.run_id} --source staging"
+    )
 
 
 def describe_staging(aws: Aws, name: str) -> Mapping[str, Any] | None:

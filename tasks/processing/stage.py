@@ -143,19 +143,25 @@ def _decided(
         area.tell(areas.ANSWER, {"is_wanted": False})
     with refused_listed((*findings.quarantined, *findings.unused), source.name, run.settings):
         refuse(verdict.problems)
-    if verdict.made:
-        SplitRecord(source.options, run.settings).add(verdict.made)
-    cache.store(verdict.judgement)
     prefix = f"s3://{area.bucket}/{dataset_prefix(verdict.digest)}/"
     if staged is not None:
         run.ledger.adopt("s3-prefix", prefix)
         follower.until_completed()
+        _remember(source, cache, run, verdict)
         return StagingOutcome(staged, findings, UploadSummary())
     with run.ledger.create("s3-prefix", prefix, None):
         area.tell(areas.ANSWER, {"is_wanted": True, "digest": verdict.digest})
         follower.until_completed()
         dataset, sent = _committed(run, judged, area)
+    _remember(source, cache, run, verdict)
     return StagingOutcome(dataset, findings, sent)
+
+
+def _remember(source: LocatedSource, cache: JudgementCache, run: Run, verdict: Verdict) -> None:
+    """Keep the splits that were made and the judgement, last: until then a repeated command finds the same job."""
+    if verdict.made:
+        SplitRecord(source.options, run.settings).add(verdict.made)
+    cache.store(verdict.judgement)
 
 
 def _committed(run: Run, judged: JudgedByJob, area: Area) -> tuple[DatasetRef, UploadSummary]:
