@@ -12,7 +12,6 @@ import logging
 import os
 import sys
 import time
-import traceback
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -270,9 +269,7 @@ def main() -> int:
         staging.run()
     except Exception as raised:  # noqa: BLE001 the other hosts would wait for a host that does not say that it ended
         error = raised if isinstance(raised, KennelError) else unexpected(raised, WHERE)
-        if error is not raised:
-            traceback.print_exception(raised)
-        print(error, file=sys.stderr)
+        LOGGER.error(str(error), exc_info=None if error is raised else raised)
         message = container.root / "output" / "message"
         message.parent.mkdir(parents=True, exist_ok=True)
         message.write_text(f"{container.name}: {error.what}: {error.why}. "[:MESSAGE_CHARACTERS])
