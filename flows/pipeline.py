@@ -53,6 +53,7 @@ from tasks.run.options import (
     Ec2Instances,
     Email,
     Network,
+    StagingOptions,
     TrainingOptions,
     TtlHours,
 )
@@ -104,6 +105,7 @@ async def pipeline(
     ttl_hours: TtlHours | None = None,
     budget_alarm: Email | None = None,
     data_options: DataOptions = DataOptions(),
+    staging: StagingOptions = StagingOptions(),
 ) -> RunSummary:
     """Turn a zip, URL, folder or `sample` into a load-tested endpoint behind a function, and write the report.
 
@@ -123,6 +125,7 @@ async def pipeline(
         ttl_hours: From now on; then `kennel down --expired`, or the flow `teardown`, removes what the run made.
         budget_alarm: An address to which AWS Budgets sends mail when 80 % and all of the budget are spent.
         data_options: How photos are distributed that have no split, and what becomes of a photo in two splits.
+        staging: Where photos are decoded and judged: on this machine, or by a job of SageMaker.
 
     Raises:
         SpendingRefused: the run may cost more than its budget, or has.
@@ -139,10 +142,12 @@ async def pipeline(
         same = ec2_training(training, ec2_instances)
         await look_at_account(settings, RunParts(training, deploy, same, network))
         limits = SpendingLimits(budget_usd, ttl_hours, budget_alarm)
-        wanted = Wanted.of(settings.target(), chosen, training, deploy, same, load if load_test else None, network)
+        tested_by = load if load_test else None
+        wanted = Wanted.of(settings.target(), chosen, training, deploy, same, tested_by, network, staging)
         await hold_to_limits(wanted, limits)
         await fetch_weights(training, settings)
-        await clock.time("stage_data", stage_data(keep_in_memory(data), chosen, data_options))
+        staged = stage_data(keep_in_memory(data), chosen, data_options, staging, network)
+        await clock.time("stage_data", staged)
         if budget_alarm is not None:
             await set_alarm(Run.load(chosen), budget_usd, budget_alarm)
         trained = await clock.time("train_sagemaker", train_sagemaker(chosen, training, network))

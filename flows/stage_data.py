@@ -2,6 +2,7 @@
 
 The steps are: bring the source to this machine; look whether it is staged already; otherwise decode and check every
 image. Only then is AWS changed: the bucket is created, the shards are uploaded, and the manifest is written last.
+Photos that are in S3 may be decoded and judged by a job of SageMaker instead, and are then not brought here.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ from tasks.data.left_out import FILE, write_left_out
 from tasks.data.report import finding_lines, staging_markdown
 from tasks.data.staging import StagingOutcome
 from tasks.data.upload import UploadSummary, find_staged
+from tasks.processing import remote
+from tasks.processing import stage as by_job
 from tasks.run.artifacts import publish_markdown
 from tasks.run.aws import Aws
 from tasks.run.handle import Run
 from tasks.run.naming import RunId
-from tasks.run.options import DataOptions
+from tasks.run.options import DataOptions, Network, StagingOptions
 from tasks.run.progress import show_progress
 from tasks.run.records import DatasetRef
 from tasks.run.run_id import run_of
@@ -45,6 +48,17 @@ def locate(source: str, settings: Settings, options: DataOptions = DataOptions()
         DownloadFailed: the URL could not be fetched.
     """
     return staging.locate(source, settings, show_progress, options)
+
+
+@step("locate in S3")
+def locate_remote(source: str, settings: Settings, options: DataOptions = DataOptions()) -> LocatedSource:
+    """Look at a source that is in a bucket, for a job to stage; nothing of it is read.
+
+    Raises:
+        SourceRefused: it is not in S3, or there is nothing there.
+        AwsFailed: S3 refused.
+    """
+    return remote.locate_remote(source, Aws(settings), options)
 
 
 @step("find_unchanged")
@@ -82,10 +96,29 @@ def judge_and_upload(located: LocatedSource, cache: JudgementCache, run: Run) ->
     return staging.judge_and_upload(located, cache, run, show_progress)
 
 
+@step("stage by a job")
+def stage_by_job(
+    located: LocatedSource, cache: JudgementCache, run: Run, machines: StagingOptions, network: Network = Network()
+) -> StagingOutcome:
+    """Have a job of SageMaker decode and check every image and write the shards; then commit the dataset.
+
+    Raises:
+        DataRefused: the data is unfit; no dataset was created.
+        StageFailed: the job failed.
+        OwnershipRefused: the bucket, the role or the job belongs to somebody else.
+        AwsFailed: AWS refused.
+    """
+    return by_job.stage_by_job(located, cache, run, machines, network)
+
+
 @flow(name=STAGE, flow_run_name=named(STAGE, staged_run), persist_result=False)
 @harmless_errors
 async def stage_data(
-    source: str = "sample", run_id: RunId | None = None, options: DataOptions = DataOptions()
+    source: str = "sample",
+    run_id: RunId | None = None,
+    options: DataOptions = DataOptions(),
+    machines: StagingOptions = StagingOptions(),
+    network: Network = Network(),
 ) -> DatasetRef:
     """Stage a dataset.
 
@@ -93,6 +126,8 @@ async def stage_data(
         source: A URL, an archive, a folder, s3://BUCKET/PREFIX/, or `sample`.
         run_id: By default derived from the source.
         options: How photos are distributed that have no split, and what becomes of a photo in two splits.
+        machines: Where photos are decoded and judged: here, or by a job of SageMaker on so many instances.
+        network: The subnets and security groups of a VPC of yours, for that job.
 
     Raises:
         SourceRefused: the source does not exist or cannot be read safely.
@@ -105,7 +140,8 @@ async def stage_data(
     """
     run = Run.load(run_id or run_of(Settings.load().runs, source))
     with working_on(run, STAGE):
-        located = await locate(keep_in_memory(source), run.settings, options)
+        find = locate_remote if machines.is_remote else locate
+        located = await find(keep_in_memory(source), run.settings, options)
         cache = await asyncio.to_thread(JudgementCache, located, run.settings)
         dataset = await find_unchanged(located, cache, run.aws)
         if dataset is not None:
@@ -113,8 +149,11 @@ async def stage_data(
             sent, known = UploadSummary(), await asyncio.to_thread(cache.find)
             findings = Findings() if known is None else known.findings
         else:
-            outcome = await judge_and_upload(located, cache, run)
-            dataset, sent, findings = outcome.dataset, outcome.sent, outcome.judged.findings
+            if machines.is_remote:
+                outcome = await stage_by_job(located, cache, run, machines, network)
+            else:
+                outcome = await judge_and_upload(located, cache, run)
+            dataset, sent, findings = outcome.dataset, outcome.sent, outcome.findings
         write_left_out(run.folder / FILE, findings.left_out)
         for finding in finding_lines(dataset):
             say(finding)

@@ -291,7 +291,8 @@ def logs(
     /,
     *,
     source: Annotated[
-        Literal["training", "ec2", "endpoint", "function"], Parameter(help="The part of the run whose log is printed.")
+        Literal["staging", "training", "ec2", "endpoint", "function"],
+        Parameter(help="The part of the run whose log is printed."),
     ] = "training",
     follow: Annotated[bool, Parameter(negative="", help="Keep printing new lines until Ctrl-C.")] = False,
 ) -> int:

@@ -94,6 +94,7 @@ def _status(options: argparse.Namespace) -> None:
     print(f"localaws {status.record.url} pid {status.record.pid} time scale {status.record.time_scale:g}")
     for title, rows in (
         ("training jobs", [f"{name}  {state}" for name, state in status.training_jobs]),
+        ("processing jobs", [f"{name}  {state}" for name, state in status.processing_jobs]),
         ("endpoints", [f"{name}  {state}" for name, state in status.endpoints]),
         ("functions", [f"{name}  {state}" for name, state in status.functions]),
         ("instances", [f"{name}  {state}" for name, state in status.instances]),

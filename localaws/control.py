@@ -53,6 +53,7 @@ class Status:
 
     record: ServerRecord
     training_jobs: list[tuple[str, str]]
+    processing_jobs: list[tuple[str, str]]
     endpoints: list[tuple[str, str]]
     functions: list[tuple[str, str]]
     instances: list[tuple[str, str]]
@@ -144,6 +145,7 @@ def status(home: Path) -> Status:
     return Status(
         record=record,
         training_jobs=_listed(sagemaker, "list_training_jobs", "TrainingJobSummaries", "TrainingJob"),
+        processing_jobs=_listed(sagemaker, "list_processing_jobs", "ProcessingJobSummaries", "ProcessingJob"),
         endpoints=_listed(sagemaker, "list_endpoints", "Endpoints", "Endpoint"),
         functions=[
             (function["FunctionName"], function.get("State", "Active"))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.processing.code_package import PARTS
 from tasks.serving.function import RUNTIME
 
 pytestmark = pytest.mark.strict
@@ -23,6 +24,7 @@ OF_IMAGE = (3, 12)  # of both images that tasks/account/container_images.py name
 OF_FUNCTION = (3, int(RUNTIME.removeprefix("python3.")))
 SHIPPED = [
     *((path, OF_IMAGE) for path in sorted((ROOT / "training").rglob("*.py"))),
+    *((path, OF_IMAGE) for part in PARTS for path in sorted((ROOT / part).rglob("*.py")) if part.startswith("tasks")),
     *((path, OF_FUNCTION) for path in sorted((ROOT / "lambda").rglob("*.py"))),
 ]
 INSTALLED = (".pyenv/versions/{0}.{1}.*/bin/python", ".local/share/uv/python/cpython-{0}.{1}.*/bin/python")

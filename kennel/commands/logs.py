@@ -1,4 +1,4 @@
-"""`kennel logs`: prints the log of a run's training job, EC2 instances, endpoint or function."""
+"""`kennel logs`: prints the log of a run's staging or training job, EC2 instances, endpoint or function."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FOLLOW_SECONDS = 1.0
 
 
 def logs(run_id: str | None, source: str, *, follow: bool) -> int:
-    """Print the log of a run's training job, EC2 instances, endpoint or function; with `follow`, until Ctrl-C.
+    """Print the log of a run's jobs, EC2 instances, endpoint or function; with `follow`, until Ctrl-C.
 
     Raises:
         SettingsRefused: there is no such run, or no AWS is named and the embedded AWS does not run.
@@ -30,7 +30,7 @@ def logs(run_id: str | None, source: str, *, follow: bool) -> int:
         see = f"less {path_argument(run_dir / 'kennel.log')}"
         raise SettingsRefused("logs", "localaws does not run", "its logs ended with it", see)
     from tasks.account.logs import LogFollower
-    from tasks.account.role_policies import TRAINING_LOG_GROUP
+    from tasks.account.role_policies import PROCESSING_LOG_GROUP, TRAINING_LOG_GROUP
     from tasks.run.aws import Aws
     from tasks.run.naming import name_prefix
     from tasks.run.settings import Settings
@@ -39,6 +39,7 @@ def logs(run_id: str | None, source: str, *, follow: bool) -> int:
 
     aws, name = Aws(Settings.load()), run_dir.name
     groups = {
+        "staging": LogFollower(aws, PROCESSING_LOG_GROUP, f"{name_prefix(name)}stage-"),
         "training": LogFollower(aws, TRAINING_LOG_GROUP, f"{name_prefix(name)}train-"),
         "endpoint": LogFollower(aws, endpoint_log_group(name)),
         "function": LogFollower(aws, function_log_group(name)),
@@ -49,7 +50,8 @@ def logs(run_id: str | None, source: str, *, follow: bool) -> int:
         for line in lines:
             print_log_line(str(line))
         if not lines:
-            say(f"run {name} has no log lines of its {source}; try --source training | ec2 | endpoint | function")
+            others = "staging | training | ec2 | endpoint | function"
+            say(f"run {name} has no log lines of its {source}; try --source {others}")
         return 0
     while True:
         for line in follower.poll():

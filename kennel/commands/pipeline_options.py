@@ -13,7 +13,16 @@ from tasks.load.options import PipelineLoadOptions
 from tasks.model.search import require_search, with_search_space
 from tasks.model.weights_file import with_weights_file
 from tasks.run.naming import RunId
-from tasks.run.options import DataOptions, DeployOptions, Ec2Instances, Machines, ModelOptions, Network, TrainingOptions
+from tasks.run.options import (
+    DataOptions,
+    DeployOptions,
+    Ec2Instances,
+    Machines,
+    ModelOptions,
+    Network,
+    StagingOptions,
+    TrainingOptions,
+)
 from tasks.run.run_id import run_of_training
 
 _ENDPOINT = {
@@ -27,6 +36,7 @@ _NOT_FLAGS = tuple(name for name in PipelineLoadOptions.model_fields if name not
 
 
 Staged = Annotated[DataOptions, flags.flags_of(flags.DATA)]
+StagedOn = Annotated[StagingOptions, flags.flags_of(flags.MACHINES)]
 Model = Annotated[ModelOptions, flags.flags_of(flags.DATA)]
 TrainedOn = Annotated[Machines, flags.flags_of(flags.MACHINES)]
 OnEc2 = Annotated[
@@ -69,6 +79,7 @@ class PipelineOptions:
     network: Network = Network()
     kms_key: str | None = None
     data_options: DataOptions = DataOptions()
+    staging: StagingOptions = StagingOptions()
 
     def id_for(self, data: str, runs: Path) -> str:
         """Return the id of the run; `runs` is the folder of all runs."""

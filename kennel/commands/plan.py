@@ -20,6 +20,7 @@ from kennel.commands.pipeline_options import (
     OnEc2,
     PipelineOptions,
     Staged,
+    StagedOn,
     TrainedOn,
     training_of,
 )
@@ -27,7 +28,7 @@ from kennel.terminal import console
 from tasks.load.options import PipelineLoadOptions
 from tasks.model.backbones import require_backbone
 from tasks.run.errors import SettingsRefused
-from tasks.run.options import DataOptions, DeployOptions, Machines, ModelOptions, Network
+from tasks.run.options import DataOptions, DeployOptions, Machines, ModelOptions, Network, StagingOptions
 
 if TYPE_CHECKING:
     from tasks.plan.plan import RunPlan
@@ -40,6 +41,7 @@ def plan(
     *,
     data: flags.Data = None,
     data_options: Staged = DataOptions(),
+    staging: StagedOn = StagingOptions(),
     model: Model = ModelOptions(),
     machines: TrainedOn = Machines(),
     ec2_instances: OnEc2 = 0,
@@ -77,6 +79,7 @@ def plan(
         network,
         kms_key,
         data_options,
+        staging,
     )
     return show_plan(chosen, as_json=json)
 
@@ -170,6 +173,7 @@ def planned(chosen: PipelineOptions) -> RunPlan:
         ec2_training(chosen.training, chosen.ec2_instances),
         load,
         chosen.network,
+        chosen.staging,
     )
     limits = Limits(chosen.budget_usd, chosen.ttl_hours, chosen.budget_alarm)
     return make_plan(wanted, limits, Aws(settings) if where else None, settings)

@@ -20,6 +20,7 @@ from kennel.commands.pipeline_options import (
     OnEc2,
     PipelineOptions,
     Staged,
+    StagedOn,
     TrainedOn,
     training_of,
 )
@@ -28,7 +29,7 @@ from kennel.terminal.stages import load_seconds, run_stages
 from tasks.load.options import PipelineLoadOptions
 from tasks.model.backbones import require_backbone
 from tasks.run.errors import StageFailed
-from tasks.run.options import DataOptions, DeployOptions, Machines, ModelOptions, Network
+from tasks.run.options import DataOptions, DeployOptions, Machines, ModelOptions, Network, StagingOptions
 from tasks.run.source_name import keep_in_memory
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def run(
     *,
     data: flags.Data = None,
     data_options: Staged = DataOptions(),
+    staging: StagedOn = StagingOptions(),
     model: Model = ModelOptions(),
     machines: TrainedOn = Machines(),
     ec2_instances: OnEc2 = 0,
@@ -92,6 +94,7 @@ def run(
         network,
         kms_key,
         data_options,
+        staging,
     )
     if plan:
         return show_plan(chosen, as_json=json)
@@ -152,6 +155,7 @@ def _run_flow(chosen: PipelineOptions, data: str, run_dir: Path, where: environm
         ttl_hours=chosen.ttl_hours,
         budget_alarm=chosen.budget_alarm,
         data_options=chosen.data_options,
+        staging=chosen.staging,
     )
     try:
         with refused_run_removed(run_dir):

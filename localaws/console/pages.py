@@ -39,6 +39,7 @@ PAGES = {
         Page("jobs", "Jobs", jobs.listed),
         Page("job", "Training job", jobs.one, "jobs"),
         Page("tuning", "Tuning job", jobs.tuning, "jobs"),
+        Page("processing", "Processing job", jobs.processing, "jobs"),
         Page("endpoints", "Endpoints", endpoints.listed),
         Page("endpoint", "Endpoint", endpoints.one, "endpoints"),
         Page("functions", "Functions", functions.listed),

@@ -14,6 +14,7 @@ from moto.sagemaker.responses import SageMakerResponse
 from localaws.errors import AwsError
 from localaws.sagemaker.endpoints.models import Endpoints
 from localaws.sagemaker.notebooks import Notebooks
+from localaws.sagemaker.processing.operations import ProcessingJobs
 from localaws.sagemaker.registry.operations import install_operations
 from localaws.sagemaker.registry.packages import ModelRegistry
 from localaws.sagemaker.tuning.operations import TuningJobs
@@ -23,15 +24,16 @@ NOT_EXECUTED = (  # moto would show them as completed, or in service, and nothin
     "create_cluster",
     "create_compilation_job",
     "create_domain",
-    "create_processing_job",
     "create_transform_job",
     "start_pipeline_execution",
 )
 
 
 # The mixins keep records of their own, narrower kinds where moto's class declares its own.
-class ExecutingSageMaker(TuningJobs, Endpoints, Notebooks, ModelRegistry, moto_models.SageMakerModelBackend):  # type: ignore[misc]
-    """SageMaker whose training and tuning jobs and endpoints run, and whose notebook instances are records."""
+class ExecutingSageMaker(  # type: ignore[misc]
+    TuningJobs, ProcessingJobs, Endpoints, Notebooks, ModelRegistry, moto_models.SageMakerModelBackend
+):
+    """SageMaker whose jobs and endpoints run, and whose notebook instances are records."""
 
     __module__ = moto_models.__name__
 

@@ -191,6 +191,7 @@ def _bounded(account: Account) -> Mapping[str, Any]:
 
 def _sagemaker(account: Account) -> list[Row]:
     jobs = ["CreateTrainingJob", "DescribeTrainingJob", "StopTrainingJob", "AddTags", "ListTags"]
+    stagings = [f"{verb}ProcessingJob" for verb in ("Create", "Describe", "Stop")]
     searches = [f"{verb}HyperParameterTuningJob" for verb in ("Create", "Describe", "Stop")]
     searches += ["ListTrainingJobsForHyperParameterTuningJob", "AddTags", "ListTags"]
     own_searches = [account.arn("sagemaker", f"hyper-parameter-tuning-job/{account.prefix}*")]
@@ -199,16 +200,18 @@ def _sagemaker(account: Account) -> list[Row]:
         *("ListModelPackages", "UpdateModelPackage", "AddTags", "ListTags"),
     ]
     packages = [account.arn("sagemaker", f"{each}/{account.prefix}*") for each in ("model-package", _PACKAGE_GROUP)]
-    group = account.arn("logs", "log-group:/aws/sagemaker/TrainingJobs:*")
+    groups = [account.arn("logs", f"log-group:/aws/sagemaker/{each}Jobs:*") for each in ("Training", "Processing")]
+    own_stagings = [account.arn("sagemaker", f"processing-job/{account.prefix}*")]
     granted = {"Bool": {"kms:GrantIsForAWSResource": "true"}}
     return [
-        *_roles(account, "Training", {"training": "sagemaker"}),
+        *_roles(account, "Training", {"training": "sagemaker", "staging": "sagemaker"}),
         ("TrainingVolumes", "kms", ["CreateGrant"], account.keys(), granted),
         ("TrainingJobs", "sagemaker", jobs, [account.arn("sagemaker", f"training-job/{account.prefix}*")]),
         ("TuningJobs", "sagemaker", searches, own_searches),
+        ("StagingJobs", "sagemaker", [*stagings, "AddTags", "ListTags"], own_stagings),
         ("Registry", "sagemaker", registry, packages),
         ("FindModels", "sagemaker", ["ListModelPackageGroups", "ListEndpoints"], ["*"]),
-        ("TrainingLogs", "logs", ["DescribeLogStreams", "GetLogEvents", "FilterLogEvents"], [group]),
+        ("TrainingLogs", "logs", ["DescribeLogStreams", "GetLogEvents", "FilterLogEvents"], groups),
     ]
 
 
@@ -341,6 +344,7 @@ def _teardown(account: Account) -> list[Row]:
         for each in (
             "TrainingJobs",
             "HyperParameterTuningJobs",
+            "ProcessingJobs",
             "Models",
             "EndpointConfigs",
             "Endpoints",
@@ -414,6 +418,7 @@ def _boundary(account: Account) -> list[Row]:
     interfaces = sorted({*SAGEMAKER_VPC_ACTIONS, *LAMBDA_VPC_ACTIONS})
     return [
         ("RoleObjects", "s3", ["GetObject", "PutObject", "AbortMultipartUpload"], account.s3("/*")),
+        *([("RoleSources", "s3", ["GetObject"], account.source_objects())] if account.sources else []),
         ("RoleLists", "s3", ["ListBucket"], account.s3()),
         ("RoleLogs", "logs", lines, groups),
         ("RoleMetrics", "cloudwatch", ["PutMetricData"], ["*"], namespaces),

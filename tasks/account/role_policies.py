@@ -21,6 +21,7 @@ from tasks.run.vpc_config import LAMBDA_VPC_ACTIONS, SAGEMAKER_VPC_ACTIONS
 ROLE_NAME_LIMIT = 64
 
 TRAINING_LOG_GROUP = "/aws/sagemaker/TrainingJobs"
+PROCESSING_LOG_GROUP = "/aws/sagemaker/ProcessingJobs"
 TRAINING_METRICS_NAMESPACE = "/aws/sagemaker/TrainingJobs"
 SEAL = ["kms:Decrypt", "kms:GenerateDataKey"]
 WRITE_STREAM = ["logs:CreateLogStream", "logs:PutLogEvents"]
@@ -74,6 +75,11 @@ def run_prefix(run_id: str) -> str:
     return f"runs/{run_id}"
 
 
+def staging_prefix(run_id: str) -> str:
+    """Return the S3 prefix in which the jobs work that stage a run's data, without a slash at its end."""
+    return f"{run_prefix(run_id)}/staging"
+
+
 def captured_prefix(run_id: str) -> str:
     """Return the S3 prefix of the requests and answers that a run's endpoint keeps, without a slash at its end."""
     return f"{run_prefix(run_id)}/captured"
@@ -122,6 +128,35 @@ def training_role(
         jobs += [aws.arn("sagemaker", f"{kind}/{tuning}*") for kind in ("training-job", "hyper-parameter-tuning-job")]
     source = tuple(jobs) if tuning else jobs[0]
     return RoleSpec(name, "sagemaker.amazonaws.com", statements, text, aws.account_id, source)
+
+
+def staging_role(
+    aws: Aws, run_id: str, place: str, *, bucket: str, in_vpc: bool = False, key_arn: str | None = None
+) -> RoleSpec:
+    """Describe the role of the jobs that stage data: it may read the source, work below the run's prefix, write shards.
+
+    `place` is the source: a bucket with the archive's key, or with a prefix that ends in a slash. The digest of the
+    dataset is not known before, so shards may be written below all datasets.
+
+    Raises:
+        SettingsRefused: the account of AWS's images in this region is not known.
+        TargetRefused, AwsFailed: the caller's account could not be read, or is not the one that the user named.
+    """
+    area, stage = staging_prefix(run_id), naming.resource_name(run_id, "stage")
+    source = aws.arn("s3", f"{place}*" if place.endswith("/") else place)
+    statements = (
+        {"Sid": "ReadSource", "Effect": "Allow", "Action": ["s3:GetObject"], "Resource": [source]},
+        _objects(aws, "WorkInArea", ["s3:GetObject", "s3:PutObject"], bucket, [area]),
+        list_statement(aws, "ListArea", bucket, [area]),
+        _objects(aws, "WriteShards", ["s3:PutObject"], bucket, ["datasets"]),
+        *_write_own_streams(aws, [stage], None, PROCESSING_LOG_GROUP),
+        *_pull_image(aws, training_image(aws.region, has_gpu=False)),
+        *(_join_vpc(SAGEMAKER_VPC_ACTIONS) if in_vpc else ()),
+        *_use_key(aws, key_arn, [*SEAL, "kms:Encrypt"], has_volume=True),
+    )
+    name, text = role_name(run_id, "staging"), f"Staging job of run {run_id}"
+    jobs = aws.arn("sagemaker", f"processing-job/{stage}-*")
+    return RoleSpec(name, "sagemaker.amazonaws.com", statements, text, aws.account_id, jobs)
 
 
 def instance_role(
@@ -241,12 +276,14 @@ def _write_logs(aws: Aws, group: str, *, describe: bool = True) -> tuple[Stateme
     return ({"Sid": "WriteLogs", "Effect": "Allow", "Action": actions, "Resource": [arn, f"{arn}:*"]},)
 
 
-def _write_own_streams(aws: Aws, jobs: Iterable[str], tuning: str | None) -> tuple[Statement, ...]:
+def _write_own_streams(
+    aws: Aws, jobs: Iterable[str], tuning: str | None, log_group: str = TRAINING_LOG_GROUP
+) -> tuple[Statement, ...]:
     """Return the statements for the streams of jobs named by a digest of 8 characters, and of up to 99 attempts.
 
     A tuning job's name has such a digest too, and its training jobs' names go on with their number.
     """
-    group = aws.arn("logs", f"log-group:{TRAINING_LOG_GROUP}")
+    group = aws.arn("logs", f"log-group:{log_group}")
     streams = [f"{group}:log-stream:{job}-{'?' * 8}{attempt}/*" for job in jobs for attempt in ("", "-?", "-??")]
     streams += [f"{group}:log-stream:{tuning}{'?' * 8}-*/*"] if tuning else []
     shared = ["logs:CreateLogGroup", "logs:DescribeLogStreams"]

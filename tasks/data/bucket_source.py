@@ -115,14 +115,26 @@ def fetch_archive(aws: Aws, place: Place, progress: ProgressFactory) -> Path:
         AwsFailed: S3 refused or did not answer, or there is no such object.
         DownloadFailed, DiskFailed: as `download` raises them.
     """
+    look_at_archive(aws, place)
     asked = {"Bucket": place.bucket, "Key": place.key}
     with _source_aws_boundary(aws, place, "s3:GetObject", place.key):
-        found = aws.client("s3").head_object(**asked)
         url = aws.client("s3").generate_presigned_url("get_object", Params=asked, ExpiresIn=_URL_SECONDS)
+    return download(url, aws.settings, progress)
+
+
+def look_at_archive(aws: Aws, place: Place) -> StoredObject:
+    """Return the size and the ETag of an archive, which is not read.
+
+    Raises:
+        SourceRefused: it is in an archive of S3's, which has to be restored first.
+        AwsFailed: S3 refused or did not answer, or there is no such object.
+    """
+    with _source_aws_boundary(aws, place, "s3:GetObject", place.key):
+        found = aws.client("s3").head_object(Bucket=place.bucket, Key=place.key)
     is_restored = 'ongoing-request="false"' in found.get("Restore", "")
     if (refusal := _refusal_of_class(found, is_restored=is_restored)) is not None:
         raise SourceRefused("source", place.uri, refusal, "restore it, and run the same command again")
-    return download(url, aws.settings, progress)
+    return StoredObject(place.key, int(found["ContentLength"]), str(found["ETag"]).strip('"'))
 
 
 def list_prefix(aws: Aws, place: Place) -> RemoteObjects:

@@ -6,7 +6,7 @@ an inspection shows them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -68,14 +68,33 @@ def examine_source(source: LocatedSource, settings: Settings, spool_dir: Path, p
     outcomes = decode_all(
         listing,
         [candidate.index for candidate in layout.candidates],
-        limits=_limits(settings),
+        limits=limits_of(settings),
         processes=settings.staging_processes,
         spool_dir=spool_dir,
         progress=progress,
     )
-    decoded, rejected = _separated(listing, layout, outcomes)
-    pairs, uncompared = _same_pairs([image for _, image in decoded])
     known = SplitRecord(source.options, settings).read() if layout.made else {}
+    with SpoolReader() as spools:
+        return judge_decoded(source, settings, (listing, layout), outcomes, staged=spools.read, known=known)
+
+
+def judge_decoded(
+    source: LocatedSource,
+    settings: Settings,
+    laid_out: tuple[Listing, Layout],
+    outcomes: Sequence[Decoded | Rejected],
+    *,
+    staged: Callable[[Decoded], bytes],
+    known: Mapping[str, str],
+) -> Examined:
+    """Judge a source of which all candidates are decoded, here or on other machines; nothing is read but by `staged`.
+
+    `outcomes` are in the order of the layout's candidates, `staged` returns an image's staged bytes, and `known` are
+    the splits that photos without one have from earlier stagings, by the hex sha256 of their bytes.
+    """
+    listing, layout = laid_out
+    decoded, rejected = _separated(listing, layout, outcomes)
+    pairs, uncompared = _same_pairs([image for _, image in decoded], staged)
     splits = _splits(source, layout, decoded, pairs, known)
     everything = _staged(listing, layout, decoded, splits)
     images, labelled, leaks, told = _without_leaks(everything, pairs, source.options)
@@ -138,10 +157,9 @@ def _separated(
     return decoded, rejected
 
 
-def _same_pairs(images: Sequence[Decoded]) -> tuple[list[Pair], list[str]]:
+def _same_pairs(images: Sequence[Decoded], staged: Callable[[Decoded], bytes]) -> tuple[list[Pair], list[str]]:
     digests, thumbnails = [each.source_sha256 for each in images], [each.thumbnail for each in images]
-    with SpoolReader() as spools:
-        return same_pairs(digests, thumbnails, lambda n: spools.read(images[n]))
+    return same_pairs(digests, thumbnails, lambda n: staged(images[n]))
 
 
 def _splits(
@@ -206,6 +224,7 @@ def _split_notes(
     return [*kept, split_note(options, layout.made, (image.split for image in images), why)]
 
 
-def _limits(settings: Settings) -> ImageLimits:
+def limits_of(settings: Settings) -> ImageLimits:
+    """Return the limits of an image that the settings name."""
     staged = (settings.shortest_side_px, settings.jpeg_quality)
     return ImageLimits(*staged, settings.max_image_pixels, settings.max_image_bytes)

@@ -23,7 +23,7 @@ from tasks.data.download import download
 from tasks.data.entries import FORMS
 from tasks.data.examination import examine_source
 from tasks.data.judgement import refuse
-from tasks.data.judgement_cache import JudgementCache, LocatedSource
+from tasks.data.judgement_cache import Findings, JudgementCache, LocatedSource
 from tasks.data.left_out import refused_listed
 from tasks.data.sample import NAME as SAMPLE
 from tasks.data.sample import make_sample
@@ -45,10 +45,10 @@ from tasks.run.source_name import file_path, is_s3, is_url, source_name, whole_s
 
 @dataclass(frozen=True)
 class StagingOutcome:
-    """The result of staging: the staged dataset, the judged one, and the summary of the upload."""
+    """The result of staging: the staged dataset, what was found in the source, and the summary of the upload."""
 
     dataset: DatasetRef
-    judged: JudgedDataset
+    findings: Findings
     sent: UploadSummary
 
 
@@ -147,4 +147,4 @@ def judge_and_upload(
         cache.store(judged.judgement)
         ensure_bucket(run)
         dataset, sent = upload(judged, run, progress)
-    return StagingOutcome(dataset, judged, sent)
+    return StagingOutcome(dataset, judged.findings, sent)

@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from tasks.account import objects
 from tasks.account.bucket import bucket_exists
-from tasks.data.judgement import LabelledImage, count_images
+from tasks.data.judgement import count_images
 from tasks.data.judgement_cache import Findings, Judgement, LocatedSource
 from tasks.data.shards import ShardPlan, StagedImage, image_rows, pack_shard, plan_shards
 from tasks.run.aws import Aws
@@ -48,9 +48,24 @@ class JudgedDataset:
         return Judgement(self.digest, self.findings)
 
     @property
-    def labelled(self) -> list[LabelledImage]:
-        """The images in the form that `judge` reads."""
-        return [image.labelled for image in self.images]
+    def counts(self) -> Mapping[str, Mapping[str, int]]:
+        """The number of images by split and class."""
+        return count_images(self.classes, [image.labelled for image in self.images])
+
+
+class Judged(Protocol):
+    """What the manifest of a dataset says, wherever its images were judged."""
+
+    @property
+    def source(self) -> LocatedSource: ...
+    @property
+    def digest(self) -> str: ...
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+    @property
+    def findings(self) -> Findings: ...
+    @property
+    def counts(self) -> Mapping[str, Mapping[str, int]]: ...
 
 
 @dataclass(frozen=True)
@@ -141,13 +156,24 @@ def upload(judged: JudgedDataset, run: Run, progress: ProgressFactory) -> tuple[
         with progress("upload", total, "B") as counter:
             shards = _send_shards(uploader, plans, settings.upload_threads, counter)
         uploader.send("images.jsonl", b"".join(image_rows(plans)), "application/jsonl")
-        crash_point("manifest:before")
-        manifest = _manifest(judged, shards)
-        data = seal(manifest, indent=1)
-        key = f"{prefix}/manifest.json"
-        is_first = key not in stored  # of two processes that stage the same data, the second keeps the first's manifest
-        objects.put_object(run.aws, bucket, key, data, content_type="application/json", only_if_new=is_first)
-    return _reference(bucket, manifest, judged.source, judged.findings), uploader.summary()
+        dataset = commit(run.aws, judged, shards, is_first=f"{prefix}/manifest.json" not in stored)
+    return dataset, uploader.summary()
+
+
+def commit(aws: Aws, judged: Judged, shards: Sequence[Mapping[str, Any]], *, is_first: bool) -> DatasetRef:
+    """Put the manifest of a dataset whose shards are all stored, which makes it complete, and return its reference.
+
+    With `is_first`, a manifest that somebody else has put meanwhile stays: of two processes that stage the same data,
+    the second keeps the first's.
+
+    Raises:
+        AwsFailed: S3 refused or did not answer.
+    """
+    crash_point("manifest:before")
+    manifest = _manifest(judged, shards)
+    key, data = f"{dataset_prefix(judged.digest)}/manifest.json", seal(manifest, indent=1)
+    objects.put_object(aws, aws.bucket, key, data, content_type="application/json", only_if_new=is_first)
+    return _reference(aws.bucket, manifest, judged.source, judged.findings)
 
 
 def dataset_prefix(digest: str) -> str:
@@ -187,22 +213,29 @@ def _send_shards(
         data = pack_shard(plan)
         uploader.send(plan.key, data, "application/x-tar")
         counter.advance(sum(image.decoded.size_bytes for _, image in plan.images))
-        digests = {"sha256": hashlib.sha256(data).hexdigest(), "md5": objects.md5_hex(data)}
-        return {"key": plan.key, **digests, "size_bytes": len(data), "images": len(plan.images)}
+        return shard_row(plan, data)
 
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(send, plans))
 
 
-def _manifest(judged: JudgedDataset, shards: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def shard_row(plan: ShardPlan, data: bytes) -> dict[str, Any]:
+    """Return what the manifest says of a shard of these bytes."""
+    digests = {"sha256": hashlib.sha256(data).hexdigest(), "md5": objects.md5_hex(data)}
+    return {"key": plan.key, **digests, "size_bytes": len(data), "images": len(plan.images)}
+
+
+def _manifest(judged: Judged, shards: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     source = {"name": judged.source.label, "url": judged.source.url, "ignored_files": judged.findings.ignored}
     return {
         "format": FORMAT,
         "digest": judged.digest,
         "name": judged.source.name,
         "classes": list(judged.classes),
-        "counts": count_images(judged.classes, judged.labelled),
-        "splits": {split: [shard for shard in shards if shard["key"].startswith(f"{split}/")] for split in SPLITS},
+        "counts": {split: dict(by_class) for split, by_class in judged.counts.items()},
+        "splits": {
+            split: [dict(shard) for shard in shards if shard["key"].startswith(f"{split}/")] for split in SPLITS
+        },
         "quarantined": [asdict(item) for item in judged.findings.quarantined],
         "warnings": list(judged.findings.warnings),
         "notes": list(judged.findings.notes),

@@ -73,6 +73,15 @@ def _training_job(aws: Aws, row: LedgerRow) -> Facts:
     }
 
 
+def _processing_job(aws: Aws, row: LedgerRow) -> Facts:
+    found = aws.client("sagemaker").describe_processing_job(ProcessingJobName=row.name)
+    machines = found.get("ProcessingResources", {}).get("ClusterConfig", {})
+    return {
+        "status": found["ProcessingJobStatus"],
+        "on": f"{machines.get('InstanceCount')} × {machines.get('InstanceType')}",
+    }
+
+
 def _endpoint(aws: Aws, row: LedgerRow) -> Facts:
     found = aws.client("sagemaker").describe_endpoint(EndpointName=row.name)
     counts = (
@@ -148,6 +157,7 @@ LOOKS: Mapping[str, Look] = {
     "bucket": Look("s3:GetPublicAccessBlock", _bucket),
     "role": Look("iam:GetRolePolicy", _role),
     "training-job": Look("sagemaker:DescribeTrainingJob", _training_job),
+    "processing-job": Look("sagemaker:DescribeProcessingJob", _processing_job),
     "instance": Look("ec2:DescribeInstances", _instance),
     "notebook-instance": Look("sagemaker:DescribeNotebookInstance", _notebook),
     "endpoint": Look("sagemaker:DescribeEndpoint", _endpoint),

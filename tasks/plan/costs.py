@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from tasks.ec2.job import CONNECT_SECONDS, OVERHEAD_SECONDS
 from tasks.plan.machines import Machines
 from tasks.plan.wanted import Wanted
+from tasks.run.options import STAGING_SECONDS
 from tasks.scaling.prices import Prices
 from tasks.serving.function import FIRST_MEMORY_MB, TIMEOUT_SECONDS
 
@@ -84,6 +85,8 @@ def _cost(wanted: Wanted, machines: Machines, earlier: Earlier) -> Cost:
     if machines.purpose == "training":
         limit = float(wanted.training.max_runtime_seconds)
         return _training(machines, earlier.training, limit, "the job's limit", "ends with the job")
+    if machines.purpose == "staging":
+        return _training(machines, (), float(STAGING_SECONDS), "the job's limit", "ends with the job")
     if machines.purpose == "EC2 training":
         assert wanted.ec2 is not None
         limit = wanted.ec2.max_runtime_seconds + CONNECT_SECONDS + OVERHEAD_SECONDS

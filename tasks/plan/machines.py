@@ -17,7 +17,7 @@ from tasks.account.prices import (
 from tasks.ec2.prices import SPOT_NOTE, choose_instances
 from tasks.plan.wanted import Wanted
 
-Purpose = Literal["training", "EC2 training", "endpoint"]
+Purpose = Literal["staging", "training", "EC2 training", "endpoint"]
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def priced_items(wanted: Wanted, region: str) -> list[Item]:
 
 
 def machines_of(wanted: Wanted, region: str, prices: Mapping[Item, Price]) -> list[Machines]:
-    """Return the machines of a run, the training's first.
+    """Return the machines of a run, in the order of its stages.
 
     Raises:
         SettingsRefused: a type that the user named is no type.
@@ -94,7 +94,8 @@ def _purposes(wanted: Wanted, region: str) -> list[_Purpose]:
     training, deploy, ec2 = wanted.training, wanted.deploy, wanted.ec2
     chosen = choose_training_instance(region, finetune=training.finetune, requested=training.instance_type)
     trained = _items("Training", chosen, TRAINING_TYPES)
-    found = [_Purpose("training", training.instances, trained, chosen.reason, training.spot)]
+    staging = [_staging(wanted, region)] if wanted.staging.is_remote else []
+    found = [*staging, _Purpose("training", training.instances, trained, chosen.reason, training.spot)]
     if ec2 is not None:
         candidates = choose_instances(finetune=ec2.finetune, requested=ec2.instance_type)
         items = tuple(Item(each.name, "EC2") for each in candidates.types)
@@ -102,6 +103,12 @@ def _purposes(wanted: Wanted, region: str) -> list[_Purpose]:
     hosting = choose_hosting_instance(region, deploy.instance_type)
     served = _items("Hosting", hosting, HOSTING_TYPES)
     return [*found, _Purpose("endpoint", deploy.instances, served, hosting.reason)]
+
+
+def _staging(wanted: Wanted, region: str) -> _Purpose:
+    chosen = choose_training_instance(region, finetune=False, requested=wanted.staging.stage_instance_type)
+    reason = "decoding is work of the processor alone; priced as for training"
+    return _Purpose("staging", wanted.staging.stage_instances, (Item(chosen.instance_type, "Training"),), reason)
 
 
 def _items(use: Use, chosen: InstanceChoice, considered: Iterable[str]) -> tuple[Item, ...]:

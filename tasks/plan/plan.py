@@ -167,7 +167,7 @@ def _steps(wanted: Wanted, limits: Limits, aws: Aws | None, settings: Settings, 
 def _still_needed(machines: Iterable[Machines], steps: Iterable[Step]) -> list[Machines]:
     """Return the machines that the run will pay for: an adopted training is paid for already."""
     made = {step.resource.kind for step in steps if step.action == "create"}
-    starts = {"training": "training-job", "EC2 training": "instance"}
+    starts = {"staging": "processing-job", "training": "training-job", "EC2 training": "instance"}
     return [each for each in machines if each.purpose == "endpoint" or starts[each.purpose] in made]
 
 

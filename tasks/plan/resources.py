@@ -58,6 +58,7 @@ class Names:
     tuning_job: str = ""
     group: str = ""
     package: str = ""
+    staging_job: str = ""
 
 
 def unknown_names(wanted: Wanted, bucket: str) -> Names:
@@ -73,6 +74,7 @@ def unknown_names(wanted: Wanted, bucket: str) -> Names:
         config=f"{stem}config-{UNKNOWN}",
         group=f"{naming.RESOURCE_PREFIX}{UNKNOWN}",
         package=f"{naming.RESOURCE_PREFIX}{UNKNOWN}",
+        staging_job=f"{stem}stage-{UNKNOWN}",
     )
 
 
@@ -81,18 +83,25 @@ def planned_resources(
 ) -> list[Planned]:
     """Return everything that the run creates or adopts, in order, each resource once."""
     every = [
-        *_stage_data(bucket, names),
+        *_stage_data(wanted, bucket, names),
         *_alarm(wanted, limits, region),
         *_train_sagemaker(wanted, bucket, names),
         *(() if wanted.ec2 is None or names.is_trained_on_ec2 else _train_ec2(wanted, wanted.ec2.instances)),
         *_deploy(wanted, names),
         *(_loadtest(wanted) if wanted.is_checked else ()),
     ]
-    return list({(each.kind, each.name): each for each in reversed(every)}.values())[::-1]
+    first: dict[tuple[str, str], Planned] = {}
+    for each in every:
+        first.setdefault((each.kind, each.name), each)
+    return list(first.values())
 
 
-def _stage_data(bucket: str, names: Names) -> Iterator[Planned]:
+def _stage_data(wanted: Wanted, bucket: str, names: Names) -> Iterator[Planned]:
     yield Planned("stage_data", "bucket", bucket)
+    if wanted.staging.is_remote and UNKNOWN in names.dataset:
+        yield Planned("stage_data", "role", role_name(wanted.run_id, "staging"))
+        yield Planned("stage_data", "s3-prefix", f"s3://{bucket}/{run_prefix(wanted.run_id)}/")
+        yield Planned("stage_data", "processing-job", names.staging_job, "unless the data is staged already")
     yield Planned("stage_data", "s3-prefix", names.dataset)
 
 

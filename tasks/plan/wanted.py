@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from tasks.load.options import LoadOptions
-from tasks.run.options import DeployOptions, Ec2TrainingOptions, ModelOptions, Network, TrainingOptions
+from tasks.run.options import DeployOptions, Ec2TrainingOptions, ModelOptions, Network, StagingOptions, TrainingOptions
 from tasks.run.settings import Target
 from tasks.scaling.traffic import SAMPLE_TRAFFIC, Traffic
 
@@ -25,6 +25,7 @@ class Wanted:
     load: LoadOptions | None = None
     traffic: Traffic | None = None
     network: Network = Network()
+    staging: StagingOptions = StagingOptions()
 
     @classmethod
     def of(
@@ -36,12 +37,13 @@ class Wanted:
         ec2: Ec2TrainingOptions | None,
         load: LoadOptions | None,
         network: Network = Network(),
+        staging: StagingOptions = StagingOptions(),
     ) -> Self:
         """Return what a pipeline is asked for; without a statement the embedded AWS has the demo's traffic."""
         traffic = None if load is None else load.traffic
         if load is not None and load.mode == "checked" and traffic is None and target.has_sample:
             traffic = SAMPLE_TRAFFIC.at_pace(load.pace)
-        return cls(run_id, training, deploy, ec2, load, traffic, network)
+        return cls(run_id, training, deploy, ec2, load, traffic, network, staging)
 
     @property
     def is_checked(self) -> bool:

@@ -14,7 +14,7 @@ from tasks.notebook.records import NotebookRef
 from tasks.run.handle import RunFolder
 from tasks.run.ledger_contents import LedgerRow
 from tasks.run.options import MOST_INSTANCES
-from tasks.run.records import EndpointRef, InstanceRef, TrainedModel
+from tasks.run.records import DatasetRef, EndpointRef, InstanceRef, TrainedModel
 from tasks.scaling.prices import HOURS_A_MONTH, list_prices
 from tasks.verdicts.check import ScalingVerdicts
 
@@ -141,6 +141,12 @@ def _jobs(priced: _Priced) -> HourlyCost:
     return HourlyCost(None, None, "billed by the second while it runs")
 
 
+def _staging(priced: _Priced) -> HourlyCost:
+    """Return 0 when the data is staged: the job has ended then."""
+    staged = priced.run.find(DatasetRef) is not None
+    return HourlyCost(0.0, 0.0, FREE) if staged else HourlyCost(None, None, "billed by the second while it runs")
+
+
 _PRICED: dict[str, Callable[[_Priced], HourlyCost]] = {
     "endpoint": _endpoint,
     "provisioned-concurrency": _provisioned,
@@ -148,6 +154,7 @@ _PRICED: dict[str, Callable[[_Priced], HourlyCost]] = {
     "notebook-instance": _notebook,
     "training-job": _jobs,
     "tuning-job": _jobs,
+    "processing-job": _staging,
 }
 
 

@@ -10,7 +10,8 @@ import re
 
 KINDS = frozenset(
     {
-        *("bucket", "s3-prefix", "role", "log-group", "training-job", "tuning-job", "budget"),
+        *("bucket", "s3-prefix", "role", "log-group", "training-job", "tuning-job", "processing-job"),
+        "budget",
         *("model", "endpoint-config", "endpoint", "scalable-target"),
         *("model-package", "model-package-group", "alarm"),
         *("function", "function-alias", "function-url", "provisioned-concurrency"),

@@ -102,6 +102,7 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     "sagemaker.CreateNotebookInstance": ("NotebookInstanceArn",),
     "sagemaker.CreateNotebookInstanceLifecycleConfig": ("NotebookInstanceLifecycleConfigArn",),
     "sagemaker.CreatePresignedNotebookInstanceUrl": ("AuthorizedUrl",),
+    "sagemaker.CreateProcessingJob": ("ProcessingJobArn",),
     "sagemaker.CreateTrainingJob": ("TrainingJobArn",),
     "sagemaker.DescribeEndpoint": ("EndpointName", "EndpointArn", "EndpointConfigName", "EndpointStatus"),
     "sagemaker.DescribeEndpointConfig": ("EndpointConfigName", "EndpointConfigArn", "ProductionVariants[].VariantName"),
@@ -117,6 +118,14 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
         "TrainingJobSummaries[].TrainingJobStatus",
         "TrainingJobSummaries[].TunedHyperParameters",
     ),
+    "sagemaker.DescribeProcessingJob": (
+        "ProcessingJobName",
+        "ProcessingJobArn",
+        "ProcessingJobStatus",
+        "CreationTime",
+        "Environment?",
+    ),
+    "sagemaker.ListProcessingJobs": ("ProcessingJobSummaries[].ProcessingJobName",),
     "sagemaker.DescribeModel": ("ModelName", "ModelArn", "PrimaryContainer|Containers"),
     "sagemaker.DescribeModelPackage": (
         *("ModelPackageArn", "ModelPackageGroupName?", "ModelPackageVersion?", "CreationTime"),

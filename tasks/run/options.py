@@ -121,6 +121,28 @@ class DataOptions(Options):
         return self.model_dump(exclude_defaults=True) or None
 
 
+STAGING_SECONDS = 4 * 3600
+"""The limit of a job that stages photos."""
+
+
+class StagingOptions(Options):
+    """Where photos are decoded and judged: on this machine, or by a processing job of SageMaker."""
+
+    stage_on: Annotated[
+        Literal["here", "sagemaker"],
+        Field(description="Stage on this machine, or photos that are in S3 (`s3://...`) by a job of SageMaker."),
+    ] = "here"
+    stage_instances: Annotated[
+        int, Field(ge=1, le=MOST_INSTANCES, description="Instances of that job; each reads and decodes its share.")
+    ] = 1
+    stage_instance_type: Annotated[InstanceType | None, Field(description="Of these instances.")] = None
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether a job stages the photos."""
+        return self.stage_on == "sagemaker"
+
+
 class ModelOptions(Options):
     """The options that determine the trained model, independent of the machines that it is trained on."""
 

@@ -71,6 +71,13 @@ TRAINING_JOB = Statuses(
     failed=frozenset({"Failed", "Stopped"}),
     pending=frozenset({"InProgress", "Stopping", "Deleting"}),
 )
+PROCESSING_JOB = Statuses(
+    "sagemaker",
+    "ProcessingJobStatus",
+    ready=frozenset({"Completed"}),
+    failed=frozenset({"Failed", "Stopped"}),
+    pending=frozenset({"InProgress", "Stopping"}),
+)
 TUNING_JOB = Statuses(
     "sagemaker",
     "HyperParameterTuningJobStatus",

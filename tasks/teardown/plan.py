@@ -17,6 +17,7 @@ from tasks.run.ledger_contents import State
 ORDER = (
     "tuning-job",
     "training-job",
+    "processing-job",
     "notebook-instance",
     "notebook-lifecycle",
     "scalable-target",

@@ -1,4 +1,4 @@
-"""Finds and removes SageMaker's endpoints, endpoint configurations, models, training jobs and tuning jobs."""
+"""Finds and removes SageMaker's endpoints, endpoint configurations, models, training, processing and tuning jobs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 from tasks.account.logs import log_stream_names
 from tasks.account.lookup import none_if_missing, shown_tags, tags_to_dict
-from tasks.account.role_policies import TRAINING_LOG_GROUP
+from tasks.account.role_policies import PROCESSING_LOG_GROUP, TRAINING_LOG_GROUP
 from tasks.run.aws import Aws
 from tasks.run.lost_answers import carried_out, true_or_none
 from tasks.run.naming import RESOURCE_PREFIX
-from tasks.run.statuses import TRAINING_JOB, TUNING_JOB
+from tasks.run.statuses import PROCESSING_JOB, TRAINING_JOB, TUNING_JOB, Statuses
 from tasks.teardown.kinds import Kind, only_tagged, until_gone
 from tasks.teardown.plan import Resource
 from tasks.teardown.scaling import deregister_targets
@@ -79,7 +79,6 @@ _TUNING = _SageMakerKind(
     "HyperParameterTuningJobArn",
     "HyperParameterTuningJobSummaries",
 )
-_JOB = _SageMakerKind("training-job", "training_job", "TrainingJobArn", "TrainingJobSummaries")
 
 
 def _remove_endpoint(aws: Aws, name: str) -> None:
@@ -88,36 +87,56 @@ def _remove_endpoint(aws: Aws, name: str) -> None:
     _ENDPOINT.remove(aws, name)
 
 
-def _find_job(aws: Aws, name: str) -> Resource | None:
-    """Return the job while it runs or has log streams; a job that has ended costs nothing and cannot be deleted."""
-    found = _JOB.describe(aws, name)
-    if found is None:
-        return None
-    is_running = TRAINING_JOB.is_pending(found["TrainingJobStatus"])
-    return _JOB.find(aws, name) if is_running or log_stream_names(aws, TRAINING_LOG_GROUP, f"{name}/") else None
+@dataclass(frozen=True)
+class _JobKind(_SageMakerKind):
+    """A kind of jobs that cannot be deleted: a job that has ended costs nothing, and only its log streams are left."""
+
+    statuses: Statuses
+    log_group: str
+
+    def status(self, aws: Aws, name: str) -> str:
+        """Return the job's status; a job that does not exist counts as stopped."""
+        field = f"{self.arn_field.removesuffix('Arn')}Status"
+        return str((self.describe(aws, name) or {field: "Stopped"})[field])
+
+    def find(self, aws: Aws, name: str) -> Resource | None:
+        """Return the job while it runs or has log streams."""
+        found = self.describe(aws, name)
+        if found is None:
+            return None
+        is_running = self.statuses.is_pending(found[f"{self.arn_field.removesuffix('Arn')}Status"])
+        is_left = is_running or log_stream_names(aws, self.log_group, f"{name}/")
+        return resource_of(aws, self.kind, name, found, self.arn_field) if is_left else None
+
+    def remove(self, aws: Aws, name: str) -> None:
+        """Stop the job, wait until it has ended, and delete its log streams from the group that all jobs share."""
+        send = partial(
+            getattr(aws.client("sagemaker"), f"stop_{self.noun}"), **{self.arn_field.replace("Arn", "Name"): name}
+        )
+
+        def is_stopping() -> bool:
+            status = self.status(aws, name)
+            return status == "Stopping" or self.statuses.has_settled(status)
+
+        def stop() -> None:
+            if not is_stopping():
+                carried_out(f"{self.kind} {name}", send, lambda: true_or_none(is_stopping()))
+
+        until_gone(aws.target, f"{self.kind} {name}", stop, lambda: self.statuses.is_pending(self.status(aws, name)))
+        delete_log_streams(aws, self.log_group, f"{name}/")
 
 
-def _find_tagged_jobs(aws: Aws) -> Iterator[Resource]:
-    return only_tagged(_find_job(aws, name) for name in _JOB.names(aws))
-
-
-def _stop_job(aws: Aws, name: str) -> None:
-    """Stop a training job, wait until it has ended, and delete its log streams from the group that all jobs share."""
-    sagemaker = aws.client("sagemaker")
-
-    def status() -> str:
-        return str((_JOB.describe(aws, name) or {"TrainingJobStatus": "Stopped"})["TrainingJobStatus"])
-
-    def is_stopping() -> bool:
-        return status() == "Stopping" or TRAINING_JOB.has_settled(status())
-
-    def stop() -> None:
-        if not is_stopping():
-            send = partial(sagemaker.stop_training_job, TrainingJobName=name)
-            carried_out(f"training-job {name}", send, lambda: true_or_none(is_stopping()))
-
-    until_gone(aws.target, f"training-job {name}", stop, lambda: TRAINING_JOB.is_pending(status()))
-    delete_log_streams(aws, TRAINING_LOG_GROUP, f"{name}/")
+_JOB = _JobKind(
+    "training-job", "training_job", "TrainingJobArn", "TrainingJobSummaries", TRAINING_JOB, TRAINING_LOG_GROUP
+)
+_PROCESSING = _JobKind(
+    "processing-job",
+    "processing_job",
+    "ProcessingJobArn",
+    "ProcessingJobSummaries",
+    PROCESSING_JOB,
+    PROCESSING_LOG_GROUP,
+)
 
 
 def _remove_tuning(aws: Aws, name: str) -> None:
@@ -148,7 +167,8 @@ def _remove_tuning(aws: Aws, name: str) -> None:
 
 SAGEMAKER_KINDS: Mapping[str, Kind] = {
     "tuning-job": Kind(_TUNING.find, _TUNING.find_tagged, _remove_tuning),
-    "training-job": Kind(_find_job, _find_tagged_jobs, _stop_job),
+    "training-job": Kind(_JOB.find, _JOB.find_tagged, _JOB.remove),
+    "processing-job": Kind(_PROCESSING.find, _PROCESSING.find_tagged, _PROCESSING.remove),
     "endpoint": Kind(_ENDPOINT.find, _ENDPOINT.find_tagged, _remove_endpoint),
     "endpoint-config": Kind(_CONFIG.find, _CONFIG.find_tagged, _CONFIG.remove),
     "model": Kind(_MODEL.find, _MODEL.find_tagged, _MODEL.remove),

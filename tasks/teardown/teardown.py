@@ -47,6 +47,7 @@ _CONFIRMED = "run the same command with --yes"
 NEEDED_BY = {
     "tuning-job": ("training-job", "role"),
     "training-job": ("role",),
+    "processing-job": ("role",),
     "notebook-instance": ("notebook-lifecycle", "role"),
     "endpoint": ("role",),
     "instance": ("security-group", "key-pair", "instance-profile", "role"),

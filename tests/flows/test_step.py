@@ -30,7 +30,7 @@ NAMES = {
     },
     "flows.promote": {"earlier promotion", "version", "promotion", "rollback"},
     "flows.retrain": {"earlier promotion", "something to do", "locate", "limits of cost", "gate", "refuse"},
-    "flows.stage_data": {"locate", "find_unchanged", "adopt", "judge_and_upload"},
+    "flows.stage_data": {"locate", "locate in S3", "find_unchanged", "adopt", "judge_and_upload", "stage by a job"},
     "flows.teardown": {"plan_removals", "keep_copies", "remove", "remove expired"},
     "flows.tune": {"fetch weights", "look at the account"},
     "flows.train_ec2": {"network", "weights", "plan EC2 training", "EC2 training", "evaluate", "compare"},

@@ -26,6 +26,8 @@ def _kinds(account: Account) -> Iterable[tuple[str, str, list[tuple[str, int]]]]
     yield "jobs", "Training jobs", _states(each.training_job_status for each in list(sagemaker.training_jobs.values()))
     tuning = list(sagemaker.hyper_parameter_tuning_jobs.values())
     yield "jobs", "Tuning jobs", _states(each.status for each in tuning)
+    processing = list(sagemaker.processing_jobs.values())
+    yield "jobs", "Processing jobs", _states(each.processing_job_status for each in processing)
     yield "endpoints", "Endpoints", _states(each.endpoint_status for each in list(sagemaker.endpoints.values()))
     yield "functions", "Functions", _states("Active" for _ in account.functions)
     yield "instances", "EC2 instances", _states(each.state for each in instances)

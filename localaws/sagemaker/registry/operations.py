@@ -9,8 +9,8 @@ from moto.sagemaker.responses import SageMakerResponse
 from localaws.errors import AwsError
 from localaws.paging import page_of
 from localaws.sagemaker.endpoints.validation import check_name, refuse_unsupported
+from localaws.sagemaker.jobs.operations import is_within
 from localaws.sagemaker.registry.records import ModelPackage
-from localaws.sagemaker.training.operations import is_within
 
 PAGE_SIZE = 10
 MOST_AT_ONCE = 100

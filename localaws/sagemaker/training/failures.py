@@ -3,10 +3,8 @@
 import time
 from collections.abc import Sequence
 
-from localaws.container_view import as_in_container
-from localaws.sagemaker.training.hosts import HostProcess
+from localaws.sagemaker.jobs.hosts import Host, HostProcess
 from localaws.sagemaker.training.record import FAILURE_REASON_CHARACTERS
-from localaws.sagemaker.training.requests import ML
 
 SETTLE_SECONDS = 5.0  # for a host that has written its failure file to end by itself
 POLL_SECONDS = 0.02
@@ -19,7 +17,7 @@ def first_to_fail(running: Sequence[HostProcess]) -> HostProcess:
     Hosts that have written a failure file get time to end by themselves.
     """
     deadline = time.monotonic() + SETTLE_SECONDS
-    while time.monotonic() < deadline and any(each.status() is None and each.host.failure() for each in running):
+    while time.monotonic() < deadline and any(each.status() is None and failure_of(each.host) for each in running):
         time.sleep(POLL_SECONDS)
     return min(running, key=_failed_at)
 
@@ -31,16 +29,16 @@ def failure_reason(ended: HostProcess, failure: str | None) -> str:
     return f"AlgorithmError: {text[: FAILURE_REASON_CHARACTERS - len('AlgorithmError: ') - len(suffix)]}{suffix}"
 
 
-def as_hosts_see(text: str, running: Sequence[HostProcess]) -> str:
-    """Return a text with the paths at which the hosts see their files, in place of those of this machine."""
-    for each in running:
-        text = as_in_container(text, each.host.ml, str(ML))
-    return text
+def failure_of(host: Host) -> tuple[float, str] | None:
+    """Return when the failure file was written (Unix time) and how it begins; None without one or if empty."""
+    found = host.left("failure")
+    text = found[1].decode(errors="replace").strip() if found else ""
+    return (found[0], text) if found and text else None
 
 
 def _failed_at(running: HostProcess) -> float:
     """Return when a host failed: when it said so, else when it ended; a host that did neither comes last."""
-    failure, status = running.host.failure(), running.status()
+    failure, status = failure_of(running.host), running.status()
     times = [failure[0]] if failure else []
     if status not in (None, 0) and running.ended is not None:
         times.append(running.ended)

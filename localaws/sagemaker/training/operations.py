@@ -8,7 +8,6 @@ job.
 import shutil
 import threading
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from moto.core.responses import ActionResult, EmptyResult
@@ -21,11 +20,12 @@ from starlette.routing import BaseRoute, Route
 
 from localaws.core import Core
 from localaws.paging import page_of
-from localaws.sagemaker.training.isolation import Isolation
+from localaws.sagemaker.jobs.isolation import Isolation
+from localaws.sagemaker.jobs.operations import all_backends, close_all, is_within, remove_leftovers
 from localaws.sagemaker.training.parsing import parse_request
 from localaws.sagemaker.training.record import TrainingJobRecord
-from localaws.sagemaker.training.requests import JobRequest
-from localaws.sagemaker.training.runner import TrainingRunner
+from localaws.sagemaker.training.requests import TrainingRequest
+from localaws.sagemaker.training.runner import KIND, TrainingRunner
 
 PAGE_SIZE = 10
 SORT_KEYS = {
@@ -88,7 +88,7 @@ class TrainingJobs:
         if self.region_name != region:
             raise ValidationError(f"localaws runs training jobs in {region} only, not in {self.region_name}.")
 
-    def require_training_quota(self, request: JobRequest, *, copies: int = 1) -> None:
+    def require_training_quota(self, request: TrainingRequest, *, copies: int = 1) -> None:
         """Return if the account may have the instances of so many jobs, beside those of the jobs that run.
 
         Raises:
@@ -145,7 +145,7 @@ class TrainingJobs:
 
     def add_tags(self, arn: str, tags: list[dict[str, str]]) -> list[dict[str, str]]:
         """Add tags; for a job, a tag that is there already gets the new value (moto would have it twice)."""
-        if not arn.rpartition(":")[2].startswith(("training-job/", "hyper-parameter-tuning-job/")):
+        if not arn.rpartition(":")[2].startswith(("training-job/", "hyper-parameter-tuning-job/", "processing-job/")):
             return super().add_tags(arn, tags)  # type: ignore[misc,no-any-return]
         record = self._get_resource_from_arn(arn)  # type: ignore[attr-defined]
         merged = {tag["Key"]: tag["Value"] for tag in [*record.tags, *tags]}
@@ -179,16 +179,6 @@ def _matches(job: TrainingJobRecord, parameters: Mapping[str, Any]) -> bool:
     )
 
 
-def is_within(parameters: Mapping[str, Any], field: str, moment: datetime) -> bool:
-    """Return whether a moment is between the parameters `<field>After` and `<field>Before`, where they are given."""
-    earliest, latest = parameters.get(f"{field}After"), parameters.get(f"{field}Before")
-    return (not earliest or moment >= _aware(earliest)) and (not latest or moment <= _aware(latest))
-
-
-def _aware(moment: datetime) -> datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
 # --- the wire ---------------------------------------------------------------------------------------------------------
 
 
@@ -215,14 +205,16 @@ def delete_training_job(response: Any) -> EmptyResult:
     return EmptyResult()
 
 
-def install_training(core: Core) -> list[BaseRoute]:
+def install_training(core: Core, isolation: Isolation) -> list[BaseRoute]:
     """Have training jobs run with `core`; return the route that interrupts them."""
     TrainingJobs.core = core
-    TrainingJobs.isolation = Isolation(core)
+    TrainingJobs.isolation = isolation
     for operation in (create_training_job, list_training_jobs, stop_training_job, delete_training_job):
         setattr(SageMakerResponse, operation.__name__, operation)
-    _remove_leftovers(core)
-    core.on_shutdown(lambda: _close_all(core))
+    remove_leftovers(core, KIND)
+    core.on_shutdown(
+        lambda: close_all([runner for backend in all_backends(core) for runner in backend.runners.values()])
+    )
 
     def interrupt(request: Request) -> Response:
         return _interrupt(core, request.path_params["name"], request.query_params.get("host", "algo-1"))
@@ -246,24 +238,3 @@ def _interrupt(core: Core, name: str, host: str) -> Response:
         return JSONResponse({"message": f"Training job {name!r} is {runner.record.secondary_status}."}, 409)
     runner.interrupt(host)
     return JSONResponse({"interrupted": host}, 202)
-
-
-def _remove_leftovers(core: Core) -> None:
-    """Remove the working folders of jobs that a former server was killed in."""
-    for attempt in (core.settings.home / "jobs").glob("*/attempt-*"):
-        shutil.rmtree(attempt, ignore_errors=True)
-
-
-def _close_all(core: Core) -> None:
-    runners = [runner for backend in all_backends(core) for runner in backend.runners.values()]
-    for runner in runners:
-        runner.close(0.0)
-    for runner in runners:
-        runner.close()
-
-
-def all_backends(core: Core) -> list[Any]:
-    """Return moto's backends of all regions."""
-    from moto.sagemaker.models import sagemaker_backends
-
-    return list(sagemaker_backends[core.settings.account_id].values())

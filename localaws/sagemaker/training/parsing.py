@@ -1,9 +1,8 @@
-"""Reads CreateTrainingJob's parameters into a `JobRequest`.
+"""Reads CreateTrainingJob's parameters into a `TrainingRequest`.
 
 The constraints of botocore's own model were checked before (`localaws.inputs`); here the checks of `checks.py` are.
 """
 
-import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
@@ -11,16 +10,17 @@ from typing import Any
 from moto.sagemaker.exceptions import ValidationError
 
 from localaws.core import Core
-from localaws.partition import partition
 from localaws.programs import launch_command
-from localaws.sagemaker.training.checks import check_limits, check_locations, check_role, check_supported, check_vpc
-from localaws.sagemaker.training.requests import ML, Channel, Checkpoints, JobRequest, Location
+from localaws.sagemaker.jobs.checks import check_places
+from localaws.sagemaker.jobs.requests import ML, Channel, Location
+from localaws.sagemaker.training.checks import check_limits, check_supported
+from localaws.sagemaker.training.requests import Checkpoints, TrainingRequest
 
 DEFAULT_CHECKPOINTS = "/opt/ml/checkpoints"
 DEFAULT_RUNTIME_SECONDS = 86_400
 
 
-def parse_request(parameters: Mapping[str, Any], core: Core) -> JobRequest:
+def parse_request(parameters: Mapping[str, Any], core: Core) -> TrainingRequest:
     """Return the request when it can be carried out.
 
     Raises:
@@ -29,25 +29,23 @@ def parse_request(parameters: Mapping[str, Any], core: Core) -> JobRequest:
     check_supported(parameters)
     request = _read(parameters)
     check_limits(request)
-    where = f"{core.settings.region}:{core.settings.account_id}"
-    check_role(request.role_arn, f"arn:{partition()}:sagemaker:{where}:training-job/{request.name.lower()}", core)
-    check_vpc(request, core)
-    check_locations(request, core)
+    stores = [request.checkpoints.store] if request.checkpoints else []
+    check_places(request, "training-job", [request.output, *stores], core)
     return request
 
 
-def _read(parameters: Mapping[str, Any]) -> JobRequest:
+def _read(parameters: Mapping[str, Any]) -> TrainingRequest:
     algorithm, resources = parameters["AlgorithmSpecification"], parameters["ResourceConfig"]
     stopping = parameters.get("StoppingCondition") or {}
     output = parameters["OutputDataConfig"]
-    return JobRequest(
+    return TrainingRequest(
         name=parameters["TrainingJobName"],
         role_arn=parameters["RoleArn"],
         command=_command(algorithm),
         hyperparameters=dict(parameters.get("HyperParameters") or {}),
         environment=dict(parameters.get("Environment") or {}),
         channels=tuple(_read_channel(channel) for channel in parameters.get("InputDataConfig") or ()),
-        output=_parse_uri(output["S3OutputPath"], "OutputDataConfig.S3OutputPath"),
+        output=Location.parse(output["S3OutputPath"], "OutputDataConfig.S3OutputPath"),
         is_compressed=output.get("CompressionType", "GZIP") == "GZIP",
         instance_type=resources["InstanceType"],
         instance_count=resources["InstanceCount"],
@@ -91,10 +89,11 @@ def _read_channel(channel: Mapping[str, Any]) -> Channel:
             raise ValidationError(f"InputDataConfig channel {name!r}: localaws does not support {field}.")
     return Channel(
         name=name,
-        source=_parse_uri(source["S3Uri"], f"InputDataConfig channel {name!r}"),
+        source=Location.parse(source["S3Uri"], f"InputDataConfig channel {name!r}"),
         manifest=source["S3DataType"] == "ManifestFile",
         sharded=source.get("S3DataDistributionType") == "ShardedByS3Key",
         content_type=channel.get("ContentType"),
+        folder=PurePosixPath("input/data", name),
     )
 
 
@@ -106,7 +105,7 @@ def _read_checkpoints(config: Mapping[str, Any] | None) -> Checkpoints | None:
         raise ValidationError(f"CheckpointConfig.LocalPath {str(local)!r}: localaws supports a folder under {ML} only.")
     if local.is_relative_to(ML / "input") or local.is_relative_to(ML / "output"):
         raise ValidationError(f"CheckpointConfig.LocalPath {str(local)!r} is reserved.")
-    return Checkpoints(_parse_uri(config["S3Uri"], "CheckpointConfig.S3Uri"), local)
+    return Checkpoints(Location.parse(config["S3Uri"], "CheckpointConfig.S3Uri"), local)
 
 
 def _echo(parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,15 +115,3 @@ def _echo(parameters: Mapping[str, Any]) -> dict[str, Any]:
     stopping = {"MaxRuntimeInSeconds": DEFAULT_RUNTIME_SECONDS, **(kept.get("StoppingCondition") or {})}
     switches = ("EnableNetworkIsolation", "EnableInterContainerTrafficEncryption", "EnableManagedSpotTraining")
     return {**kept, **{switch: bool(kept.get(switch)) for switch in switches}, "StoppingCondition": stopping}
-
-
-def _parse_uri(uri: str, field: str) -> Location:
-    """Return the location of an `s3://bucket/prefix` URI.
-
-    Raises:
-        ValidationError: it is none; the message names `field`.
-    """
-    match = re.fullmatch(r"s3://([^/]+)/?(.*)", uri)
-    if match is None:
-        raise ValidationError(f"{field}: {uri!r} is not an S3 URI of the form s3://bucket/prefix.")
-    return Location(match[1], match[2])

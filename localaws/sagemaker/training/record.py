@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from localaws.sagemaker.training.metrics import MetricValue
-from localaws.sagemaker.training.requests import JobRequest
+from localaws.sagemaker.training.requests import TrainingRequest
 
 TERMINAL = frozenset({"Completed", "Failed", "Stopped"})
 FAILURE_REASON_CHARACTERS = 1024
@@ -45,7 +45,7 @@ class TrainingJobRecord:
 
     def __init__(
         self,
-        request: JobRequest,
+        request: TrainingRequest,
         arn: str,
         *,
         clock: Callable[[], float] = time.time,

@@ -3,33 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
 
-ML = PurePosixPath("/opt/ml")
-
-
-@dataclass(frozen=True)
-class Location:
-    """A bucket and the beginning of keys in it."""
-
-    bucket: str
-    prefix: str
-
-    @property
-    def uri(self) -> str:
-        """The location as S3 URI."""
-        return f"s3://{self.bucket}/{self.prefix}"
-
-
-@dataclass(frozen=True)
-class Channel:
-    """One input channel. `manifest`: the location is that of a manifest which lists the objects."""
-
-    name: str
-    source: Location
-    manifest: bool
-    sharded: bool
-    content_type: str | None
+from localaws.sagemaker.jobs.requests import JobRequest, Location
 
 
 @dataclass(frozen=True)
@@ -41,35 +16,15 @@ class Checkpoints:
 
 
 @dataclass(frozen=True)
-class JobRequest:
-    """A valid request. `echo` is the part that DescribeTrainingJob repeats."""
+class TrainingRequest(JobRequest):
+    """A valid request."""
 
-    name: str
-    role_arn: str
-    command: tuple[str, ...]
     hyperparameters: Mapping[str, str]
-    environment: Mapping[str, str]
-    channels: tuple[Channel, ...]
     output: Location
     is_compressed: bool
-    instance_type: str
-    instance_count: int
-    max_runtime_seconds: int
     max_wait_seconds: int | None
-    is_spot: bool
-    is_isolated: bool
     checkpoints: Checkpoints | None
     metrics: tuple[tuple[str, str], ...]
-    vpc: Mapping[str, Any] | None
-    output_key: str | None
-    volume_key: str | None
-    tags: tuple[Mapping[str, str], ...]
-    echo: Mapping[str, Any]
-
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        """The names of the instances."""
-        return tuple(f"algo-{number}" for number in range(1, self.instance_count + 1))
 
     def output_of(self, name: str) -> Location:
         """Return where the archive (or, uncompressed, the folder) `name` of the job's output goes."""

@@ -15,7 +15,8 @@ from moto.sagemaker.utils import arn_formatter
 from localaws.core import Core
 from localaws.errors import AwsError
 from localaws.paging import page_of
-from localaws.sagemaker.training.operations import TrainingJobs, all_backends, is_within
+from localaws.sagemaker.jobs.operations import all_backends, is_within
+from localaws.sagemaker.training.operations import TrainingJobs
 from localaws.sagemaker.training.parsing import parse_request
 from localaws.sagemaker.training.runner import TrainingRunner
 from localaws.sagemaker.tuning.parsing import parse_tuning_request

@@ -18,7 +18,8 @@ from moto.core.exceptions import ServiceException
 
 from localaws.core import Core
 from localaws.errors import AwsError
-from localaws.sagemaker.training.runner import STOP_GRACE_SECONDS, TrainingRunner
+from localaws.sagemaker.jobs.runner import STOP_GRACE_SECONDS
+from localaws.sagemaker.training.runner import TrainingRunner
 from localaws.sagemaker.tuning.record import TuningJobRecord
 from localaws.sagemaker.tuning.search import Proposal, Search, search_for
 from localaws.sagemaker.tuning.stopping import is_hopeless, not_improving, reaches

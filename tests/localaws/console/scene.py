@@ -15,6 +15,7 @@ from tests.conftest import RunningLocalAws
 from tests.localaws.ec2.ec2_rooms import CALLER, IMAGE_PARAMETER, tcp
 from tests.localaws.functions.functions_kit import Functions
 from tests.localaws.sagemaker.endpoints.endpoint_models import Workbench
+from tests.localaws.sagemaker.processing.processing_rooms import ProcessingRoom
 from tests.localaws.sagemaker.training.training_rooms import Room, make_room
 from tests.localaws.sagemaker.tuning.tuning_rooms import BOWL, TuningRoom
 from tests.polling import wait_until
@@ -38,6 +39,7 @@ class Scene:
     address: str
     job: str
     tuning: str
+    processing: str
     endpoint: str
     function: str
     instance: str
@@ -48,7 +50,8 @@ class Scene:
     def pages(self) -> list[str]:
         """The address of each page, relative to the console's."""
         return [
-            *("", "jobs", f"job?name={self.job}", f"tuning?name={self.tuning}", "endpoints"),
+            *("", "jobs", f"job?name={self.job}", f"tuning?name={self.tuning}"),
+            *(f"processing?name={self.processing}", "endpoints"),
             *(f"endpoint?name={self.endpoint}", "functions", f"function?name={self.function}", "instances"),
             *(f"instance?id={self.instance}", "notebooks", "buckets", f"bucket?name={self.bucket}", "roles"),
             *(f"role?arn={self.role}", "alarms", "alarms?name=busy", "metrics"),
@@ -88,6 +91,7 @@ def make_scene(server: RunningLocalAws) -> Scene:
         HyperParameters={"epochs": "3", "api_key": CANARY},
     )
     tuning = TuningRoom(room).start(BOWL, ResourceLimits={"MaxNumberOfTrainingJobs": 1, "MaxParallelTrainingJobs": 1})
+    processing = ProcessingRoom(room).start(TRAIN, Environment={"HF_TOKEN": CANARY})
     server.client("iam").attach_role_policy(
         RoleName=room.role.rpartition("/")[2], PolicyArn="arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"
     )
@@ -100,10 +104,13 @@ def make_scene(server: RunningLocalAws) -> Scene:
     room.put("folder/photo.jpg", b"x" * 1_500)
     room.end_of(job)
     TuningRoom(room).end_of(tuning)
+    ProcessingRoom(room).end_of(processing)
     assert bench.settled(endpoint)["EndpointStatus"] == "InService"
     _scaled(server, endpoint)
     bench.invoke(endpoint)
-    return Scene(server, address_of(server), job, tuning, endpoint, function, instance, room.bucket, room.role)
+    return Scene(
+        server, address_of(server), job, tuning, processing, endpoint, function, instance, room.bucket, room.role
+    )
 
 
 def _model(bench: Workbench, room: Room) -> str:

@@ -13,14 +13,15 @@ from starlette.applications import Starlette
 from localaws.auth.routes import CONSOLE
 from localaws.console.site import Console
 from localaws.core import Core
+from localaws.sagemaker.jobs.requests import Location
 from localaws.sagemaker.training.record import TrainingJobRecord
-from localaws.sagemaker.training.requests import JobRequest, Location
+from localaws.sagemaker.training.requests import TrainingRequest
 from localaws.settings import Settings
 
 JOBS = 1_000
 ACCOUNT = "210987654321"  # no other test of this process has jobs in it
 Get = Callable[[str], str]
-REQUEST = JobRequest(
+REQUEST = TrainingRequest(
     name="job",
     role_arn=f"arn:aws:iam::{ACCOUNT}:role/r",
     command=(),

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from localaws.programs import container
-from localaws.sagemaker.training.hosts import NO_NAMESERVER
+from localaws.sagemaker.jobs.hosts import NO_NAMESERVER
 from tests.localaws.sagemaker.endpoints.endpoint_models import Workbench, workbench
 from tests.localaws.sagemaker.training.training_rooms import make_room
 from tests.localaws.scaled_server import ScaledServer

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from localaws.sagemaker.training.supply import GIVEN_UP, PATIENCE_SECONDS, RETRYING
+from localaws.sagemaker.jobs.supply import GIVEN_UP, PATIENCE_SECONDS, RETRYING
 from localaws.strictness import LENIENT, STRICT
 from tests.localaws.ec2.ec2_rooms import Ec2Room, refused
 from tests.localaws.sagemaker.training.training_rooms import make_room, statuses

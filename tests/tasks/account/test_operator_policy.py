@@ -82,7 +82,7 @@ def test_each_kind_of_role_is_passed_to_its_own_service_only() -> None:
     passing = [each for each in statements if "iam:PassRole" in each["Action"]]
     found = {each["Resource"][0]: each["Condition"]["StringEquals"]["iam:PassedToService"] for each in passing}
     ends = {"training": "sagemaker", "instance": "ec2", "endpoint": "sagemaker", "classify": "lambda"}
-    ends |= {"notebook": "sagemaker", "load": "ec2"}
+    ends |= {"notebook": "sagemaker", "load": "ec2", "staging": "sagemaker"}
     assert [each["Action"] for each in passing] == [["iam:PassRole"]] * len(ends)
     assert found == {f"arn:aws:iam::{ACCOUNT}:role/kennel-*-{end}": f"{to}.amazonaws.com" for end, to in ends.items()}
 

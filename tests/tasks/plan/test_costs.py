@@ -13,7 +13,7 @@ from tasks.plan.text import amount, plan_lines
 from tasks.plan.wanted import Limits, Wanted, ec2_training
 from tasks.run.errors import SpendingRefused
 from tasks.run.handle import RunFolder
-from tasks.run.options import DeployOptions, TrainingOptions
+from tasks.run.options import STAGING_SECONDS, DeployOptions, StagingOptions, TrainingOptions
 from tasks.run.records import TrainedModel
 from tasks.run.settings import EMBEDDED_AWS, Settings
 from tasks.scaling.traffic import SAMPLE_TRAFFIC
@@ -152,3 +152,15 @@ def test_without_a_terminal_only_yes_lets_a_run_begin() -> None:
     require_a_way_to_agree(yes=False, is_terminal=True)
     with pytest.raises(SpendingRefused, match="--yes was not given; nothing was made"):
         require_a_way_to_agree(yes=False, is_terminal=False)
+
+
+def test_a_job_that_stages_is_planned_in_the_order_in_which_it_is_made_and_priced(tmp_path: Path) -> None:
+    remote = StagingOptions(stage_on="sagemaker", stage_instances=2, stage_instance_type="ml.m5.large")
+    made = plan(replace(wanted(), staging=remote), tmp_path)
+    stage = [each.resource for each in made.steps if each.resource.stage == "stage_data"]
+    assert [each.kind for each in stage] == ["bucket", "role", "s3-prefix", "processing-job", "s3-prefix"]
+    assert [each.kind for each in (step.resource for step in made.steps)][:5] == [each.kind for each in stage]
+    assert stage[3].name == "kennel-dogs-stage-…"
+    staging = next(each for each in made.costs if each.what == "staging, 2 × ml.m5.large")
+    assert staging.usd is not None and staging.usd.most == pytest.approx(2 * 0.115 * STAGING_SECONDS / 3600)
+    assert not [each for each in plan(wanted(), tmp_path).costs if each.what.startswith("staging")]

@@ -4,7 +4,7 @@ from pathlib import Path, PurePath
 
 import pytest
 
-from localaws.sagemaker.training.job_files import JobFolder
+from localaws.sagemaker.jobs.job_files import JobFolder
 from tests.localaws.sagemaker.training.training_rooms import Room, names_in
 
 

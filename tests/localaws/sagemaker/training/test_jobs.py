@@ -265,4 +265,4 @@ def test_a_training_script_gets_at_no_memory_message_key_or_device_of_the_user(r
 def starts_a_host_of(process: psutil.Process, name: str) -> bool:
     """Return whether the process, one of an iteration with `cmdline`, is localaws's and starts a host of the job."""
     arguments = process.info["cmdline"] or []
-    return "training_host" in arguments and any(f"/jobs/{name}/" in argument for argument in arguments)
+    return "job_host" in arguments and any(f"/jobs/{name}/" in argument for argument in arguments)

@@ -1,4 +1,4 @@
-"""Training jobs where the kernel gives no namespaces: the paths in the staged scripts are rewritten."""
+"""Training and processing jobs where the kernel gives no namespaces: the paths in the staged scripts are rewritten."""
 
 import shutil
 import signal
@@ -11,6 +11,7 @@ import pytest
 
 from tests.conftest import ROOT, wait_for_url
 from tests.keys import give_keys
+from tests.localaws.sagemaker.processing.processing_rooms import ProcessingRoom
 from tests.localaws.sagemaker.training.training_rooms import Room, names_in, room_at
 
 # a user namespace that may hold none of its own, as on a kernel that has them switched off
@@ -71,3 +72,17 @@ def test_the_images_own_entry_point_gives_a_script_the_folders_that_there_are(ro
     assert described["TrainingJobStatus"] == "Completed", described
     archive = room.get(f"out/{request['TrainingJobName']}/output/model.tar.gz")
     assert names_in(archive) == {"arguments": b"--rate 0.5"}
+
+
+def test_a_processing_job_reads_and_writes_its_folders_there_too(room: Room) -> None:
+    jobs = ProcessingRoom(room)
+    script = """
+        import json, pathlib
+        host = json.load(open("/opt/ml/config/resourceconfig.json"))["current_host"]
+        pathlib.Path("/opt/ml/processing/out", host).write_text("x")
+    """
+
+    described = jobs.run(script, hosts=2, outputs=[jobs.target("out", "processed")])
+
+    assert described["ProcessingJobStatus"] == "Completed", jobs.log(described["ProcessingJobName"])
+    assert jobs.keys("processed/") == ["algo-1", "algo-2"]

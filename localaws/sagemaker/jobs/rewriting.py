@@ -1,24 +1,23 @@
 """Rewrites /opt/ml, algo-1 and port 7777 in the staged scripts of a host without namespaces to what is really there.
 
-Covers text files of the `code` and `sm_drivers` channels, the command and the environment. Not covered: a path that a
+Covers text files of the folders of a job's scripts, the command and the environment. Not covered: a path that a
 script puts together at run time, and the names of other hosts than the first.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from localaws.sagemaker.training.hosts import Host
-from localaws.sagemaker.training.network import Network
+from localaws.sagemaker.jobs.hosts import Host
+from localaws.sagemaker.jobs.network import Network
 
-STAGED_CHANNELS = ("code", "sm_drivers")
 REWRITABLE_BYTES = 1 << 20
 
 
-def rewrite_staged(host: Host, network: Network) -> int:
-    """Rewrite the host's staged scripts in place; return how many files changed."""
+def rewrite_staged(host: Host, network: Network, folders: Sequence[str]) -> int:
+    """Rewrite the scripts in these folders of the host's /opt/ml in place; return how many files changed."""
     count = 0
-    for channel in STAGED_CHANNELS:
-        for path in sorted((host.ml / "input" / "data" / channel).rglob("*")):
+    for folder in folders:
+        for path in sorted((host.ml / folder).rglob("*")):
             if path.is_file() and path.stat().st_size <= REWRITABLE_BYTES:
                 count += _rewrite_file(path, host, network)
     return count

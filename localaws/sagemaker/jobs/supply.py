@@ -1,4 +1,4 @@
-"""Whether there are instances for a training job, and when those of a spot job are taken back.
+"""Whether there are instances for a job, and when those of a spot job are taken back.
 
 There always are, and they never are, unless the server is strict about it.
 """
@@ -7,7 +7,7 @@ import math
 import time
 
 from localaws.core import Core
-from localaws.sagemaker.training.requests import JobRequest
+from localaws.sagemaker.jobs.requests import JobRequest
 
 PATIENCE_SECONDS = 600.0  # for which a job on demand looks for instances, in emulated seconds
 RETRYING = "Insufficient capacity error from EC2 while launching instances, retrying!"
@@ -33,7 +33,7 @@ class Supply:
         """Return when a job that begins to look now gives up, by the monotonic clock; a spot job never does."""
         return math.inf if self._request.is_spot else time.monotonic() + PATIENCE_SECONDS / self._scale
 
-    def training_begins(self) -> None:
+    def run_begins(self) -> None:
         """Take note that the hosts run; the first time, it is drawn when a spot job's are taken back."""
         span = self._strictness.spot_interruptions
         if self._taken_back_at is None and self._request.is_spot and span:

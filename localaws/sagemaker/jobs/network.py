@@ -1,4 +1,4 @@
-"""The network of a training job's hosts: namespaces where the kernel gives them, else this machine's loopback."""
+"""The network of a job's hosts: namespaces where the kernel gives them, else this machine's loopback."""
 
 import contextlib
 import queue
@@ -55,7 +55,7 @@ def open_network(
         NamespaceError: the kernel refuses.
     """
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-    command = launch_command("training_network", {"address": address, "hosts": hosts})
+    command = launch_command("job_network", {"address": address, "hosts": hosts})
     process = processes.spawn(command, name=name, env={"PATH": SYSTEM_PATH}, cwd=folder, on_line=lines.put)
     said: list[str] = []
     deadline = time.monotonic() + READY_SECONDS

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from localaws.errors import AwsError, LocalAwsError
 from localaws.objects import Objects
-from localaws.sagemaker.training.requests import Channel, Location
+from localaws.sagemaker.jobs.requests import Channel, Location
 
 DOWNLOAD_THREADS = 4
 
@@ -51,9 +51,9 @@ def share_of(files: Sequence[InputFile], host: int, hosts: int, *, sharded: bool
 
 
 def fill_channels(
-    channels: Sequence[Channel], data_folders: Sequence[Path], objects: Objects, *, is_cancelled: Callable[[], bool]
+    channels: Sequence[Channel], ml_folders: Sequence[Path], objects: Objects, *, is_cancelled: Callable[[], bool]
 ) -> None:
-    """Put every channel under each host's `data_folders[host]/<channel>`; stops early when `is_cancelled`.
+    """Put every channel into its folder of each host's /opt/ml; stops early when `is_cancelled`.
 
     Raises:
         DownloadError: as `find_files`, or an object has gone.
@@ -61,10 +61,10 @@ def fill_channels(
     with ThreadPoolExecutor(DOWNLOAD_THREADS, thread_name_prefix="channels") as pool:
         for channel in channels:
             files = find_files(channel, objects)
-            for host, folder in enumerate(data_folders):
-                target = folder / channel.name
-                target.mkdir()
-                share = share_of(files, host, len(data_folders), sharded=channel.sharded)
+            for host, ml in enumerate(ml_folders):
+                target = ml / channel.folder
+                target.mkdir(parents=True, exist_ok=True)
+                share = share_of(files, host, len(ml_folders), sharded=channel.sharded)
                 fetch = _Fetch(objects, target, channel.name, is_cancelled)
                 for _ in pool.map(fetch, share):
                     pass

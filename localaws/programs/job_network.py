@@ -1,4 +1,4 @@
-"""The network of one training job's hosts: a user namespace, and in it a network namespace for each host.
+"""The network of one job's hosts: a user namespace, and in it a network namespace for each host.
 
 A host has a loopback of its own and, as in SageMaker's containers, `eth0`, which leads to the job's other hosts and
 nowhere else. Connections to localaws's own port on loopback are carried out of each host. Prints `ready PID FD...`:

@@ -1,4 +1,4 @@
-"""Finds out whether the hosts of training jobs can have namespaces of their own on this machine."""
+"""Finds out whether the hosts of jobs can have namespaces of their own on this machine."""
 
 import sys
 import threading
@@ -6,8 +6,8 @@ from collections import deque
 from pathlib import Path
 
 from localaws.core import Core
-from localaws.sagemaker.training.hosts import Host
-from localaws.sagemaker.training.network import READY_SECONDS, SYSTEM_PATH, NamespaceError, Network, open_network
+from localaws.sagemaker.jobs.hosts import Host
+from localaws.sagemaker.jobs.network import READY_SECONDS, SYSTEM_PATH, NamespaceError, Network, open_network
 
 
 class Isolation:
@@ -34,12 +34,12 @@ class Isolation:
         folder.mkdir()
         network: Network | None = None
         try:
-            network = open_network(self._core.processes, folder, name="training/probe", hosts=1, address=None)
-            host = Host.prepare(folder, "algo-1", home=self._core.settings.home, index=0, hosts=("algo-1",))
+            network = open_network(self._core.processes, folder, name="jobs/probe", hosts=1, address=None)
+            host = Host.prepare(folder, "algo-1", home=self._core.settings.home, index=0, hosts=("algo-1",), folders=())
             lines: deque[str] = deque(maxlen=1)
             command = host.launch_command(network, [sys.executable, "-I", "-S", "-c", "open('/opt/ml/probe', 'x')"])
             probe = self._core.processes.spawn(
-                command, name="training/probe", env={"PATH": SYSTEM_PATH}, cwd=folder, on_line=lines.append
+                command, name="jobs/probe", env={"PATH": SYSTEM_PATH}, cwd=folder, on_line=lines.append
             )
             status = probe.wait(READY_SECONDS)
             if status is None:

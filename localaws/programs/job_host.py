@@ -1,4 +1,4 @@
-"""Starts one host of a training job as a container would.
+"""Starts one host of a training or processing job as a container would.
 
 With namespaces, it joins its network and adds mount, process, IPC and host-name namespaces of its own.
 Its view of the disk is a container's (`container.py`), with the host's folder at /opt/ml, folders of its own for home

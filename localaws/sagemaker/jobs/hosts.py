@@ -1,7 +1,7 @@
-"""The hosts (instances) of a training job: their folders, configuration files, environment and processes.
+"""The hosts (instances) of a job: their folders, environment and processes.
 
-Where the kernel has user namespaces, every host has a network (`programs/training_network.py`), /opt/ml, process table
-and host name of its own (`programs/training_host.py`). Without them, the paths in the staged scripts are rewritten
+Where the kernel has user namespaces, every host has a network (`programs/job_network.py`), /opt/ml, process table
+and host name of its own (`programs/job_host.py`). Without them, the paths in the staged scripts are rewritten
 instead (`rewriting.py`). Touches only the job's folder.
 """
 
@@ -22,16 +22,14 @@ from localaws.processes import Process, ProcessTable
 from localaws.processors import usable_processors
 from localaws.programs import launch_command
 from localaws.programs.layout import address_of_host
-from localaws.sagemaker.training.job_files import JobFolder
-from localaws.sagemaker.training.network import SYSTEM_PATH, Network
-from localaws.sagemaker.training.requests import ML, JobRequest
+from localaws.sagemaker.jobs.job_files import JobFolder
+from localaws.sagemaker.jobs.network import SYSTEM_PATH, Network
+from localaws.sagemaker.jobs.requests import ML, JobRequest
 
-LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 TAIL_LINES = 200
-FAILURE_BYTES = 4096  # at most; a FailureReason has 1024 characters
+LEFT_BYTES = 4096  # at most; what Describe shows of it has 1024 characters
 TAIL_LINE_CHARACTERS = 2000
 PRIVATE = "/opt/localaws"  # short: a socket's path has at most 107 bytes
-FOLDERS = ("input/config", "input/data", "model", "output/data", "code")
 
 RESOLVER = Path("/etc/resolv.conf")
 NO_NAMESERVER = "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n"
@@ -51,11 +49,14 @@ class Host:
     cpus: tuple[int, ...]
 
     @classmethod
-    def prepare(cls, folder: Path, name: str, *, home: Path, index: int, hosts: tuple[str, ...]) -> "Host":
-        """Make the folders of host number `index` below `folder`."""
+    def prepare(
+        cls, folder: Path, name: str, *, home: Path, index: int, hosts: tuple[str, ...], folders: Sequence[str]
+    ) -> "Host":
+        """Make the folders of host number `index` below `folder`; `folders` are those of its /opt/ml."""
         root = folder / name
         host = cls(name, root, root / "ml", home, hosts, share_of_cpus(index, len(hosts)))
-        for part in FOLDERS:
+        host.ml.mkdir(parents=True)
+        for part in folders:
             (host.ml / part).mkdir(parents=True)
         for part in ("private/tmp", "private/home", "view"):
             (root / part).mkdir(parents=True)
@@ -64,20 +65,13 @@ class Host:
         (root / "resolv.conf").write_text(NO_NAMESERVER)
         return host
 
-    def write_configuration(self, request: JobRequest, network: Network) -> None:
-        """Write the files that a container finds in /opt/ml/input/config."""
-        config = self.ml / "input" / "config"
-        for name, content in (
-            ("resourceconfig.json", _resource_config(request, self.name, network.interface)),
-            ("inputdataconfig.json", _input_data_config(request)),
-            ("hyperparameters.json", dict(request.hyperparameters)),
-        ):
-            (config / name).write_text(json.dumps(content))
+    def write_configuration(self, files: Mapping[str, object]) -> None:
+        """Write JSON files that a container finds, by their paths below /opt/ml."""
+        for name, content in files.items():
+            (self.ml / name).write_text(json.dumps(content))
 
-    def environment(
-        self, request: JobRequest, arn: str, credentials: Mapping[str, str], *, network: Network
-    ) -> dict[str, str]:
-        """Return the container's environment; the request's own variables win over defaults, not over credentials."""
+    def environment(self, request: JobRequest, given: Mapping[str, str], *, network: Network) -> dict[str, str]:
+        """Return the container's environment; the request's variables win over defaults, not over what is `given`."""
         threads = max(1, len(self.cpus) or usable_processors() // len(self.hosts))
         private = PRIVATE if network.is_isolated else str(self.root / "private")
         return {
@@ -92,9 +86,7 @@ class Host:
             "OMP_NUM_THREADS": str(threads),
             "AWS_EC2_METADATA_DISABLED": "true",
             **request.environment,
-            "TRAINING_JOB_NAME": request.name,
-            "TRAINING_JOB_ARN": arn,
-            **credentials,
+            **given,
         }
 
     def launch_command(self, network: Network, command: Sequence[str]) -> list[str]:
@@ -113,18 +105,17 @@ class Host:
             "folder": str(ML if network.is_isolated else self.ml),
             "command": list(command),
         }
-        return launch_command("training_host", config)
+        return launch_command("job_host", config)
 
     def folder(self, path: PurePosixPath) -> JobFolder:
         """Return a folder under /opt/ml."""
         return JobFolder(self.ml, path.relative_to(ML))
 
-    def failure(self) -> tuple[float, str] | None:
-        """Return when the failure file was written (Unix time) and how it begins; None without one or if empty."""
+    def left(self, name: str) -> tuple[float, bytes] | None:
+        """Return when /opt/ml/output/`name` was written (Unix time) and how it begins; None without such a file."""
         try:
-            with JobFolder(self.ml, PurePath("output")).open(PurePath("failure")) as file:
-                text = file.read(FAILURE_BYTES).decode(errors="replace").strip()
-                return (os.fstat(file.fileno()).st_mtime, text) if text else None
+            with JobFolder(self.ml, PurePath("output")).open(PurePath(name)) as file:
+                return os.fstat(file.fileno()).st_mtime, file.read(LEFT_BYTES)
         except OSError:
             return None
 
@@ -133,19 +124,29 @@ def _present(place: Path, file: Path) -> dict[str, Path]:
     return {str(place): file} if place.exists() else {}
 
 
+@dataclass(frozen=True)
+class LogStream:
+    """One host's stream in CloudWatch Logs, written with the job's role."""
+
+    logs: LogsOfRole
+    group: str
+    name: str
+
+    def write(self, line: str) -> None:
+        """Append one event."""
+        self.logs.write(self.group, self.name, [line])
+
+
 class HostProcess:
     """A host that runs: its log stream, the tail of its log, and when it ended."""
 
-    def __init__(
-        self, host: Host, stream: str, on_line: Callable[[str], None], *, processes: ProcessTable, logs: LogsOfRole
-    ) -> None:
+    def __init__(self, host: Host, log: LogStream, on_line: Callable[[str], None], *, processes: ProcessTable) -> None:
         self.host = host
-        self.stream = stream
+        self.log = log
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
         self.ended: float | None = None
         self._on_line = on_line
         self._processes = processes
-        self._logs = logs
         self._process: Process | None = None
 
     def start(self, command: Sequence[str], environment: Mapping[str, str], *, name: str) -> None:
@@ -159,7 +160,7 @@ class HostProcess:
         """Put a line into the host's log; CloudWatch has no empty events."""
         self.tail.append(line[:TAIL_LINE_CHARACTERS])
         if line:
-            self._logs.write(LOG_GROUP, self.stream, [line])
+            self.log.write(line)
             self._on_line(line)
 
     def status(self) -> int | None:
@@ -197,31 +198,3 @@ def share_of_cpus(index: int, hosts: int) -> tuple[int, ...]:
     available = sorted(os.sched_getaffinity(0))
     each = len(available) // hosts
     return tuple(available[index * each : (index + 1) * each])
-
-
-def _resource_config(request: JobRequest, current: str, interface: str) -> dict[str, object]:
-    group = {
-        "instance_group_name": "homogeneousCluster",
-        "instance_type": request.instance_type,
-        "hosts": list(request.hosts),
-    }
-    return {
-        "current_host": current,
-        "current_instance_type": request.instance_type,
-        "current_group_name": "homogeneousCluster",
-        "hosts": list(request.hosts),
-        "instance_groups": [group],
-        "network_interface_name": interface,
-    }
-
-
-def _input_data_config(request: JobRequest) -> dict[str, dict[str, str]]:
-    config: dict[str, dict[str, str]] = {}
-    for channel in request.channels:
-        config[channel.name] = {
-            "TrainingInputMode": "File",
-            "S3DistributionType": "ShardedByS3Key" if channel.sharded else "FullyReplicated",
-            "RecordWrapperType": "None",
-            **({"ContentType": channel.content_type} if channel.content_type else {}),
-        }
-    return config
