@@ -10,12 +10,10 @@ in wall time and in processor time; the second one does not depend on what else 
 
 from __future__ import annotations
 
-import argparse
 import io
 import logging
 import os
 import re
-import statistics
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,18 +24,18 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from benchmarks.figures import Figure, arguments, of, publish, ratio_of
 from benchmarks.localaws_front import localaws
 from tasks.data.judgement_cache import JudgementCache
 from tasks.processing.remote import locate_remote
 from tasks.processing.stage import stage_by_job
 from tasks.run.aws import Aws
 from tasks.run.handle import Run
-from tasks.run.machine import hardware
 from tasks.run.options import StagingOptions
 from tasks.run.progress import LOGGER
 from tasks.run.settings import Settings
 
-GOAL = 1.9
+GOAL = "goal >= 1.9"
 CLASSES = 4
 BUCKET = "photos-to-stage"
 DECODED = re.compile(r"decoded [\d,]+ of [\d,]+ photos in ([\d.]+) s, with ([\d.]+) s of processor time")
@@ -117,19 +115,26 @@ def stage(url: str, work: Path, number: int, source: str, hosts: int, times: Tim
     times.digests.add(outcome.dataset.digest)
 
 
-def report(times: dict[int, Times], given: argparse.Namespace, size_bytes: int) -> None:
-    """Print the medians and their ratios."""
-    print(f"{hardware()}; {given.images} photos of {given.side} px, {size_bytes / 1e6:.0f} MB, n = {given.repeats}")
-    for name, unit in (("wall", "s"), ("processor", "s of processor time")):
-        one, two = (statistics.median(getattr(times[hosts], name)) for hosts in (1, 2))
-        print(f"read and decode: 1 host {one:.1f}, 2 hosts {two:.1f} {unit}: ratio {one / two:.2f}x (goal {GOAL}x)")
-    digests = times[1].digests | times[2].digests
-    print("datasets: equal" if len(digests) == 1 else f"datasets: NOT equal: {sorted(digests)}")
+def figures_of(times: dict[int, Times]) -> list[Figure]:
+    """Return the speed-ups of two hosts, and the seconds of both numbers of them.
+
+    Raises:
+        SystemExit: the datasets differ.
+    """
+    if len(digests := times[1].digests | times[2].digests) != 1:
+        raise SystemExit(f"the datasets of one and two hosts differ: {sorted(digests)}")
+    names = {"processor": "processor time of reading and decoding", "wall": "reading and decoding"}
+    return [
+        *(ratio_of(f"two hosts, {what}", getattr(times[2], name), getattr(times[1], name), GOAL)
+          for name, what in names.items()),
+        *(of(f"{what}, {hosts} host(s)", getattr(times[hosts], name), "s")
+          for name, what in names.items() for hosts in (1, 2)),
+    ]  # fmt: skip
 
 
 def main() -> None:
     """Run all rounds and print the medians."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("--images", type=int, default=400)
     parser.add_argument("--side", type=int, default=1600)
     parser.add_argument("--repeats", type=int, default=3)
@@ -145,7 +150,10 @@ def main() -> None:
                 with server_on(hosts) as url:
                     source = fill(url, work / f"filling-{hosts}-{number}", photos)
                     stage(url, work, number, source, hosts, times[hosts])
-    report(times, given, sum(map(len, photos)))
+    size_bytes = sum(map(len, photos))
+    publish(
+        figures_of(times), [f"{given.images:,} photos of {given.side} px, {size_bytes / 1e6:.0f} MB; equal datasets."]
+    )
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ class Section:
 
 SECTIONS = (
     Section("Training", "training", ("training_loop", "two_instances", "tuning", "gpu")),
-    Section("Staging to S3", "staging", ("staging",)),
+    Section("Staging to S3", "staging", ("staging", "cloud_staging")),
     Section("Serving", "serving", ("serving", "inference_threads")),
     Section("The Lambda function", "lambda", ("lambda_handler", "lambda_invoke")),
     Section("localaws", "localaws", ("localaws_front", "scale_out", "console")),

@@ -81,7 +81,7 @@ class Order:
         content = {
             **asdict(self),
             "objects": [astuple(each) for each in self.objects],
-            "entries": [astuple(each) for each in self.entries],
+            "entries": self.entries,
         }
         return gzip.compress(json.dumps(content, sort_keys=True).encode(), mtime=0)
 
