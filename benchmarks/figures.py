@@ -23,6 +23,8 @@ RESULTS = Path(__file__).with_name("results")
 _ROOT = Path(__file__).resolve().parents[1]
 _LOAD_BEFORE = os.getloadavg()[0]
 _GIT_SECONDS = 10.0
+_CHANGES = ("status", "--porcelain", "--", ".", ":!benchmarks/results", ":!docs/benchmarks.md", ":!README.md")
+"""What a benchmark itself writes is no change of what it measures."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def _run() -> tuple[str, str, str, str]:
     name = spec.name if spec else "benchmarks.unknown"
     options = [Path(each).name if Path(each).is_absolute() else each for each in sys.argv[1:] if each != "--record"]
     command = " ".join(["python -m", name, *options])
-    commit = _git("rev-parse", "--short", "HEAD") + (" with changes" if _git("status", "--porcelain") else "")
+    commit = _git("rev-parse", "--short", "HEAD") + (" with changes" if _git(*_CHANGES) else "")
     return name.rpartition(".")[2], command, commit, date.today().isoformat()
 
 

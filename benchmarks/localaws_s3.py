@@ -7,9 +7,9 @@ load of the machine changes less. Every answer is checked, and in the end the ob
 """
 
 import statistics
-import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from socket import create_connection
 from typing import Any, BinaryIO
@@ -118,14 +118,19 @@ def signed(url: str, method: str, key: str, body: bytes = b"", query: str = "") 
 
 
 def rate_of(url: str, requests: Sequence[bytes], clients: int = CLIENTS) -> Rate:
-    """Send requests over so many connections at once."""
+    """Send requests over so many connections at once.
+
+    Raises:
+        AssertionError: an answer is not 200.
+        OSError: a connection was lost.
+        TimeoutError: the answers did not come in time.
+    """
     server = server_of(url)
-    threads = [threading.Thread(target=send_all, args=(url, requests[first::clients])) for first in range(clients)]
-    computed, before = _computed(server), time.perf_counter()
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join(DEADLINE_SECONDS)
+    with ThreadPoolExecutor(clients) as pool:
+        computed, before = _computed(server), time.perf_counter()
+        sending = [pool.submit(send_all, url, requests[first::clients]) for first in range(clients)]
+        for each in sending:
+            each.result(DEADLINE_SECONDS)
     seconds, computed = time.perf_counter() - before, _computed(server) - computed
     return Rate(len(requests) / seconds, computed / len(requests) * 1e6)
 

@@ -3,7 +3,7 @@
     python -m benchmarks.two_instances --data ../shared/data/dogImages-21breeds.zip --images 1200
 
 Each instance is a process that is pinned to one core. Of two instances each has half of the shards, as with
-ShardedByS3Key, and they communicate by gloo. The runs take turns; the ratio is that of the medians.
+ShardedByS3Key, and they communicate by gloo. The runs take turns; the ratio is the median of the rounds'.
 """
 
 import json

@@ -50,6 +50,18 @@ def test_a_recorded_figure_replaces_what_was_transcribed(
     assert "| staging | 42× | 41 to 43 | 2 |  |" in table.page([result])
 
 
+def test_a_figure_of_another_number_of_cores_is_not_the_machines_of_the_readme() -> None:
+    def of_cores(cores: int) -> Result:
+        machine = f"{cores} × AMD EPYC, Linux x86_64, Python 3.11.7"
+        return Result(
+            "staging", "python -m benchmarks.staging", "abc", "2026-11-30", machine, 0.1, (figures_by_cores[cores],)
+        )
+
+    figures_by_cores = {cores: Figure("staging", 10.0 + cores, "x", 3) for cores in (2, 16)}
+    row = next(line for line in table.headline_table([of_cores(16), of_cores(2)]).splitlines() if "staging" in line)
+    assert "**12×**" in row and "26" not in row
+
+
 def test_a_document_without_its_marks_is_refused() -> None:
     with pytest.raises(ValueError, match=r"README\.md has no part between"):
         table.with_table("# A page", "| a |\n")
