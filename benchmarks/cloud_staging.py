@@ -4,8 +4,8 @@
 
 Each host has one core: the server of the job of one host, with all that it starts, is kept on one core, that of the job
 of two hosts on two, of which each host has its own. The photos are made, and lie below a prefix of localaws's S3, whose
-work is on the same cores: on AWS it is not. The jobs take turns. The ratio is the median of the rounds', of the longest host,
-in wall time and in processor time; the second one does not depend on what else the machine does.
+work is on the same cores: on AWS it is not. The jobs take turns. The ratio is the median of the rounds', of the
+longest host, in wall time and in processor time; the second one does not depend on what else the machine does.
 """
 
 from __future__ import annotations
