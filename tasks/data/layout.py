@@ -16,6 +16,7 @@ from functools import cached_property
 from tasks.data import levels, names
 from tasks.data.class_names import name_classes
 from tasks.data.contents import Contents, sort_files
+from tasks.data.deciding_table import agreeing_column, told_unused, user_labels
 from tasks.data.entries import Listing
 from tasks.data.label_rows import Labels, Read, read_labels, split_above
 from tasks.data.layout_texts import others_note, unnamed_text, unused_warnings, views_warnings
@@ -27,6 +28,7 @@ from tasks.data.sections import (
     find_sections,
     level_notes,
     splits_in_classes,
+    unknown_levels,
     unlabelled,
 )
 from tasks.data.spelling import read_spellings
@@ -35,6 +37,7 @@ from tasks.data.texts import LAYOUTS, shortened
 from tasks.data.tree import Tree
 from tasks.run.errors import SourceRefused
 from tasks.run.escaping import valid_text
+from tasks.run.options import ClassFolder
 from tasks.run.records import SPLITS, Quarantined
 
 _NO_CLASS = "it is not in the folder of a class"
@@ -76,16 +79,18 @@ class Layout:
     group: str | None = None
 
 
-def read_layout(listing: Listing, read: Read | None = None) -> Layout:
+def read_layout(listing: Listing, read: Read | None = None, class_folder: ClassFolder = "auto") -> Layout:
     """Assign a listing's files to splits and classes; without `read`, no table of labels is looked at.
 
     Raises:
         SourceRefused: no splits and no classes are found, train is missing, a split exists twice, images are in an
-            unknown folder, or the name of a class is not UTF-8 or is blank.
+            unknown folder, the name of a class is not UTF-8 or is blank, or of several levels of folders it cannot be
+            told which are the classes.
     """
     found = names.normalised(listing)
     files = sort_files(listing, found)
-    labels, sections = _sections(listing, found, files, read)
+    seen = _Seen(listing, found, files, read, class_folder)
+    labels, sections = seen.labels, seen.sections
     placed = _Placed(listing, found, files, sections, labels)
     for index in files.photos:
         placed.add(index)
@@ -102,8 +107,14 @@ def read_layout(listing: Listing, read: Read | None = None) -> Layout:
         for each in placed.candidates
     ]
     unused = [(valid_text(listing.entries[i].name), why) for i, why in (*files.unused, *placed.unused)]
-    doubtful = [] if labels.rows else doubtful_classes(sections, files.tree, listing)
-    for path in {*(table.path for table in labels.tables), *labels.lists, *lists.paths}:
+    doubtful = (
+        []
+        if labels.rows
+        else doubtful_classes(sections, files.tree, listing, is_told=class_folder != "auto" or seen.column is not None)
+    )
+    used = {*(table.path for table in labels.tables), *labels.lists, *lists.paths}
+    unused_tables = {path: why for path, why in seen.unused.items() if path not in used}
+    for path in {*used, *unused_tables, *([seen.column[0]] if seen.column else [])}:
         files.others.remove(path)
     return Layout(
         tuple(sorted(set(spellings.classes.values()))),
@@ -122,10 +133,12 @@ def read_layout(listing: Listing, read: Read | None = None) -> Layout:
         (
             *found.notes,
             *placed.notes,
+            *seen.notes,
             *level_notes(sections, files.tree),
             *spellings.notes,
             *lists.notes,
             *splits_in_classes(sections, files.tree),
+            *told_unused(unused_tables),
             *others_note(files.others),
         ),
         made,
@@ -133,25 +146,84 @@ def read_layout(listing: Listing, read: Read | None = None) -> Layout:
     )
 
 
-def _sections(listing: Listing, found: Names, files: Contents, read: Read | None) -> tuple[Labels, Sequence[Section]]:
-    """Return the labels that tables give, and the sections; where the folders are no classes, tables decide alone.
+class _Seen:
+    """What the folders and the tables of a source say: the labels that tables give, and the sections.
+
+    `unused` maps tables of the user to why they do not decide, and `column` is the table and its column that tell that
+    the folders in which photos lie are the classes.
 
     Raises:
-        SourceRefused: a split exists twice, images are in an unknown folder, or the folders are no classes and no
-            table names the photos.
+        SourceRefused: a split exists twice, images are in an unknown folder, a table names photos by names that several
+            have, or the folders are no classes and no table names the photos.
     """
-    sections = find_sections(found, files.tree)
-    refused = views_refusal(listing, found, files) or detection_refusal(listing, found, files)
-    if sections is not None and refused is None:
-        return _labels(listing, found, files, sections, read), sections
-    photos = [(index, found.files[index]) for index in files.photos]
-    labels = read_labels(listing, found, [photos], read) if read and photos else Labels()
-    if not labels.rows:
-        raise refused or unknown_layout(listing, found, files, labels.problems)
-    labels.lists = name_classes(labels, listing, found, read, ()) if read else []
-    known = {found.files[index][:-1] for index in labels.rows}
-    splits = {folder: split_above(folder) for folder in sorted(known)}
-    return labels, [unlabelled(()), *(unlabelled(folder, split) for folder, split in splits.items() if split)]
+
+    def __init__(
+        self, listing: Listing, found: Names, files: Contents, read: Read | None, class_folder: ClassFolder
+    ) -> None:
+        self._listing, self._found, self._files, self._read = listing, found, files, read
+        self._photos = [(index, found.files[index]) for index in files.photos]
+        self.unused: dict[Path, str] = {}
+        self.column: tuple[Path, str] | None = None
+        sections = find_sections(found, files.tree, is_last=class_folder == "last")
+        refused = views_refusal(listing, found, files) or detection_refusal(listing, found, files)
+        is_read = sections is not None and refused is None
+        user = self._user_labels() if not is_read or _has_classes(sections or (), files.tree) else Labels()
+        if user.rows:
+            self.labels, self.sections = user, _labelled_sections(sections or ())
+        elif sections is not None and is_read:
+            self.labels = _labels(listing, found, files, sections, read)
+            self.sections: Sequence[Section] = sections if class_folder != "auto" else self._levelled(sections)
+        else:
+            self.labels, self.sections = self._labels_alone(refused)
+
+    @property
+    def notes(self) -> list[str]:
+        """Which column tells the level of the classes."""
+        if self.column is None:
+            return []
+        path, column = self.column
+        where = f"column {shortened(column)} of {shortened('/'.join(path))}"
+        return [f"{where} has the names of the folders that the photos lie in: these are the classes"]
+
+    def _user_labels(self) -> Labels:
+        if self._read is None or not self._photos:
+            return Labels()
+        decision = user_labels(self._listing, self._found, self._photos, self._read)
+        self.unused = decision.unused
+        return decision.labels
+
+    def _levelled(self, sections: Sequence[Section]) -> Sequence[Section]:
+        """Return the sections, or those of the folders that photos lie in, if a table beside them has their names."""
+        if self._read is None or self.labels.rows or not unknown_levels(sections, self._files.tree):
+            return sections
+        last = find_sections(self._found, self._files.tree, is_last=True) or []
+        by_folder = {each.folder: each.own_name for each in last if each.own_name is not None}
+        own = {index: name for index, path in self._photos if (name := by_folder.get(path[:-1])) is not None}
+        photos = [each for each in self._photos if each[0] in own]
+        self.column = agreeing_column(self._listing, self._found, photos, own, self._read)
+        return sections if self.column is None else last
+
+    def _labels_alone(self, refused: SourceRefused | None) -> tuple[Labels, Sequence[Section]]:
+        """Return the labels that tables give where the folders are no classes, and the sections for them."""
+        read, photos = self._read, self._photos
+        labels = read_labels(self._listing, self._found, [photos], read) if read and photos else Labels()
+        if not labels.rows:
+            raise refused or unknown_layout(self._listing, self._found, self._files, labels.problems)
+        labels.lists = name_classes(labels, self._listing, self._found, read, ()) if read else []
+        known = {self._found.files[index][:-1] for index in labels.rows}
+        splits = {folder: split_above(folder) for folder in sorted(known)}
+        return labels, [unlabelled(()), *(unlabelled(folder, split) for folder, split in splits.items() if split)]
+
+
+def _has_classes(sections: Sequence[Section], tree: Tree) -> bool:
+    """Tell whether folders would be classes."""
+    return any(each.reason is None and (each.class_name or tree.children(each.folder)) for each in sections)
+
+
+def _labelled_sections(sections: Sequence[Section]) -> list[Section]:
+    """Return the sections of a source whose classes a table gives: the folders of splits, and all others as one."""
+    splits = {each.folder: each.split for each in sections if each.split is not None and each.folder}
+    return [unlabelled(()), *(unlabelled(folder, split) for folder, split in splits.items())]
 
 
 def _split_in(split: str | None, made: Sequence[str]) -> str | None:
