@@ -58,17 +58,17 @@ def user_labels(listing: Listing, found: Names, photos: Sequence[Located], read:
     doubtful: dict[Path, set[str]] = {}
     for table in tables:
         if problem := table.problem or _lacking(table):
-            decision.unused[table.path] = problem
+            decision.unused[table.path] = f"it {problem}"
         elif not add_table(decision.labels, table, [photos]):
             problem = decision.labels.problems[0].problem or ""
-            return Decision(unused={**decision.unused, **dict.fromkeys([table.path], problem)})
+            return Decision(unused={**decision.unused, table.path: f"it {problem}"})
         elif names := _doubtful_names(table, photos):
             doubtful[table.path] = names
     together = set.union(*doubtful.values()) if doubtful else set()
-    count = len(decision.labels.rows) + sum(path[-1] in together for _, path in photos)
+    count = sum(index in decision.labels.rows or path[-1] in together for index, path in photos)
     if count < _LEAST_NAMED * len(photos):
         used = [table for table in tables if table.path not in decision.unused]
-        why = f"names {count:,} of {counted(len(photos), 'photo')}, and decides over folders from 90 % on"
+        why = f"it names {count:,} of {counted(len(photos), 'photo')}, and decides over folders from 90 % on"
         return Decision(unused=decision.unused | {table.path: why for table in used})
     for path, names in doubtful.items():
         raise _refusal(path, min(names), photos)
@@ -78,7 +78,7 @@ def user_labels(listing: Listing, found: Names, photos: Sequence[Located], read:
 
 def told_unused(unused: Mapping[Path, str]) -> list[str]:
     """Return which tables of the user are not used, and why."""
-    return [f"{shortened('/'.join(path))} is not used: it {why}" for path, why in sorted(unused.items())]
+    return [f"{shortened('/'.join(path))} is not used: {why}" for path, why in sorted(unused.items())]
 
 
 def agreeing_column(

@@ -9,7 +9,7 @@ tables and lists are read by the function that is given.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,6 +19,7 @@ from tasks.data.contents import Contents, sort_files
 from tasks.data.deciding_table import agreeing_column, told_unused, user_labels
 from tasks.data.entries import Listing
 from tasks.data.label_rows import Labels, Read, read_labels, split_above
+from tasks.data.label_table import is_text, may_be_table
 from tasks.data.layout_texts import others_note, unnamed_text, unused_warnings, views_warnings
 from tasks.data.names import Names, Path
 from tasks.data.refusals import detection_refusal, unknown_layout, views_refusal
@@ -44,6 +45,9 @@ _NO_CLASS = "it is not in the folder of a class"
 _UNNAMED = "no table of labels names it"
 _UNLABELLED = "its cell for the class is empty"
 _UNLISTED = "no list of a split names it"
+_FEW_TABLES = 3
+"""So many tables that are not used are named, with the reason."""
+
 _RENAME = "rename its folder, or its label in the table"
 
 
@@ -113,14 +117,18 @@ def read_layout(listing: Listing, read: Read | None = None, class_folder: ClassF
         else doubtful_classes(sections, files.tree, listing, is_told=class_folder != "auto" or seen.column is not None)
     )
     used = {*(table.path for table in labels.tables), *labels.lists, *lists.paths}
-    unused_tables = {path: why for path, why in seen.unused.items() if path not in used}
-    for path in {*used, *unused_tables, *([seen.column[0]] if seen.column else [])}:
+    used |= {seen.column[0]} if seen.column else set()
+    for path in used:
+        files.others.remove(path)
+    unused_tables = seen.unused_tables(used, lists)
+    ignored = files.others.total() + len(unused)
+    for path in unused_tables:
         files.others.remove(path)
     return Layout(
         tuple(sorted(set(spellings.classes.values()))),
         tuple(candidates),
         (*files.refused, *placed.quarantined),
-        files.others.total() + len(unused),
+        ignored,
         (
             *spellings.warnings,
             *views_warnings(found, files, labels),
@@ -169,6 +177,8 @@ class _Seen:
         is_read = sections is not None and refused is None
         user = self._user_labels() if not is_read or _has_classes(sections or (), files.tree) else Labels()
         if user.rows:
+            if class_folder != "auto":
+                user.named_by.append(f"--class-folder {class_folder} changes nothing, because a table has the classes")
             self.labels, self.sections = user, _labelled_sections(sections or ())
         elif sections is not None and is_read:
             self.labels = _labels(listing, found, files, sections, read)
@@ -184,6 +194,21 @@ class _Seen:
         path, column = self.column
         where = f"column {shortened(column)} of {shortened('/'.join(path))}"
         return [f"{where} has the names of the folders that the photos lie in: these are the classes"]
+
+    def unused_tables(self, used: Collection[Path], lists: SplitLists) -> dict[Path, str]:
+        """Map the tables beside the photos that are not used to why, if they are few or named as the user's."""
+        told = {each.name for each in self.labels.problems}
+        left = [
+            path
+            for path in self._files.others.files
+            if may_be_table(path) and not is_text(path) and path not in self.unused and path not in used
+        ]
+        texts = " ".join((*lists.warnings, *told))
+        left = [path for path in left if "/".join(path) not in texts]
+        tables = self.labels.tables
+        why = f"{tables[0].name} gives the classes" if tables else "the folders give the classes"
+        few = left if len(left) <= _FEW_TABLES else []
+        return {path: text for path, text in self.unused.items() if path not in used} | dict.fromkeys(few, why)
 
     def _user_labels(self) -> Labels:
         if self._read is None or not self._photos:

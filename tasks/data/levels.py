@@ -109,7 +109,8 @@ def refuse_unknown_level(tree: Tree, folder: Path, split: str | None, listing: L
     what += f"{enumerated(first)})"
     more = ""
     if _are_alike(below):
-        what = f"{shown} each have the folders {enumerated(first)}"
+        is_same = len({frozenset(map(folded, each)) for each in below}) == 1
+        what = f"{shown} {'each have the' if is_same else 'have nearly the same'} folders {enumerated(first)}"
         more = f"; or {_one_of_them(inner[0], split, listing)}"
     why = "either level may be the classes, and kennel does not guess which"
     last = enumerated(_last_folders(tree, outer))

@@ -236,7 +236,7 @@ def test_food_101_has_its_splits_from_lists_of_paths(tmp_path: Path) -> None:
     assert placed["food-101/images/sushi/107.jpg"] == ("test", "sushi")
     assert layout.notes == (
         "the splits are from food-101/meta/train.txt, food-101/meta/test.txt (train 12, test 4)",
-        "2 .txt are not photos and are not used (food-101/meta/classes.txt, food-101/meta/labels.txt)",
+        "2 .txt are not photos and are not used (food-101/meta/classes.txt and food-101/meta/labels.txt)",
     )
 
 
@@ -375,7 +375,7 @@ def test_a_column_that_is_named_as_that_of_classes_goes_before_one_that_is_found
     assert placed["jpg/1.jpg"] == (None, "tit") and layout.classes == ("owl", "tit")
     assert layout.notes == (
         "the classes of 8 photos are from birds.csv, column species",
-        "1 .csv is not a photo and is not used (sizes.csv)",
+        "sizes.csv is not used: birds.csv gives the classes",
     )
 
 
