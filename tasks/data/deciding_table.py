@@ -25,6 +25,7 @@ from tasks.data.label_rows import (
     files_of_labels,
     known_names,
     located_rows,
+    names_here,
 )
 from tasks.data.label_table import Row, Table, is_text, may_be_table, read_table
 from tasks.data.names import Names, Path
@@ -54,12 +55,12 @@ def user_labels(listing: Listing, found: Names, photos: Sequence[Located], read:
         SourceRefused: they name photos by names that several photos have.
     """
     tables = _user_tables(listing, found, photos, read)
-    decision = Decision()
+    decision, here = Decision(), names_here(found)
     doubtful: dict[Path, set[str]] = {}
     for table in tables:
         if problem := table.problem or _lacking(table):
             decision.unused[table.path] = f"it {problem}"
-        elif not add_table(decision.labels, table, [photos]):
+        elif not add_table(decision.labels, table, [photos], here):
             problem = decision.labels.problems[0].problem or ""
             return Decision(unused={**decision.unused, table.path: f"it {problem}"})
         elif names := _doubtful_names(table, photos):
@@ -170,5 +171,3 @@ def _name_numbers(labels: Labels, photos: Sequence[Located]) -> None:
     is_told = len(words) == len(folders) == len(set(words.values())) and all(map(str.isdecimal, folders))
     if is_told and not any(map(str.isdecimal, words.values())):
         labels.rename(words, "the classes are named by the folders of their photos")
-    else:
-        labels.named_by.append("the folders are no classes, because this table names the photos")

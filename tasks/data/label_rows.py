@@ -92,7 +92,7 @@ def read_labels(
     one tell which column of another has them. Where two tables disagree on a photo, the one counts whose column of
     classes is named as such; else no row is kept.
     """
-    known = known_names(groups)
+    known, here = known_names(groups), names_here(found)
     entries = [
         (entry, path)
         for entry, path in files_of_labels(listing, found)
@@ -104,7 +104,7 @@ def read_labels(
         for entry, path in sorted(chosen, key=lambda each: -each[0].size_bytes):
             so_far = {*classes, *(row.class_name for row in labels.rows.values())}
             table = read_table(path, content_of(read, entry), known, so_far)
-            if table is not None and not add_table(labels, table, groups):
+            if table is not None and not add_table(labels, table, groups, here):
                 text = f"no table of labels is used: {labels.problems[0].refusal()}"
                 return Labels(problems=labels.problems, contradiction=text)
         if labels.rows and len(labels.rows) >= _ENOUGH * sum(map(len, groups)):
@@ -117,6 +117,11 @@ def known_names(groups: Sequence[Sequence[Located]]) -> set[str]:
     folders = {path[:-1] for group in groups for _, path in group}
     with_blanks = {f"{part}/" for folder in folders for part in folder if " " in part}
     return with_blanks | {name for group in groups for _, path in group for name in (path[-1], _stem(path[-1]))}
+
+
+def names_here(found: Names) -> set[str]:
+    """Return the names of all files of a source, with and without their endings."""
+    return {name for path in found.files if path for name in (path[-1], _stem(path[-1]))}
 
 
 def files_of_labels(listing: Listing, found: Names) -> list[tuple[Entry, Path]]:
@@ -143,14 +148,16 @@ def match_rows(rows: Sequence[Row], folder: Path, groups: Sequence[Sequence[Loca
     return {index: row for index, row in found if index is not None}
 
 
-def add_table(labels: Labels, table: Table, groups: Sequence[Sequence[Located]]) -> bool:
-    """Add the rows of a table; False if they contradict those of another one that is as sure of its column."""
+def add_table(labels: Labels, table: Table, groups: Sequence[Sequence[Located]], here: Collection[str]) -> bool:
+    """Add the rows of a table; False if they contradict those of another one that is as sure of its column.
+
+    `here` are the names of all files (`names_here`).
+    """
     if table.problem is not None:
         labels.problems.append(table)
         return True
     labels.words |= table.words
-    known = known_names(groups)
-    labels.missing[table.path] = [row.file for row in table.rows if not names_photo(row.file, known)]
+    labels.missing[table.path] = [row.file for row in table.rows if not names_photo(row.file, here)]
     given = located_rows(table.rows, table.path, groups)
     found = {
         index: replace(row, class_name=labels.words.get(row.class_name, row.class_name)) for index, row in given.items()

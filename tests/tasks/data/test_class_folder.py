@@ -299,6 +299,15 @@ def test_columns_whose_values_all_differ_are_not_asked_for_and_the_columns_to_re
     assert error.next_command.startswith(told)
 
 
+def test_a_table_of_a_test_without_folders_does_not_miss_the_photos_in_folders() -> None:
+    names = [f"train/{name}/{n}{name}.jpg" for name in ("cat", "dog") for n in range(9)]
+    rows = {name: name.split("/")[1] for name in names} | {f"test/{n}.jpg": ("cat", "dog")[n % 2] for n in range(4)}
+    layout = read(rows, {"all.csv": table(rows, "path,class")})
+    assert Counter(each.split for each in layout.candidates) == {None: 18, "test": 4}
+    assert layout.notes[0] == "the classes of 4 photos are from all.csv, column class"
+    assert not any("not here" in note for note in layout.notes)
+
+
 def test_a_row_whose_photo_is_not_here_is_counted() -> None:
     rows = {f"{n}.jpg": "ab"[n % 2] for n in range(9)}
     layout = read([f"images/{n}.jpg" for n in range(8)], {"labels.csv": table(rows)})
