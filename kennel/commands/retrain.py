@@ -73,7 +73,7 @@ def retrain(
     folder = run_dir_of(environment.home_and_runs()[1], run_id)
     named = read_data_argument(data)
     if named is not None:
-        check_data_argument(named, Settings.load(), _class_folder(folder))
+        check_data_argument(named, Settings.load(), run_class_folder(folder))
     where = environment.start_servers(lambda: environment.import_flow("flows.retrain"))
     from flows.retrain import retrain as flow
 
@@ -102,7 +102,7 @@ def retrain(
     return 0
 
 
-def _class_folder(folder: Path) -> ClassFolder:
+def run_class_folder(folder: Path) -> ClassFolder:
     """Return the folder that is a photo's class in the run, as its data is staged again in the same way.
 
     Raises:

@@ -8,9 +8,15 @@ from pathlib import Path
 import pytest
 
 from tasks.data.entries import Entry, Listing
+from tasks.data.examination import Examined, examine_source
 from tasks.data.layout import Layout, read_layout
+from tasks.data.staging import locate, spool_directory
+from tasks.data.texts import enumerated, listed
 from tasks.run.errors import SourceRefused
-from tasks.run.options import ClassFolder
+from tasks.run.options import ClassFolder, DataOptions
+from tasks.run.progress import LineProgress
+from tasks.run.settings import Settings
+from tests.tasks.data.datasets import jpeg, write_folder
 
 CHILDREN = ("Anna M", "Ben", "Clara", "Deniz Ö")
 TREES = ("Ahorn", "Buche", "Eiche", "Linde")
@@ -312,3 +318,26 @@ def test_a_row_whose_photo_is_not_here_is_counted() -> None:
     rows = {f"{n}.jpg": "ab"[n % 2] for n in range(9)}
     layout = read([f"images/{n}.jpg" for n in range(8)], {"labels.csv": table(rows)})
     assert layout.notes[1] == "labels.csv names 1 photo that is not here (8.jpg)" and len(layout.candidates) == 8
+
+
+def test_the_option_is_part_of_a_dataset_only_by_its_result(tmp_path: Path) -> None:
+    folders = ("a/oak", "a/elm", "b/oak", "b/elm")
+    nested = {f"{folder}/{3 * k + n}.jpg": jpeg(3 * k + n) for k, folder in enumerate(folders) for n in range(3)}
+    flat = {name.partition("/")[2]: data for name, data in nested.items()}
+
+    def examined(name: str, files: Mapping[str, bytes], options: DataOptions) -> Examined:
+        settings = Settings(home=tmp_path / "home")
+        source = locate(str(write_folder(tmp_path / name, files)), settings, LineProgress, options)
+        with spool_directory(settings) as spool:
+            return examine_source(source, settings, spool, LineProgress)
+
+    last, plain = examined("nested", nested, DataOptions(class_folder="last")), examined("flat", flat, DataOptions())
+    assert (last.classes, last.digest, last.problems) == (("elm", "oak"), plain.digest, ())
+    assert DataOptions(class_folder="last").chosen == {"class_folder": "last"}
+
+
+def test_one_more_short_name_is_shown_and_a_long_one_is_counted() -> None:
+    assert enumerated(["a", "b", "c", "Deniz"]) == "a, b, c and Deniz"
+    assert enumerated(["a", "b", "c", "d" * 21]) == "a, b, c and 1 more"
+    assert enumerated([*"abcde"]) == "a, b, c and 2 more"
+    assert listed([*"abcdef"]) == "a, b, c, d, e and f" and listed([*"abcdefg"]) == "a, b, c, d, e and 2 more"
