@@ -22,6 +22,7 @@ from tasks.data.layout import read_layout
 from tasks.data.unpacking import list_unless_packed
 from tasks.run.command_line import path_argument
 from tasks.run.errors import DataRefused, SourceRefused
+from tasks.run.options import ClassFolder
 from tasks.run.settings import Settings
 from tasks.run.source_name import MALFORMED, UNREADABLE, file_path, is_s3, is_url, source_name
 
@@ -45,7 +46,7 @@ def read_data_argument(data: str | None) -> str | None:
     return line
 
 
-def check_data_argument(data: str, settings: Settings) -> None:
+def check_data_argument(data: str, settings: Settings, class_folder: ClassFolder = "auto") -> None:
     """Return if nothing in the name or the listing of the data speaks against it.
 
     Raises:
@@ -78,7 +79,7 @@ def check_data_argument(data: str, settings: Settings) -> None:
     listing = list_unless_packed(path, settings)
     if listing is not None:
         with Reader(listing.root, listing.kind) as reader:
-            read_layout(listing, reader.read)
+            read_layout(listing, reader.read, class_folder)
 
 
 @contextmanager

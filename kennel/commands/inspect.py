@@ -68,7 +68,7 @@ def inspect(
     handle_interrupts()
     settings = Settings(home=environment.home_and_runs()[0])
     given = read_data_argument(data) or data
-    check_data_argument(given, settings)
+    check_data_argument(given, settings, data_options.class_folder)
     source = keep_in_memory(given)
     located = locate(source, settings, show_progress, data_options)
     folder = settings.home / "inspections" / _folder_name(located.name, run_id_for(source))
@@ -128,6 +128,6 @@ def _of_photos(what: str, photos: tuple[FoundPhoto, ...]) -> list[str]:
 
     if not photos:
         return []
-    shown = ", ".join(f"{photo.name} ({photo.text})" for photo in photos[:SHOWN])
+    shown = ", ".join(f"{photo.name}{'' if photo.text == what else f' ({photo.text})'}" for photo in photos[:SHOWN])
     more = f" and {len(photos) - SHOWN:,} more" if len(photos) > SHOWN else ""
     return [f"{counted(len(photos), 'photo')} {what}: {shown}{more}"]

@@ -157,7 +157,7 @@ def planned(chosen: PipelineOptions) -> RunPlan:
     require_backbone(chosen.training.backbone)
     named = read_data_argument(chosen.data)
     if named is not None:
-        check_data_argument(named, Settings.load())
+        check_data_argument(named, Settings.load(), chosen.data_options.class_folder)
     where = environment.connect_to_running()
     if where is None:
         isolation.isolate_aws(os.environ)

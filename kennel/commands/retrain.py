@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -13,7 +13,10 @@ from kennel.commands.models import PROMOTION, Promoted
 from kennel.servers import environment
 from kennel.terminal.console import begin, print_json, print_table
 from kennel.terminal.stages import SERVERS
-from tasks.run.options import PromotionOptions
+from tasks.run.options import ClassFolder, PromotionOptions
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def retrain(
@@ -70,7 +73,7 @@ def retrain(
     folder = run_dir_of(environment.home_and_runs()[1], run_id)
     named = read_data_argument(data)
     if named is not None:
-        check_data_argument(named, Settings.load())
+        check_data_argument(named, Settings.load(), run_class_folder(folder))
     where = environment.start_servers(lambda: environment.import_flow("flows.retrain"))
     from flows.retrain import retrain as flow
 
@@ -97,3 +100,17 @@ def retrain(
             rows["page"] = str(folder / REPORT)
         print_table(f"retraining of {run_id}", rows)
     return 0
+
+
+def run_class_folder(folder: Path) -> ClassFolder:
+    """Return the folder that is a photo's class in the run, as its data is staged again in the same way.
+
+    Raises:
+        LedgerRefused: the run's record of its data cannot be read, or another release wrote it.
+    """
+    from tasks.run.data_choice import chosen_data_options
+    from tasks.run.handle import RunFolder
+    from tasks.run.records import DatasetRef
+
+    staged = RunFolder(folder).find(DatasetRef)
+    return "auto" if staged is None else chosen_data_options(staged).class_folder

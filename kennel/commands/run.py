@@ -122,7 +122,7 @@ def run_pipeline(chosen: PipelineOptions, *, as_json: bool, aws: localaws.Option
     require_backbone(chosen.training.backbone)  # a misspelt name is reported before two servers are started
     named = read_data_argument(chosen.data)
     if named is not None:
-        check_data_argument(named, Settings.load())
+        check_data_argument(named, Settings.load(), chosen.data_options.class_folder)
     where = environment.start_servers(lambda: environment.import_flow("flows.pipeline"), aws or localaws.UNCHANGED)
     console.say(f"AWS: {where.description}")
     import_sdk_early(where.runs)

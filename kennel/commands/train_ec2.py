@@ -76,7 +76,7 @@ def train_ec2(
     handle_interrupts()
     data = read_data_argument(data)
     if data is not None:
-        check_data_argument(data, Settings.load())
+        check_data_argument(data, Settings.load(), data_options.class_folder)
     where = environment.start_servers(meanwhile=lambda: environment.import_flow("flows.train_ec2"))
     console.say(f"AWS: {where.description}")
     chosen = data or (SAMPLE if where.target.has_sample else REFERENCE_DATA)

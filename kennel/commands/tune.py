@@ -59,7 +59,7 @@ def tune(
     handle_interrupts()
     named = read_data_argument(data)
     if named is not None:
-        check_data_argument(named, Settings.load())
+        check_data_argument(named, Settings.load(), data_options.class_folder)
     where = environment.start_servers(meanwhile=lambda: environment.import_flow("flows.tune"))
     console.say(f"AWS: {where.description}")
     import_sdk_early(where.runs)

@@ -9,7 +9,7 @@ from tasks.data import names
 from tasks.data.entries import Listing
 from tasks.data.masks import mask_folders
 from tasks.data.names import Names, Path
-from tasks.data.texts import counted, listed, shortened
+from tasks.data.texts import counted, enumerated, joined, listed, shortened
 from tasks.data.tree import Tree
 from tasks.run.escaping import valid_text
 from tasks.run.records import Quarantined
@@ -35,13 +35,13 @@ class Others:
         count = self.system.total()
         marks = listed([shortened(mark) for mark, _ in self.system.most_common()])
         parts = [f"{counted(count, 'hidden or system file')} ({marks})"] if count else []
-        return ", ".join([*parts, *(f"{n:,} {shortened(kind)}" for kind, n in self.endings.most_common() if n)])
+        return joined([*parts, *(f"{n:,} {shortened(kind)}" for kind, n in self.endings.most_common() if n)])
 
     def example(self) -> str:
         """Return the names of the files, in brackets, if there are few."""
         if not 0 < len(self.files) <= _FEW:
             return ""
-        return f" ({', '.join(shortened('/'.join(path)) for path in sorted(self.files))})"
+        return f" ({enumerated(['/'.join(path) for path in sorted(self.files)])})"
 
     def add(self, path: Path) -> None:
         """Count a file by its ending."""

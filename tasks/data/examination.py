@@ -133,14 +133,15 @@ def _laid_out(
     source: LocatedSource, settings: Settings, spool_dir: Path, progress: ProgressFactory
 ) -> tuple[Listing, Layout]:
     """Return what a source has and how it is laid out; photos of a bucket are fetched."""
+    level = source.options.class_folder
     if (objects := source.objects) is not None:
         aws = Aws(settings)
-        layout = read_layout(objects.listing, partial(read_remote, aws, objects, progress))
+        layout = read_layout(objects.listing, partial(read_remote, aws, objects, progress), level)
         fetch_objects(aws, objects, [candidate.index for candidate in layout.candidates], progress)
         return objects.listing, layout
     listing = list_unpacked(source.path, settings, spool_dir, progress)
     with Reader(listing.root, listing.kind) as reader:
-        return listing, read_layout(listing, reader.read)
+        return listing, read_layout(listing, reader.read, level)
 
 
 def _separated(

@@ -41,6 +41,7 @@ _UNSPLIT = frozenset({"unassigned", ""})
 _LEAST_FITTING = 0.5
 _LEAST_DISTINCT = 0.9
 _MOST_LOOKED_AT = 2000
+_FEWEST_TO_DIFFER = 5
 _FLAGS = frozenset({"-1", "0", "1"})
 _LAST_NUMBER = re.compile(r"(.*?)[ _.-]*\(?\d+\)?")
 
@@ -69,7 +70,7 @@ def label_column(
     """
     named = _named(others, _LABEL_COLUMNS)
     is_headless = is_numbered(others)
-    if named or (is_named and len(others) == 1 and not is_headless):
+    if named or (is_named and len(others) == 1 and not is_headless and not differ_all(others[0], records)):
         return named[0] if named else others[0]
     values = {name: {each.get(name) for each in records} - {"", None} for name in others}
     if is_headless and len(others) == 1 and values[others[0]] <= set(classes):
@@ -82,6 +83,27 @@ def label_column(
         agreeing = [name for name in few if is_headless and agreed_names(_pairs(file, name, records))]
         few = next((each for each in (of_folders, words, agreeing) if len(each) == 1), few)
     return few[0] if len(few) == 1 and not _are_measures(values[few[0]]) else None
+
+
+def word_column(label: str, others: Sequence[str], records: Sequence[Record]) -> str | None:
+    """Return the only column that has a word for each number in the column of classes, one to one; None for none."""
+    numbers = {each.get(label, "") for each in records} - {""}
+    if not numbers or not all(map(str.isdecimal, numbers)):
+        return None
+    found = [name for name in others if name != label and _has_words(name, label, records, len(numbers))]
+    return found[0] if len(found) == 1 else None
+
+
+def _has_words(column: str, label: str, records: Sequence[Record], count: int) -> bool:
+    pairs = {(each.get(label, ""), each.get(column, "")) for each in records if each.get(label)}
+    words = {word for _, word in pairs}
+    return len(pairs) == len(words) == count > 1 and not any(not word or _is_number(word) for word in words)
+
+
+def differ_all(column: str, records: Sequence[Record]) -> bool:
+    """Tell whether nearly all values of a column differ, as identifiers and links do; not of a few records."""
+    values = [each[column] for each in records if each.get(column)]
+    return len(values) >= _FEWEST_TO_DIFFER and len(set(values)) >= _LEAST_DISTINCT * len(values)
 
 
 def is_label_name(column: str) -> bool:

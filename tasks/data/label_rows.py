@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from tasks.data.entries import Entry, Listing, Unreadable
 from tasks.data.label_table import MOST_BYTES, Row, Table, is_table_name, is_text, may_be_table, read_table
 from tasks.data.names import Names, Path, is_text_of_labels
-from tasks.data.texts import counted, listed, shortened
+from tasks.data.table_text import names_photo
+from tasks.data.texts import counted, listed, listed_files, shortened
 from tasks.data.tree import is_split_word, split_of
 
 _MOST_TABLES = 20
@@ -26,7 +27,8 @@ class Labels:
     """The rows of photos by their indices, the tables that they are from, and those that are not understood.
 
     `named_by` says by what numbers of classes got their names, and `lists` are those of names that were used. `empty`
-    are the photos whose row has no class. Where two tables contradict each other there are no rows.
+    are the photos whose row has no class. Where two tables contradict each other there are no rows. `words` are the
+    names that tables themselves give to numbers, and `missing` has the photos that are in a table and not here.
     """
 
     rows: dict[int, Row] = field(default_factory=dict)
@@ -36,6 +38,8 @@ class Labels:
     named_by: list[str] = field(default_factory=list)
     lists: list[Path] = field(default_factory=list)
     contradiction: str | None = None
+    words: dict[str, str] = field(default_factory=dict)
+    missing: dict[Path, list[str]] = field(default_factory=dict)
 
     @property
     def tables(self) -> list[Table]:
@@ -58,7 +62,16 @@ class Labels:
         return [
             f"the classes of {counted(sum(by_name.values()), 'photo')} are from {_and(sorted(by_name))}, {labels}"
             for labels, by_name in tables.items()
-        ] + (self.named_by if used else [])
+        ] + (self.named_by + self._missing_notes() if used else [])
+
+    def _missing_notes(self) -> list[str]:
+        """Return how many photos the used tables name that are not here."""
+        return [
+            f"{table.name} names {counted(len(files), 'photo')} that {'is' if len(files) == 1 else 'are'} not here "
+            f"({listed_files(files)})"
+            for table in self.tables
+            if (files := self.missing.get(table.path))
+        ]
 
     def rename(self, names: Mapping[str, str], told: str) -> None:
         """Give the classes these names, and keep what is to be said of it."""
@@ -79,7 +92,7 @@ def read_labels(
     one tell which column of another has them. Where two tables disagree on a photo, the one counts whose column of
     classes is named as such; else no row is kept.
     """
-    known = known_names(groups)
+    known, here = known_names(groups), names_here(found)
     entries = [
         (entry, path)
         for entry, path in files_of_labels(listing, found)
@@ -91,7 +104,7 @@ def read_labels(
         for entry, path in sorted(chosen, key=lambda each: -each[0].size_bytes):
             so_far = {*classes, *(row.class_name for row in labels.rows.values())}
             table = read_table(path, content_of(read, entry), known, so_far)
-            if table is not None and not _add(labels, table, groups):
+            if table is not None and not add_table(labels, table, groups, here):
                 text = f"no table of labels is used: {labels.problems[0].refusal()}"
                 return Labels(problems=labels.problems, contradiction=text)
         if labels.rows and len(labels.rows) >= _ENOUGH * sum(map(len, groups)):
@@ -104,6 +117,11 @@ def known_names(groups: Sequence[Sequence[Located]]) -> set[str]:
     folders = {path[:-1] for group in groups for _, path in group}
     with_blanks = {f"{part}/" for folder in folders for part in folder if " " in part}
     return with_blanks | {name for group in groups for _, path in group for name in (path[-1], _stem(path[-1]))}
+
+
+def names_here(found: Names) -> set[str]:
+    """Return the names of all files of a source, with and without their endings."""
+    return {name for path in found.files if path for name in (path[-1], _stem(path[-1]))}
 
 
 def files_of_labels(listing: Listing, found: Names) -> list[tuple[Entry, Path]]:
@@ -130,12 +148,20 @@ def match_rows(rows: Sequence[Row], folder: Path, groups: Sequence[Sequence[Loca
     return {index: row for index, row in found if index is not None}
 
 
-def _add(labels: Labels, table: Table, groups: Sequence[Sequence[Located]]) -> bool:
-    """Add the rows of a table; False if they contradict those of another one that is as sure of its column."""
+def add_table(labels: Labels, table: Table, groups: Sequence[Sequence[Located]], here: Collection[str]) -> bool:
+    """Add the rows of a table; False if they contradict those of another one that is as sure of its column.
+
+    `here` are the names of all files (`names_here`).
+    """
     if table.problem is not None:
         labels.problems.append(table)
         return True
-    found = located_rows(table.rows, table.path, groups)
+    labels.words |= table.words
+    labels.missing[table.path] = [row.file for row in table.rows if not names_photo(row.file, here)]
+    given = located_rows(table.rows, table.path, groups)
+    found = {
+        index: replace(row, class_name=labels.words.get(row.class_name, row.class_name)) for index, row in given.items()
+    }
     rows = {index: row for index, row in found.items() if row.class_name}
     labels.empty |= found.keys() - rows.keys()
     differing = [i for i in rows.keys() & labels.rows.keys() if rows[i].class_name != labels.rows[i].class_name]

@@ -8,10 +8,19 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from tasks.data.label_columns import file_column, is_label_name, is_one_hot, label_column, ones, split_column
+from tasks.data.label_columns import (
+    differ_all,
+    file_column,
+    is_label_name,
+    is_one_hot,
+    label_column,
+    ones,
+    split_column,
+    word_column,
+)
 from tasks.data.names import Path, is_text_of_labels, suffix
 from tasks.data.photo_groups import group_column, is_group_name
 from tasks.data.table_text import Record, is_numbered, plain_name, records_of
@@ -38,7 +47,8 @@ class Table:
     """A table that was read: its rows and `labels`, which says where its classes are; or why it is not understood.
 
     `group` is the column that says which photos belong together (`tasks.data.photo_groups`). `is_sure`: the names of
-    its columns say where the classes are.
+    its columns say where the classes are. `words` maps numbers of classes to their names, which its rows have. Of a
+    table without a column of classes, `file` is the column of the photos, and `candidates` may have the classes.
     """
 
     path: Path
@@ -48,6 +58,9 @@ class Table:
     problem: str | None = None
     group: str | None = None
     is_sure: bool = True
+    file: str = ""
+    candidates: tuple[str, ...] = ()
+    words: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -106,16 +119,20 @@ def _understood(
     stem = path[-1].rpartition(".")[0]
     whole = split_of(stem) if is_split_word(stem) and not is_text(path) else None
     plain = [name for name in others if not is_group_name(name)] or others
+    by_number: dict[str, str] = {}
     label = label_column(file, plain, records, is_named=is_table_name(path), classes=classes)
     if label is not None:
-        found = [(each, each.get(label, "")) for each in records]
-        told = label if is_numbered(header) else f"column {label}"
+        words = word_column(label, [name for name in plain if not is_numbered(header)], records)
+        found = [(each, each.get(words or label, "")) for each in records]
+        told = label if is_numbered(header) else f"column {words or label}"
+        by_number = {each.get(label, ""): each[words] for each in records if words and each.get(label)}
     elif is_one_hot(others, records):
         if several := [(each[file], *ones(each, others)) for each in records if len(ones(each, others)) > 1]:
             return Table(path, header, problem=_several_classes(several))
         found, told = [(each, "".join(ones(each, others))) for each in records], "a column for each class"
     else:
-        return Table(path, header, problem=_no_label(others))
+        candidates = tuple(name for name in others if not differ_all(name, records))
+        return Table(path, header, problem=_no_label(candidates), file=file, candidates=candidates)
     group = group_column([name for name in others if name != label], found)
     rows = [
         Row(
@@ -129,7 +146,8 @@ def _understood(
     ]
     if clash := _clashing(rows):
         return Table(path, header, problem=_several_classes(clash))
-    return Table(path, header, tuple(rows), told, group=group, is_sure=label is None or is_label_name(label))
+    is_sure = label is None or is_label_name(label)
+    return Table(path, header, tuple(rows), told, group=group, is_sure=is_sure, words=by_number)
 
 
 def _clashing(rows: Iterable[Row]) -> list[tuple[str, ...]]:

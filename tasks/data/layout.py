@@ -14,20 +14,19 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from tasks.data import levels, names
-from tasks.data.class_names import name_classes
+from tasks.data.class_source import ClassSource
 from tasks.data.contents import Contents, sort_files
+from tasks.data.deciding_table import told_unused
 from tasks.data.entries import Listing
-from tasks.data.label_rows import Labels, Read, read_labels, split_above
+from tasks.data.label_rows import Labels, Read
 from tasks.data.layout_texts import others_note, unnamed_text, unused_warnings, views_warnings
 from tasks.data.names import Names, Path
-from tasks.data.refusals import detection_refusal, unknown_layout, views_refusal
+from tasks.data.refusals import unknown_layout
 from tasks.data.sections import (
     Section,
     doubtful_classes,
-    find_sections,
     level_notes,
     splits_in_classes,
-    unlabelled,
 )
 from tasks.data.spelling import read_spellings
 from tasks.data.split_lists import SplitLists, read_split_lists
@@ -35,6 +34,7 @@ from tasks.data.texts import LAYOUTS, shortened
 from tasks.data.tree import Tree
 from tasks.run.errors import SourceRefused
 from tasks.run.escaping import valid_text
+from tasks.run.options import ClassFolder
 from tasks.run.records import SPLITS, Quarantined
 
 _NO_CLASS = "it is not in the folder of a class"
@@ -76,16 +76,18 @@ class Layout:
     group: str | None = None
 
 
-def read_layout(listing: Listing, read: Read | None = None) -> Layout:
+def read_layout(listing: Listing, read: Read | None = None, class_folder: ClassFolder = "auto") -> Layout:
     """Assign a listing's files to splits and classes; without `read`, no table of labels is looked at.
 
     Raises:
         SourceRefused: no splits and no classes are found, train is missing, a split exists twice, images are in an
-            unknown folder, or the name of a class is not UTF-8 or is blank.
+            unknown folder, the name of a class is not UTF-8 or is blank, or of several levels of folders it cannot be
+            told which are the classes.
     """
     found = names.normalised(listing)
     files = sort_files(listing, found)
-    labels, sections = _sections(listing, found, files, read)
+    seen = ClassSource(listing, found, files, read, class_folder)
+    labels, sections = seen.labels, seen.sections
     placed = _Placed(listing, found, files, sections, labels)
     for index in files.photos:
         placed.add(index)
@@ -102,14 +104,24 @@ def read_layout(listing: Listing, read: Read | None = None) -> Layout:
         for each in placed.candidates
     ]
     unused = [(valid_text(listing.entries[i].name), why) for i, why in (*files.unused, *placed.unused)]
-    doubtful = [] if labels.rows else doubtful_classes(sections, files.tree, listing)
-    for path in {*(table.path for table in labels.tables), *labels.lists, *lists.paths}:
+    doubtful = (
+        []
+        if labels.rows
+        else doubtful_classes(sections, files.tree, listing, is_told=class_folder != "auto" or seen.column is not None)
+    )
+    used = {*(table.path for table in labels.tables), *labels.lists, *lists.paths}
+    used |= {seen.column[0]} if seen.column else set()
+    for path in used:
+        files.others.remove(path)
+    unused_tables = seen.unused_tables(used, lists)
+    ignored = files.others.total() + len(unused)
+    for path in unused_tables:
         files.others.remove(path)
     return Layout(
         tuple(sorted(set(spellings.classes.values()))),
         tuple(candidates),
         (*files.refused, *placed.quarantined),
-        files.others.total() + len(unused),
+        ignored,
         (
             *spellings.warnings,
             *views_warnings(found, files, labels),
@@ -122,10 +134,12 @@ def read_layout(listing: Listing, read: Read | None = None) -> Layout:
         (
             *found.notes,
             *placed.notes,
+            *seen.notes,
             *level_notes(sections, files.tree),
             *spellings.notes,
             *lists.notes,
             *splits_in_classes(sections, files.tree),
+            *told_unused(unused_tables),
             *others_note(files.others),
         ),
         made,
@@ -133,45 +147,9 @@ def read_layout(listing: Listing, read: Read | None = None) -> Layout:
     )
 
 
-def _sections(listing: Listing, found: Names, files: Contents, read: Read | None) -> tuple[Labels, Sequence[Section]]:
-    """Return the labels that tables give, and the sections; where the folders are no classes, tables decide alone.
-
-    Raises:
-        SourceRefused: a split exists twice, images are in an unknown folder, or the folders are no classes and no
-            table names the photos.
-    """
-    sections = find_sections(found, files.tree)
-    refused = views_refusal(listing, found, files) or detection_refusal(listing, found, files)
-    if sections is not None and refused is None:
-        return _labels(listing, found, files, sections, read), sections
-    photos = [(index, found.files[index]) for index in files.photos]
-    labels = read_labels(listing, found, [photos], read) if read and photos else Labels()
-    if not labels.rows:
-        raise refused or unknown_layout(listing, found, files, labels.problems)
-    labels.lists = name_classes(labels, listing, found, read, ()) if read else []
-    known = {found.files[index][:-1] for index in labels.rows}
-    splits = {folder: split_above(folder) for folder in sorted(known)}
-    return labels, [unlabelled(()), *(unlabelled(folder, split) for folder, split in splits.items() if split)]
-
-
 def _split_in(split: str | None, made: Sequence[str]) -> str | None:
     """Return a photo's split, or None if it is to be distributed."""
     return None if made and split in {None, "train"} else split or "train"
-
-
-def _labels(listing: Listing, found: Names, files: Contents, sections: Sequence[Section], read: Read | None) -> Labels:
-    """Return what tables say of the photos that lie in no folder of a class, if a section has only such photos."""
-    flat = [each for each in sections if each.class_name is None and not files.tree.children(each.folder)]
-    if read is None or not any(each.reason is None or each.is_unlabelled for each in flat):
-        return Labels()
-    groups = [
-        [(index, found.files[index]) for index in files.photos if found.files[index][:-1] == each.folder]
-        for each in sorted(flat, key=lambda each: each.split != "train")
-    ]
-    folders = {name for each in sections if each.reason is None for name in files.tree.children(each.folder)}
-    labels = read_labels(listing, found, groups, read, folders)
-    labels.lists = name_classes(labels, listing, found, read, folders)
-    return labels
 
 
 def _split_lists(listing: Listing, found: Names, placed: _Placed, read: Read | None) -> SplitLists:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import unicodedata
 from collections.abc import Sequence
 
 from tasks.data.entries import Listing
@@ -20,6 +21,9 @@ _PART = re.compile(rf"(?i).*({_WORDS})[ _-]*\d+")
 _DATE = re.compile(r"(19|20)\d\d([-_. ]?\d\d){0,2}")
 _YEARS = re.compile(r"(?i)(photos?|fotos?|foto's) (from|von|de|del|van|da|do) (19|20)\d\d")
 _FEWEST = 2
+_ALIKE = 0.8
+"""The share of all folders that each of several has on average, from which on they have the same."""
+
 _TABLE = "write a labels.csv with the columns file_name and label"
 
 BY_YEAR = "Google Photos lists all photos by year, and albums have these too"
@@ -67,7 +71,7 @@ def _classes_below(tree: Tree, folder: Path) -> list[Path]:
 def joined_parts(tree: Tree, folder: Path) -> list[Path]:
     """Return the folders of years, dates or numbered parts that have the same classes in them, or none."""
     outer = tree.children(folder)
-    if tree.direct(folder) or len(outer) < _FEWEST or not all(map(_is_number, outer)):
+    if tree.direct(folder) or len(outer) < _FEWEST or not all(map(is_number, outer)):
         return []
     inner = [inner_folder(tree, (*folder, name)) for name in outer]
     shared = set.intersection(*(set(tree.children(each)) for each in inner))
@@ -81,28 +85,73 @@ def joined_parts(tree: Tree, folder: Path) -> list[Path]:
     return inner if is_joined else []
 
 
-def _is_number(name: str) -> bool:
+def is_number(name: str) -> bool:
+    """Tell whether a folder is named as a year, a date or a numbered part."""
     return _DATE.fullmatch(name) is not None or is_part(name)
 
 
-def refuse_same_folders(tree: Tree, folder: Path, split: str | None, listing: Listing) -> None:
+def refuse_unknown_level(tree: Tree, folder: Path, split: str | None, listing: Listing) -> None:
     """Return if the folders in a folder can be its classes.
 
     Raises:
-        SourceRefused: none has photos of its own, and all have the same folders, which may be the classes as well.
+        SourceRefused: none has photos of its own, and at least half of them have two folders or more, which may be the
+            classes as well.
     """
     outer = [(*folder, name) for name in tree.children(folder)]
     inner = [inner_folder(tree, each) for each in outer]
-    found = [set(tree.children(each)) for each in inner]
-    if len(outer) < _FEWEST or any(map(tree.direct, (*outer, *inner))) or len(found[0]) < _FEWEST:
+    below = [_possible_classes(tree, each) for each in inner]
+    several = sum(len(each) >= _FEWEST for each in below)
+    if len(outer) < _FEWEST or any(map(tree.direct, (*outer, *inner))) or several < len(outer) / 2:
         return
-    if any(each != found[0] for each in found):
-        return
-    shown, same = enumerated([each[-1] for each in outer]), enumerated(sorted(found[0]))
-    what = f"{shown} each have the folders {same}"
+    shown = enumerated([each[-1] for each in outer])
+    first = max(below, key=len)
+    what = f"{shown} have no photos of their own, but folders in them ({outer[below.index(first)][-1]}: "
+    what += f"{enumerated(first)})"
+    more = ""
+    if _are_alike(below):
+        is_same = len({frozenset(map(folded, each)) for each in below}) == 1
+        what = f"{shown} {'each have the' if is_same else 'have nearly the same'} folders {enumerated(first)}"
+        more = f"; or {_one_of_them(inner[0], split, listing)}"
     why = "either level may be the classes, and kennel does not guess which"
-    cure = f"if the classes are {min(found[0])} and the like, {_one_of_them(inner[0], split, listing)}"
-    raise SourceRefused("data layout", what, why, f"{cure}; if they are {shown}, {_TABLE}; {LAYOUTS}")
+    last = enumerated(_last_folders(tree, outer))
+    cure = f"if the classes are {last}: {_command(listing, 'last')}; if they are {shown}: {_command(listing, 'first')}"
+    cure += f" (the same flag for kennel run){more}"
+    raise SourceRefused("data layout", what, why, f"{cure}; or {_TABLE}; {LAYOUTS}")
+
+
+def _possible_classes(tree: Tree, folder: Path) -> list[str]:
+    """Return the folders in a folder that may be classes; none if they are years, parts, splits or only hold photos."""
+    inner = tree.children(folder)
+    are_none = all(is_number(each) or is_wrapper(each) for each in inner) or any(map(is_split_word, inner))
+    return [] if are_none else inner
+
+
+def _are_alike(below: Sequence[Sequence[str]]) -> bool:
+    """Tell whether folders have the same names in them, nearly all on average, whatever their case and Unicode form."""
+    found = [{folded(name) for name in each} for each in below]
+    every = set.union(*found)
+    return sum(len(each) / len(every) for each in found) >= _ALIKE * len(found)
+
+
+def _last_folders(tree: Tree, folders: Sequence[Path]) -> list[str]:
+    """Return the names of the folders that have photos of their own below some."""
+    names: dict[str, str] = {}
+    for folder in folders:
+        for name in tree.children(folder):
+            inner = (*folder, name)
+            own = [name] if tree.direct(inner) and not (is_wrapper(name) or is_number(name)) else []
+            for each in own or _last_folders(tree, [inner]) or [name]:
+                names.setdefault(folded(each), each)
+    return list(names.values())
+
+
+def _command(listing: Listing, level: str) -> str:
+    return f"kennel inspect {shlex.quote(str(listing.path))} --class-folder {level}"
+
+
+def folded(name: str) -> str:
+    """Return a name without case, in one Unicode form."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _one_of_them(folder: Path, split: str | None, listing: Listing) -> str:
@@ -123,8 +172,7 @@ def own_photos_warning(tree: Tree, folder: Path) -> list[str]:
         for name in tree.children(folder)
         if not tree.direct(start := inner_folder(tree, (*folder, name)))
         and len(inner := tree.children(start)) >= _FEWEST
-        and not all(_is_number(each) or is_wrapper(each) for each in inner)
-        and not any(map(is_split_word, inner))
+        and _possible_classes(tree, start)
     }
     if not below:
         return []
@@ -132,7 +180,7 @@ def own_photos_warning(tree: Tree, folder: Path) -> list[str]:
     subject = "the class" if len(below) == 1 else "the classes"
     has = "has no photos of its own" if len(below) == 1 else "have no photos of their own"
     told = f"{subject} {enumerated(list(below))} {has}: those of the folders below are taken together"
-    cure = f"if these folders are the classes, move them up beside the others, or {_TABLE}"
+    cure = f"if these folders are the classes, give --class-folder last, or {_TABLE}"
     return [f"{told} ({shortened(name)}: {enumerated(inner)}); {cure}"]
 
 

@@ -85,6 +85,8 @@ def unknown_layout(listing: Listing, found: Names, files: Contents, tables: Sequ
     if not files.photos and not files.refused:
         return _without_photos(listing, found, files)
     what = f"{listing.path} contains {files.tree.picture()}"
+    if any(table.candidates for table in tables):
+        return _without_label(listing, files, sorted(tables, key=lambda each: not each.candidates))
     if tables:
         why = "; ".join(table.refusal() for table in tables[:3])
         more = f"correct the table, so that it has the columns file_name and label, such as {_example(found, files)}"
@@ -100,6 +102,18 @@ def unknown_layout(listing: Listing, found: Names, files: Contents, tables: Sequ
             _WHERE, what, why, f"move each into the folder of its class, or out of the data; {LAYOUTS}"
         )
     return SourceRefused(_WHERE, what, "the photos lie in no folders of classes, and no table names them", _FOLDERS)
+
+
+def _without_label(listing: Listing, files: Contents, tables: Sequence[Table]) -> SourceRefused:
+    """Return the refusal of tables that name the photos, of which the first has columns that may be the classes."""
+    first = tables[0]
+    why = f"it contains {files.tree.picture()}; " + "; ".join(table.refusal() for table in tables[:3])
+    is_named = first.file.strip().lower() == "file_name"
+    photos = "" if is_named else f"the column {shortened(first.file)} to file_name and "
+    one_of = listed([shortened(name) for name in first.candidates])
+    more = f"in {first.name}, rename {photos}the one column of the classes (of {one_of}) to label, so that it has the "
+    more += f"columns file_name and label; {LAYOUTS}"
+    return SourceRefused(_WHERE, f"{listing.path}: no column says which class a photo has", why, more)
 
 
 def _without_photos(listing: Listing, found: Names, files: Contents) -> SourceRefused:

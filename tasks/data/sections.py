@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from tasks.data import levels, names
 from tasks.data.entries import Listing
 from tasks.data.names import Names, Path
+from tasks.data.own_folders import one_spelling, own_folders, own_note
 from tasks.data.texts import counted, shortened
 from tasks.data.tree import (
     SPLIT_WORDS,
@@ -37,7 +38,8 @@ class Section:
     """A folder whose folders are classes, in a split or, with None, in none; or why its photos are not used.
 
     With a `class_name`, all photos below it are of this class; `is_indexed` says that it is below an index by letter,
-    and `is_part` that it is one of several that have the same classes.
+    and `is_part` that it is one of several that have the same classes. `own_name` is the name of the folder that gave
+    the class of its photos, which may be spelled in another way.
     """
 
     folder: Path
@@ -46,6 +48,7 @@ class Section:
     class_name: str | None = None
     is_indexed: bool = False
     is_part: bool = False
+    own_name: str | None = None
 
     @property
     def is_unlabelled(self) -> bool:
@@ -53,15 +56,30 @@ class Section:
         return self.reason is not None and self.reason.endswith(_UNKNOWN_CLASSES)
 
 
-def find_sections(found: Names, tree: Tree) -> list[Section] | None:
+def find_sections(found: Names, tree: Tree, *, is_last: bool = False) -> list[Section] | None:
     """Return the sections of a source by its folders with photos; None if they are neither splits nor classes.
+
+    The class of a photo is the outermost folder in its section, or, if `is_last`, the folder that it lies in.
 
     Raises:
         SourceRefused: a split exists twice, or images are in an unknown folder.
     """
     base = find_base(tree)
     sections = _split_sections(found, tree, base) if base.splits else _class_sections(tree, base)
+    if sections and is_last:
+        return _own_sections(tree, sections)
     return sections and [inner for each in sections for inner in _inner_sections(tree, each)]
+
+
+def _own_sections(tree: Tree, sections: Sequence[Section]) -> list[Section]:
+    """Return a section for each folder with photos of its own, in place of those whose folders would be classes."""
+    plain = [each for each in sections if each.reason is None and each.class_name is None]
+    others = [each for each in sections if each not in plain]
+    without = {each.folder for each in others}
+    own = {folder: (name, each) for each in plain for folder, name in own_folders(tree, each.folder, without).items()}
+    labels = one_spelling(tree, {folder: name for folder, (name, _) in own.items()})
+    inner = [Section(f, each.split, class_name=labels[f], own_name=name) for f, (name, each) in own.items()]
+    return [*inner, *others, *(each for each in plain if not tree.children(each.folder))]
 
 
 def _inner_sections(tree: Tree, section: Section) -> list[Section]:
@@ -80,17 +98,26 @@ def level_notes(sections: Sequence[Section], tree: Tree) -> list[str]:
     notes = [levels.index_note(indexed)] if indexed else []
     parts = [each.folder for each in sections if each.is_part]
     classes = sorted({name for folder in parts for name in tree.children(folder)})
+    own = [each for each in sections if each.own_name is not None]
+    labels = {each.folder: each.class_name or "" for each in own}
+    spelled = {each.folder: each.own_name or "" for each in own}
+    notes += own_note(labels, spelled, are_made=all(each.split is None for each in own)) if own else []
     return notes + ([levels.parts_note(parts, classes)] if parts else [])
 
 
 def splits_in_classes(sections: Sequence[Section], tree: Tree) -> list[str]:
     """Return what is to be said of folders of splits in the folders of classes: cat/train, cat/test."""
-    inner = [each for each in sections if each.class_name is not None and not each.is_indexed]
+    is_own = any(each.own_name is not None for each in sections)
+    inner = [each for each in sections if each.class_name and not each.is_indexed and each.own_name is None]
     if inner:
         shown = " and ".join(f"{shortened('/'.join(each.folder[-2:]))}" for each in inner[:2])
         return [f"the splits are in the folders of the classes, such as {shown}"]
     classes = [(*each.folder, name) for each in sections if each.reason is None for name in tree.children(each.folder)]
-    some = [folder for folder in classes if len({split_of(name) for name in _split_names(tree, folder)}) > 1]
+    some = (
+        []
+        if is_own
+        else [folder for folder in classes if len({split_of(name) for name in _split_names(tree, folder)}) > 1]
+    )
     if not some:
         return []
     shown = f"{len(some)} of {counted(len(classes), 'class', 'classes')}"
@@ -100,17 +127,28 @@ def splits_in_classes(sections: Sequence[Section], tree: Tree) -> list[str]:
     ]
 
 
-def doubtful_classes(sections: Sequence[Section], tree: Tree, listing: Listing) -> list[str]:
+def unknown_levels(sections: Sequence[Section], tree: Tree) -> bool:
+    """Tell whether the folders in those that would be classes may be the classes as well, so that a table is asked."""
+    plain = [each for each in sections if each.reason is None]
+    are_outer = bool(plain) and all(each.class_name is None for each in plain)
+    return are_outer and any(levels.own_photos_warning(tree, each.folder) for each in plain)
+
+
+def doubtful_classes(sections: Sequence[Section], tree: Tree, listing: Listing, *, is_told: bool) -> list[str]:
     """Return why folders that are taken for classes may be none: the classes may lie in them, or they are parts.
 
+    `is_told`: the user has said which folders are the classes.
+
     Raises:
-        SourceRefused: they have no photos of their own, and all have the same folders.
+        SourceRefused: they have no photos of their own, and the folders in them may be the classes as well.
     """
     plain = [each for each in sections if each.reason is None]
     if not plain or any(each.class_name is not None for each in plain):
         return []
+    if is_told:
+        return []
     for each in plain:
-        levels.refuse_same_folders(tree, each.folder, each.split, listing)
+        levels.refuse_unknown_level(tree, each.folder, each.split, listing)
     first = plain[0].folder
     return [*levels.own_photos_warning(tree, first), *levels.parts_warning(tree, first)]
 

@@ -22,6 +22,7 @@ from tasks.data.names import Names, Path
 from tasks.data.table_text import plain_name, records_of
 from tasks.data.texts import counted, listed, shortened
 from tasks.data.tree import split_of, words_of
+from tasks.run.records import SPLITS
 
 _BOTH = frozenset({"trainval", "trainvalid"})
 _LEAST_NAMED = 0.5
@@ -64,9 +65,10 @@ def read_split_lists(listing: Listing, found: Names, photos: Sequence[Located], 
     lists = _read(listing, found, photos, read)
     if {each.split for each in lists} <= {"train"}:
         return SplitLists({})
-    shown = listed([each.name for each in lists])
+    shown, every, folds = listed([each.name for each in lists]), lists, []
     if _in_two(lists) is not None and len(numbers := sorted({each.number for each in lists})) > 1:
         lists = [each for each in lists if each.number == numbers[0]]
+        folds = [_folds_note(every, numbers)]
     if (twice := _in_two(lists)) is not None:
         photo = shortened("/".join(found.files[twice]))
         return SplitLists({}, warnings=(f"{shown} are not used for the splits: {photo} is in two of them",))
@@ -80,8 +82,8 @@ def read_split_lists(listing: Listing, found: Names, photos: Sequence[Located], 
         return SplitLists({})
     if not has_train:
         splits |= dict.fromkeys(others, "train")
-    notes = (_note(lists, splits, 0 if has_train else len(others)),)
-    return SplitLists(splits, tuple(e.path for e in lists), notes, left=frozenset(others if has_train else ()))
+    notes = (_note(lists, splits, 0 if has_train else len(others)), *folds)
+    return SplitLists(splits, tuple(e.path for e in every), notes, left=frozenset(others if has_train else ()))
 
 
 def _read(listing: Listing, found: Names, photos: Sequence[Located], read: Read) -> list[_List]:
@@ -99,7 +101,7 @@ def _read(listing: Listing, found: Names, photos: Sequence[Located], read: Read)
         rows = _rows(path, content_of(read, entry), known)
         own = located_rows(rows, path, [photos]) if rows else {}
         lists += [_List(path, split, frozenset(own))] if own else []
-    return sorted(lists, key=lambda each: each.path)
+    return sorted(lists, key=lambda each: (SPLITS.index(each.split), each.path))
 
 
 def _rows(path: Path, content: bytes, known: set[str]) -> list[Row]:
@@ -129,6 +131,13 @@ def _in_two(lists: Sequence[_List]) -> int | None:
             splits[index].add("trainval" if _is_both(each) else each.split)
     allowed = {"trainval", "train"}, {"trainval", "validation"}
     return next((i for i, each in splits.items() if len(each) > 1 and each not in allowed), None)
+
+
+def _folds_note(lists: Sequence[_List], numbers: Sequence[int]) -> str:
+    """Return how many folds there are, and that the first is used."""
+    folder = "/".join(lists[0].path[:-1])
+    where = f"{shortened(folder)}/" if folder else "the data"
+    return f"{where} has {len(numbers)} folds; fold {numbers[0]} is used"
 
 
 def _note(lists: Sequence[_List], splits: Mapping[int, str], others: int) -> str:

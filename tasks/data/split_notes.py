@@ -9,7 +9,8 @@ from tasks.data.texts import counted
 from tasks.run.options import DataOptions
 from tasks.run.records import SPLITS
 
-_NEAR = 0.02
+_EXACT, _NEAR = 0.02, 0.05
+"""How far shares may be from those that were asked for, to be told as these, and as about these."""
 
 
 def split_note(options: DataOptions, made: Sequence[str], splits: Iterable[str], why: str) -> str:
@@ -21,7 +22,7 @@ def split_note(options: DataOptions, made: Sequence[str], splits: Iterable[str],
     if len(made) == len(SPLITS):
         parts = [f"{counts[split]:,} {split}" for split in SPLITS]
         shown = f"{parts[0]}, {parts[1]} and {counts['test']:,} test photos"
-        return f"the data has no splits with classes: {_shares(options, counts, made, why)}: {shown}"
+        return f"the data has no splits: {_shares(options, counts, made, why)}: {shown}"
     total = sum(counts[split] for split in made)
     lacking = " and no ".join(made[1:])
     first, *others = [f"{counts[split]:,}" for split in made[1:]]
@@ -35,9 +36,13 @@ def _shares(options: DataOptions, counts: Mapping[str, int], made: Sequence[str]
     """Return the shares of the made splits; of small classes no part of a photo is taken."""
     photos, shares = sum(counts[split] for split in made), sum(options.shares[split] for split in made)
     parts = {split: counts[split] / max(1, photos) for split in made}
-    if all(abs(parts[split] - options.shares[split] / shares) <= _NEAR for split in made):
+    farthest = max(abs(parts[split] - options.shares[split] / shares) for split in made)
+    if farthest <= _EXACT:
         return f"kennel made {options.split} (seed {options.split_seed})"
-    return f"kennel made about {options.split} (seed {options.split_seed}; {why})"
+    if farthest <= _NEAR:
+        return f"kennel made about {options.split} (seed {options.split_seed}; {why})"
+    reached = "/".join(f"{100 * parts[split]:.0f}" for split in made)
+    return f"kennel made {reached} instead of {options.split} (seed {options.split_seed}; {why})"
 
 
 def reason_of_shares(column: str | None, *, has_twins: bool, has_known: bool) -> str:
@@ -46,4 +51,6 @@ def reason_of_shares(column: str | None, *, has_twins: bool, has_known: bool) ->
         return f"the photos of one {column} stay together"
     if has_twins:
         return "photos that are nearly the same stay together"
-    return "photos keep the split that they had before" if has_known else "each class is split in whole photos"
+    return (
+        "photos keep the split that they had before" if has_known else "a class of few photos cannot be split exactly"
+    )

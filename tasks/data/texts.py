@@ -14,6 +14,9 @@ SHOWN = 5
 """How many files a message names; a file of the run, `left_out.csv`, has all of them."""
 LAYOUTS = "docs/troubleshooting.md, My data is refused, shows the layouts"
 _ENUMERATED = 3
+_SHORT = 20
+"""A last name with so many characters is shown, and not told as 1 more."""
+
 _LONG_FOLDER = 20
 """A folder with so many characters is told once for all files in it."""
 
@@ -25,15 +28,23 @@ def counted(count: int, noun: str, plural: str | None = None) -> str:
 
 def listed(texts: Sequence[str]) -> str:
     """Return the first texts and the number of the others."""
+    if len(texts) == SHOWN + 1 and len(texts[-1]) <= _SHORT:
+        return f"{', '.join(texts[:SHOWN])} and {texts[-1]}"
     more = f" and {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
     return ", ".join(texts[:SHOWN]) + more
 
 
 def enumerated(names: Sequence[str]) -> str:
     """Return the first names as a phrase: a, b and c; a, b, c and 2 more."""
-    shown = [shortened(name) for name in names[:_ENUMERATED]]
-    shown += [f"{len(names) - _ENUMERATED:,} more"] if len(names) > _ENUMERATED else []
-    return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown)
+    most = len(names) if len(names) == _ENUMERATED + 1 and len(names[-1]) <= _SHORT else _ENUMERATED
+    shown = [shortened(name) for name in names[:most]]
+    shown += [f"{len(names) - most:,} more"] if len(names) > most else []
+    return joined(shown)
+
+
+def joined(texts: Sequence[str]) -> str:
+    """Return texts as a phrase: a, b and c."""
+    return " and ".join([", ".join(texts[:-1]), texts[-1]]) if len(texts) > 1 else "".join(texts)
 
 
 def listed_files(files: Iterable[str]) -> str:

@@ -38,6 +38,7 @@ CROP_PX = 224
 """The backbone's crop: smaller photos are enlarged."""
 
 FEWEST_EMBEDDED = 20
+BLURRED = "much less sharp than the others"
 
 
 def inspect_source(
@@ -130,12 +131,11 @@ def _odd_photos(images: Sequence[StagedImage], looked: Survey | None) -> dict[st
 
     levels = outliers.brightness_of([image.decoded.thumbnail for image in images])
     sharpness = np.zeros(0) if looked is None else looked.sharpness.astype(np.float64)
-    usual = float(np.median(sharpness)) if len(sharpness) else 0.0
     level = "a mean level of {:.0f} of 255"
     return {
         "dark": photos(outliers.too_dark(levels), level),
         "bright": photos(outliers.too_bright(levels), level),
-        "blurred": photos(outliers.too_blurred(sharpness), f"a sharpness of {{:.0f}}, where {usual:.0f} is usual"),
+        "blurred": photos(outliers.too_blurred(sharpness), BLURRED),
     }
 
 

@@ -43,6 +43,7 @@ def inspection_page(found: Inspection, images: Mapping[str, StagedImage], when: 
             pairs=_pairs(found, images),
             twins=_twins_text(found.pairs),
             warned=counted(len(found.warnings), "warning"),
+            read="Read it" if len(found.warnings) == 1 else "Read them",
             outliers=_outliers(found, images),
             classes=_classes(found, images),
             some=SOME_CLASSES,
@@ -111,7 +112,7 @@ def _outliers(
     kinds: tuple[tuple[str, str, Sequence[FoundPhoto]], ...] = (
         ("Dark photos", "They are much darker than the others.", found.dark),
         ("Bright photos", "They are much brighter than the others.", found.bright),
-        ("Blurred photos", "They have much less detail than the others: a blur, or an even ground.", found.blurred),
+        ("Blurred photos", "They have much less detail than the others: a blur, or a plain background.", found.blurred),
     )
     return [
         (title, text, _photos(photos[:SHOWN], images), max(0, len(photos) - SHOWN))

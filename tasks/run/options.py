@@ -62,6 +62,7 @@ WEIGHTS_VERSION = re.compile(r"IMAGENET1K_[A-Z0-9_]+")
 EMAIL = TextForm(r"[^@\s<>\"]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", "an address, such as me@example.org")
 Email = Annotated[str, StringConstraints(max_length=254), EMAIL]
 
+ClassFolder = Literal["auto", "first", "last"]
 BudgetUsd = Annotated[float, Field(gt=0, le=1_000_000)]
 TtlHours = Annotated[float, Field(gt=0, le=8784)]
 """At most a year."""
@@ -109,6 +110,13 @@ class DataOptions(Options):
         bool,
         Field(description="Keep photos of train that are also in validation or test, or in other classes, and warn."),
     ] = False
+    class_folder: Annotated[
+        ClassFolder,
+        Field(
+            description="Of several folders around a photo, the one that is its class: the outermost (first), the one "
+            "that it lies in (last), or auto, which refuses data where it cannot tell."
+        ),
+    ] = "auto"
 
     @property
     def shares(self) -> dict[str, int]:

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from kennel.commands.data_argument import check_data_argument
+from kennel.commands.retrain import run_class_folder
 from tasks.run.errors import SourceRefused
+from tasks.run.record_store import save_record
+from tasks.run.records import DatasetRef
 from tasks.run.settings import Settings
 from tests.kennel.shell import Terminal, children_cpu_seconds
 from tests.tasks.data.datasets import tar_of
@@ -134,3 +137,23 @@ def test_a_compressed_archive_is_looked_at_and_not_unpacked(tmp_path: Path) -> N
     with pytest.raises(SourceRefused, match="data layout"):
         check_data_argument(f"file://localhost{tmp_path}/a.tar", settings)
     assert not settings.home.exists()
+
+
+def test_two_levels_of_folders_are_refused_before_a_server_unless_one_is_chosen(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    names = [f"{child}/{tree}/{n}.jpg" for child in ("Ann", "Ben") for tree in ("oak", "elm") for n in range(3)]
+    data = tmp_path / "a.tar"
+    data.write_bytes(tar_of(dict.fromkeys(names, b"x")))
+    refused(terminal, str(data), f"kennel inspect {data} --class-folder last")
+    settings = Settings(home=tmp_path / "home")
+    check_data_argument(str(data), settings, "last")
+    check_data_argument(str(data), settings, "first")
+
+
+def test_data_for_a_retraining_is_checked_with_the_class_folder_of_its_run(tmp_path: Path) -> None:
+    assert run_class_folder(tmp_path) == "auto"
+    counts = {"test": {"a": 1, "b": 1}}
+    chosen = '{"class_folder": "last"}'
+    save_record(tmp_path, DatasetRef("b", "datasets/d", "d", "dogs", ("a", "b"), counts, 10, 0, "x", options=chosen))
+    assert run_class_folder(tmp_path) == "last"

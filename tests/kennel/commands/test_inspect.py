@@ -1,5 +1,7 @@
 """`kennel inspect` in a shell: without any server, its exit codes, and what it prints."""
 
+import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -37,3 +39,21 @@ def test_photos_that_would_be_refused_end_with_3_and_say_why(alone: Terminal, tm
     assert "REFUSED: no usable photo of the class red in test" in done.out and "inspection.html" in done.out
     missing = alone.kennel("inspect", str(tmp_path / "nowhere"))
     assert missing.code == 3 and "there is no such file or folder" in missing.err
+
+
+def test_the_commands_of_a_refusal_of_two_levels_work_as_they_are_shown(alone: Terminal, tmp_path: Path) -> None:
+    make_photos(tmp_path / "colours")
+    for child, number in (("Ann", 0), ("Ben", 1)):
+        for colour in ("blue", "green", "red"):
+            shutil.copytree(tmp_path / "colours/train" / colour, tmp_path / "my class" / child / colour)
+            for photo in (tmp_path / "my class" / child / colour).iterdir():
+                if int(photo.stem) % 2 == number:
+                    photo.unlink()
+    refused = alone.kennel("inspect", str(tmp_path / "my class"), "--sample", "0")
+    assert refused.code == 3 and "Ann and Ben each have the folders blue, green and red" in refused.err
+    shown = re.findall(r"kennel (inspect '[^']+' --class-folder \w+)", refused.err)
+    told = [shlex.split(command) for command in shown]
+    assert {words[-1]: alone.kennel(*words, "--sample", "0", "--json").answer["classes"] for words in told} == {
+        "last": ["blue", "green", "red"],
+        "first": ["Ann", "Ben"],
+    }

@@ -191,7 +191,7 @@ def test_lists_of_splits_with_labels_give_the_split_and_the_class(tmp_path: Path
     assert layout.notes == (
         "the classes of 16 photos are from test.txt, train.txt and val.txt, column 2",
         "the names of the classes are from classes.txt",
-        "the splits are from test.txt, train.txt, val.txt (train 8, validation 4, test 4)",
+        "the splits are from train.txt, val.txt, test.txt (train 8, validation 4, test 4)",
     )
     assert layout.warnings == ("no table names 1 of the 17 photos of images/ (images/16.jpg), which is not used",)
 
@@ -235,8 +235,8 @@ def test_food_101_has_its_splits_from_lists_of_paths(tmp_path: Path) -> None:
     assert counts(placed) == {(None, name): 6 for name in layout.classes} | {("test", n): 2 for n in layout.classes}
     assert placed["food-101/images/sushi/107.jpg"] == ("test", "sushi")
     assert layout.notes == (
-        "the splits are from food-101/meta/test.txt, food-101/meta/train.txt (train 12, test 4)",
-        "2 .txt are not photos and are not used (food-101/meta/classes.txt, food-101/meta/labels.txt)",
+        "the splits are from food-101/meta/train.txt, food-101/meta/test.txt (train 12, test 4)",
+        "2 .txt are not photos and are not used (food-101/meta/classes.txt and food-101/meta/labels.txt)",
     )
 
 
@@ -270,7 +270,7 @@ def test_lists_of_splits_that_do_not_fit_are_named_and_splits_are_made(
 ) -> None:
     layout, placed = read(tmp_path, food(), texts)
     assert {split for split, _ in placed.values()} == {None} and layout.made == SPLITS and len(placed) == 16
-    assert layout.warnings[0].startswith("food-101/test.txt, food-101/train.txt are not used for the splits: ")
+    assert layout.warnings[0].startswith("food-101/train.txt, food-101/test.txt are not used for the splits: ")
     assert why in layout.warnings[0]
 
 
@@ -281,7 +281,7 @@ def test_of_numbered_lists_that_disagree_the_first_ones_are_used(tmp_path: Path)
             texts |= listed_food(f"labels/{split}{fold}.txt", [n for n in range(8) if (n + fold) % 3 == at])
     layout, placed = read(tmp_path, food(), texts)
     assert placed["food-101/images/sushi/102.jpg"][0] == "train" and len(placed) == 16
-    assert layout.notes[0].startswith("the splits are from food-101/labels/test1.txt, food-101/labels/train1.txt, ")
+    assert layout.notes[0].startswith("the splits are from food-101/labels/train1.txt, food-101/labels/val1.txt, ")
 
 
 PETS = {"Abyssinian": (1, 1, 1), "american_bulldog": (2, 2, 1), "Bengal": (3, 1, 2), "boxer": (4, 2, 2)}
@@ -375,7 +375,7 @@ def test_a_column_that_is_named_as_that_of_classes_goes_before_one_that_is_found
     assert placed["jpg/1.jpg"] == (None, "tit") and layout.classes == ("owl", "tit")
     assert layout.notes == (
         "the classes of 8 photos are from birds.csv, column species",
-        "1 .csv is not a photo and is not used (sizes.csv)",
+        "sizes.csv is not used: birds.csv gives the classes",
     )
 
 

@@ -73,7 +73,7 @@ def test_files_of_other_programs_are_counted_in_one_line_and_are_no_class() -> N
     assert (layout.classes, by_split(layout), layout.ignored) == (CLASSES, ALL_SPLITS, 12)
     assert (layout.quarantined, layout.unused, layout.warnings, len(layout.notes)) == ((), (), (), 1)
     assert layout.notes == (
-        "8 hidden or system files (Thumbs.db, ._*, .DS_Store, ehthumbs.db, desktop.ini and 2 more), 3 .txt, 1 .xml "
+        "8 hidden or system files (Thumbs.db, ._*, .DS_Store, ehthumbs.db, desktop.ini and 2 more), 3 .txt and 1 .xml "
         "are not photos and are not used",
     )
 

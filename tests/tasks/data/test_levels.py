@@ -49,7 +49,8 @@ def test_a_class_below_an_index_has_all_photos_below_it_if_it_has_own_ones() -> 
     ],
 )
 def test_letters_that_are_classes_are_no_index(folders: tuple[str, ...]) -> None:
-    assert set(by_class(read_layout(listing(*folders)))) == {folder[0] for folder in folders}
+    layout = read_layout(listing(*folders), class_folder="first")
+    assert set(by_class(layout)) == {folder[0] for folder in folders} and layout.warnings == ()
 
 
 def test_folders_with_the_same_folders_are_refused_with_a_command_that_a_shell_takes() -> None:
@@ -106,7 +107,7 @@ def test_classes_without_photos_of_their_own_are_one_warning_with_what_to_do() -
     assert set(by_class(layout)) == {"acer", "ilex", "rosa"}
     assert layout.warnings == (
         "the classes acer and rosa have no photos of their own: those of the folders below are taken together "
-        "(acer: palmatum and rubrum); if these folders are the classes, move them up beside the others, "
+        "(acer: palmatum and rubrum); if these folders are the classes, give --class-folder last, "
         "or write a labels.csv with the columns file_name and label",
     )
 

@@ -64,7 +64,7 @@ def test_folders_of_classes_are_split_and_the_splits_are_told(judge: Judge, tmp_
     splits = judge.splits(write_folder(tmp_path / "birds", photos(20)))
     assert count(splits) == [32, 4, 4]
     assert judge.told == (
-        "the data has no splits with classes: kennel made 80/10/10 (seed 0): 32 train, 4 validation and 4 test photos",
+        "the data has no splits: kennel made 80/10/10 (seed 0): 32 train, 4 validation and 4 test photos",
     )
 
 
@@ -225,7 +225,7 @@ def test_the_record_of_a_run_has_the_options_and_notes_and_they_are_part_of_what
     manifest = json.loads(place.body(f"{dataset.prefix}/manifest.json"))
     assert chosen_data_options(dataset) == options
     assert [dataset.images(split) for split in dataset.counts] == [16, 4, 4]
-    assert dataset.notes == tuple(manifest["notes"]) and "made about 60/20/20" in dataset.notes[0]
+    assert dataset.notes == tuple(manifest["notes"]) and "made 67/17/17 instead of 60/20/20" in dataset.notes[0]
     assert finding_lines(dataset)[0] == f"data: {dataset.notes[0]}"
     assert place.stage(source)[0].digest != dataset.digest
     place.calls.clear()

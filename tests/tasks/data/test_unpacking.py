@@ -309,7 +309,7 @@ def test_the_zips_in_a_folder_are_read_in_place_as_folders_of_their_names(tmp_pa
     listing = list_unpacked(tmp_path, SETTINGS, tmp_path, LineProgress)
     layout = read_layout(listing)
     assert (layout.classes, len(layout.candidates)) == (("Paper-samples", "Rock-samples"), 6)
-    assert layout.notes[0] == "1 .zip, 1 .txt are not photos and are not used (converted_keras.zip, notes.txt)"
+    assert layout.notes[0] == "1 .zip and 1 .txt are not photos and are not used (converted_keras.zip and notes.txt)"
     content = read_all(listing)
     assert content["Rock-samples/1.jpg"] == photos["1.jpg"] and content["notes.txt"] == b"notes"
     assert list_unless_packed(tmp_path, SETTINGS) == listing

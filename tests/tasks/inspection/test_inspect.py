@@ -104,6 +104,8 @@ def test_the_page_shows_what_the_record_has(found: tuple[Inspection, Path]) -> N
         "a web page (HTML)",
     ):
         assert told in page
+    assert "<b>sky</b>: much less sharp than the others<br>" in page and "a plain background" in page
+    assert "<dt>photos left out</dt><dd>2</dd>" in page and '<span class="date">20' in page
     assert page.count("data:image/jpeg;base64,") >= 3 * 3 + 4 and "<script" not in page
 
 
@@ -111,6 +113,8 @@ def test_the_page_of_data_with_warnings_is_not_accepted_in_green(found: tuple[In
     inspection, folder = found
     page = (folder / PAGE).read_text()
     assert f'<b class="open">accepted</b>with {len(inspection.warnings)} warning' in page
+    read = "Read it first" if len(inspection.warnings) == 1 else "Read them first"
+    assert f"{read}, because the classes may not be the ones you meant." in page
     assert 'class="good"' not in page and "64 photos of 3 classes" in page
 
 
