@@ -210,5 +210,5 @@ def test_classes_of_25_tables_are_all_read_and_more_tables_than_are_read_are_ref
     }
     few = {f"kind{c}.csv": tables[f"kind{c}.csv"] for c in range(25)}
     assert len(read(photos[:100], few)[0].classes) == 50
-    with pytest.raises(SourceRefused, match="one of 201 tables, of which 200 are read: write all into one labels.csv"):
+    with pytest.raises(SourceRefused, match="one of 201 tables, of which 200 are read: write all into"):
         read(photos, tables)
