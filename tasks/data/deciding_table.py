@@ -27,7 +27,7 @@ from tasks.data.label_rows import (
 )
 from tasks.data.label_table import Row, Table, is_text, may_be_table, read_table
 from tasks.data.names import Names, Path
-from tasks.data.photo_index import Located, PhotoIndex
+from tasks.data.photo_index import Located, PhotoIndex, stem
 from tasks.data.table_text import Record, plain_name, records_of
 from tasks.data.texts import LAYOUTS, counted, enumerated, shortened
 from tasks.run.errors import SourceRefused
@@ -55,6 +55,7 @@ def user_labels(listing: Listing, found: Names, photos: Sequence[Located], read:
     """
     tables = _user_tables(listing, found, photos, read)
     decision, here, index_of = Decision(), names_here(found), PhotoIndex([photos])
+    counts, stems = _counts(photos)
     doubtful: dict[Path, set[str]] = {}
     for table in tables:
         if problem := table.problem or _lacking(table):
@@ -62,9 +63,9 @@ def user_labels(listing: Listing, found: Names, photos: Sequence[Located], read:
         elif not add_table(decision.labels, table, index_of, here):
             problem = decision.labels.problems[0].problem or ""
             return Decision(unused={**decision.unused, table.path: f"it {problem}"})
-        elif refused := [each for each in decision.labels.problems if each.path == table.path]:
+        elif refused := [each for each in decision.labels.problems[-1:] if each.path == table.path]:
             decision.unused[table.path] = f"it {refused[0].problem}"
-        elif names := _doubtful_names(table, index_of):
+        elif names := _doubtful_names(table, index_of, counts, stems):
             doubtful[table.path] = names
     together = set.union(*doubtful.values()) if doubtful else set()
     count = sum(index in decision.labels.rows or path[-1] in together for index, path in photos)
@@ -141,16 +142,23 @@ def _lacking(table: Table) -> str | None:
     return f"has no column {' and no column '.join(lacking)}, so that the folders are the classes" if lacking else None
 
 
-def _doubtful_names(table: Table, photos: PhotoIndex) -> set[str]:
-    """Return the names in a table that several photos have, so that it cannot be told which one is meant."""
-    counts: Counter[str] = Counter(path[-1] for group in photos.groups for _, path in group)
+def _counts(photos: Sequence[Located]) -> tuple[Counter[str], dict[str, set[str]]]:
+    """Return how many photos have each name, and the names by their stems."""
+    counts = Counter(path[-1] for _, path in photos)
     stems: dict[str, set[str]] = defaultdict(set)
     for name in counts:
-        stems[name.rpartition(".")[0] or name].add(name)
+        stems[stem(name)].add(name)
+    return counts, stems
+
+
+def _doubtful_names(
+    table: Table, photos: PhotoIndex, counts: Mapping[str, int], stems: Mapping[str, set[str]]
+) -> set[str]:
+    """Return the names in a table that several photos have, so that it cannot be told which one is meant."""
     located = {row.file for _, row in photos.rows_of(table.rows, table.path)}
     left = [row.file.rpartition("/")[2] for row in table.rows if row.file not in located]
     whole = [name if name in counts else min(stems.get(name, {""})) for name in left]
-    return {name for name in whole if counts[name] > 1}
+    return {name for name in whole if counts.get(name, 0) > 1}
 
 
 def _refusal(path: Path, name: str, photos: Sequence[Located]) -> SourceRefused:

@@ -33,7 +33,7 @@ class PhotoIndex:
 
     def __init__(self, groups: Sequence[Sequence[Located]]) -> None:
         self.groups = groups
-        self._below: dict[Path, list[list[Located]]] | None = None
+        self._below: dict[Path, dict[int, list[Located]]] | None = None
         self._made: dict[tuple[Path | None, str | None], ByName] = {}
 
     def rows_of(self, rows: Sequence[AnyRow], path: Path) -> list[tuple[int, AnyRow]]:
@@ -62,12 +62,13 @@ class PhotoIndex:
 
     def _in_folder(self, folder: Path, split: str | None) -> list[list[Located]]:
         if self._below is None:
-            self._below = defaultdict(lambda: [[] for _ in self.groups])
+            self._below = defaultdict(lambda: defaultdict(list))
             for number, group in enumerate(self.groups):
                 for each in group:
                     for depth in range(len(each[1])):
                         self._below[each[1][:depth]][number].append(each)
-        return [_of_split(group, split) for group in self._below.get(folder, ())]
+        groups = self._below.get(folder, {})
+        return [_of_split(groups[number], split) for number in sorted(groups)]
 
 
 def split_above(folder: Path) -> str | None:

@@ -40,8 +40,8 @@ def lines_of(work: Callable[[], object]) -> int:
 def tables_in_folders(count: int) -> object:
     folders = [f"d{n}" for n in range(count)]
     photos = [f"{folder}/{folder}.jpg" for folder in folders]
-    tables = {f"{each}/labels.csv": f"file,label\n{each}.jpg,{n % 2}".encode() for n, each in enumerate(folders)}
-    return read(["x.jpg", *photos], {**tables, "labels.csv": b"file,label\nx.jpg,1"})
+    tables = {f"{each}/labels.csv": f"file_name,label\n{each}.jpg,{n % 2}".encode() for n, each in enumerate(folders)}
+    return read(photos, tables)
 
 
 def second_copies(count: int) -> object:
@@ -50,8 +50,8 @@ def second_copies(count: int) -> object:
 
 
 def flat_sections(count: int) -> object:
-    photos = [f"{label}/{split}/{n}.jpg" for n in range(count) for label in [f"c{n}"] for split in ("train", "test")]
-    return read(photos, {})
+    photos = [f"{split}/c{n % 2}/{n}.jpg" for split in ("train", "test") for n in range(count)]
+    return read([*photos, *(f"unlabeled{n}/{n}.jpg" for n in range(count))], {})
 
 
 @pytest.mark.parametrize("work", [tables_in_folders, second_copies, flat_sections])
