@@ -27,7 +27,6 @@ _FEWEST_TO_DIFFER = 5
 _PHOTO = frozenset({"image", "photo", "img", "set", "split"})
 _FLAGS = frozenset({"-1", "0", "1"})
 _TRUE, _FALSE = frozenset({"1", "1.0", "true", "yes"}), frozenset({"0", "0.0", "false", "no", ""})
-_LAST_NUMBER = re.compile(r"(.*?)[ _.-]*\(?\d+\)?")
 
 
 def file_column(header: Sequence[str], records: Sequence[Record], known: Collection[str]) -> str | None:
@@ -103,11 +102,17 @@ def agreed_names(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     """
     found: dict[str, set[str]] = defaultdict(set)
     for name, label in pairs:
-        match = _LAST_NUMBER.fullmatch(name)
-        found[label].add(match[1] if match else "")
+        found[label].add(_before_number(name))
     names = {label: next(iter(each)) for label, each in found.items() if len(each) == 1}
     are_told = len(names) == len(found) == len(set(names.values())) and len(names) > 1 and all(names.values())
     return names if are_told else {}
+
+
+def _before_number(name: str) -> str:
+    """Return what a name begins with before the number at its end: cat of cat_12 and of cat (12); "" without one."""
+    whole = name.removesuffix(")")
+    before = whole.rstrip("0123456789")
+    return before.removesuffix("(").rstrip(" _.-") if before != whole else ""
 
 
 def split_column(columns: Sequence[str], records: Sequence[Record]) -> str | None:

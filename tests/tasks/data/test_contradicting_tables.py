@@ -114,7 +114,7 @@ def test_a_header_is_one_although_a_photo_is_called_as_its_column(name: str, mar
     assert len(placed) == 40 and "column label" in layout.notes[0]
 
 
-FLAGS = {
+FLAGS: dict[str, tuple[str, dict[str | None, int]]] = {
     "is_train": ("{train}", {"train": 30, "test": 10}),
     "is_test": ("{test}", {"train": 30, "test": 10}),
     "is_valid": ("{test}", {None: 30, "validation": 10}),

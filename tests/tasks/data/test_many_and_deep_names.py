@@ -8,6 +8,7 @@ import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ def lines_of(work: Callable[[], object]) -> int:
     """Return how many lines of `tasks.data` a call executes; those of a comprehension count each time."""
     count = 0
 
-    def trace(frame: FrameType, event: str, _: object) -> Callable[..., object] | None:
+    def trace(frame: FrameType, event: str, _: object) -> Any:
         nonlocal count
         if "tasks/data" not in frame.f_code.co_filename:
             return None
