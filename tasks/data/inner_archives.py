@@ -7,9 +7,9 @@ folder of a staging. Tables of labels that lie beside the archives are read.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -126,12 +126,15 @@ class _Members:
     kind: Kind
     file: BinaryIO
     archive: zipfile.ZipFile | None
+    places: Mapping[int, zipfile.ZipInfo] = field(default_factory=dict)
 
     def open(self, entry: Entry) -> Pieces:
         """Return what an entry holds; by its place, because a zip may hold its name twice."""
         if self.archive is None:
             return _TarMember(self.file, entry)
-        return self.archive.open(next(each for each in self.archive.infolist() if each.header_offset == entry.offset))
+        member = self.places[entry.offset]
+        is_last = self.archive.getinfo(entry.name) is member
+        return self.archive.open(entry.name if is_last else member)  # of a name, zipfile's errors are for people
 
 
 @contextmanager
@@ -141,7 +144,8 @@ def _members(outside: Listing) -> Iterator[_Members]:
             yield _Members(outside.kind, file, None)
         else:
             with zipfile.ZipFile(file) as archive:
-                yield _Members(outside.kind, file, archive)
+                places = {each.header_offset: each for each in archive.infolist()}
+                yield _Members(outside.kind, file, archive, places)
 
 
 class _TarMember:
