@@ -24,7 +24,7 @@ from typing import Any
 
 from tasks.account.objects import StoredObject
 from tasks.data.download import download, download_folder
-from tasks.data.entries import Entry, Listing, check_bounds, points_outside, too_large
+from tasks.data.entries import Entry, Listing, check_bounds, points_outside, too_deep, too_large
 from tasks.data.folder_source import read_file
 from tasks.run.aws import Aws
 from tasks.run.disk import disk_boundary
@@ -223,7 +223,7 @@ def _found(aws: Aws, place: Place) -> Iterator[Any]:
 
 def _entry(name: str, stored: StoredObject, archived: str | None, settings: Settings) -> Entry:
     refusal = "its path points outside the prefix" if points_outside(name) else None
-    refusal = refusal or archived or too_large(stored.size_bytes, settings)
+    refusal = refusal or archived or too_deep(name) or too_large(stored.size_bytes, settings)
     content = json.dumps([stored.key, stored.size_bytes, stored.etag]).encode()
     return Entry(name, stored.size_bytes, refusal, file=hashlib.sha256(content).hexdigest())
 

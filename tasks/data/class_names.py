@@ -2,7 +2,7 @@
 
 A list has a number and a name in each line (`3 beagle`, `beagle;3`), or a name in each line in the order of the
 numbers; one of the second kind is taken only if the file's name says so (`classes.txt`). It must name all classes that
-the tables have. Where two lists name them differently, the numbers stay.
+the tables have. The numbers stay where two lists name them differently, or where it cannot be told which line is meant.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ _WORDS = frozenset(
         *("species", "breed", "breeds", "synset", "synsets", "wnids", "map", "dict", "meta"),
     }
 )
+_FILLING = frozenset({"id", "of", "the", "all", "list"})
 _MOST_BYTES, _MOST_LISTS = 2**20, 20
 _LONGEST_NUMBER = 18
 _MARKS = ("\t", ";", ",", None)
@@ -42,9 +43,10 @@ def name_classes(labels: Labels, listing: Listing, found: Names, read: Read, fol
             names, f"classes in tables are the folders of the same numbers, such as {value} is {names[value]}"
         )
         return []
-    if lists := list(_lists(labels, listing, found, read, values, folders)):
-        return _by_list(labels, lists)
-    _by_photos(labels, found)
+    lists = list(_lists(labels, listing, found, read, values, folders))
+    if named := [(path, names) for path, names in lists if names is not None]:
+        return _by_list(labels, named)
+    _by_photos(labels, found, [shortened("/".join(path)) for path, _ in lists])
     return []
 
 
@@ -58,13 +60,18 @@ def _by_list(labels: Labels, lists: Sequence[tuple[Path, Mapping[str, str]]]) ->
     return []
 
 
-def _by_photos(labels: Labels, found: Names) -> None:
+def _by_photos(labels: Labels, found: Names, doubtful: Sequence[str]) -> None:
     """Name the classes of tables without a header by what the names of their photos begin with."""
-    if not all(is_numbered(table.header) for table in labels.tables):
-        return
-    names = agreed_names((stem_of(found.files[index][-1]), row.class_name) for index, row in labels.rows.items())
-    why = "the classes are numbers, and no list here names them"
-    labels.rename(names, "the classes are named by what the names of their photos begin with" if names else why)
+    is_headless = all(is_numbered(table.header) for table in labels.tables)
+    pairs = ((stem_of(found.files[index][-1]), row.class_name) for index, row in labels.rows.items())
+    if names := agreed_names(pairs) if is_headless else {}:
+        labels.rename(names, "the classes are named by what the names of their photos begin with")
+    elif doubtful:
+        cure = "write the number before each name"
+        why = f"which line of {listed(doubtful)} is the name of which number cannot be told: {cure}"
+        labels.rename({}, f"the classes are numbers, because {why}")
+    elif is_headless:
+        labels.rename({}, "the classes are numbers, and no list here names them")
 
 
 def _is_number(text: str) -> bool:
@@ -79,7 +86,8 @@ def _of_folders(values: Collection[str], folders: Collection[str]) -> dict[str, 
 
 def _lists(
     labels: Labels, listing: Listing, found: Names, read: Read, values: Collection[str], folders: Collection[str]
-) -> Iterator[tuple[Path, dict[str, str]]]:
+) -> Iterator[tuple[Path, dict[str, str] | None]]:
+    """Yield the lists that name classes, with the names, or None where it cannot be told which line is meant."""
     used = {table.path for table in labels.tables}
     files = [
         (entry, path)
@@ -87,8 +95,11 @@ def _lists(
         if path not in used and entry.size_bytes <= _MOST_BYTES
     ]
     for entry, path in sorted(files, key=lambda each: (not _is_named(each[1]), len(each[1])))[:_MOST_LISTS]:
-        if names := _names_in(_lines(read, entry), values, folders, is_named=_is_named(path)):
+        lines, is_named = _lines(read, entry), _is_named(path)
+        if names := _by_number(lines, values):
             yield path, names
+        elif is_named and _are_names(lines) and (ordered := _by_order(lines, values, folders)) != {}:
+            yield path, ordered
 
 
 def _is_named(path: Path) -> bool:
@@ -102,22 +113,41 @@ def _lines(read: Read, entry: Entry) -> list[str]:
         return []
 
 
-def _names_in(
-    lines: Sequence[str], values: Collection[str], folders: Collection[str], *, is_named: bool
-) -> dict[str, str]:
-    """Map the numbers of classes to the names that a list gives them; empty if it does not name all of them."""
-    numbers = {int(value): value for value in values}
+def _by_number(lines: Sequence[str], values: Collection[str]) -> dict[str, str]:
+    """Map classes to the names that a list gives their numbers; empty if it does not name all of them."""
     for is_first in (True, False):
         for mark in _MARKS:
-            by_number = _numbered(lines, mark, is_first=is_first)
-            if numbers.keys() <= by_number.keys():
-                return {numbers[number]: by_number[number] for number in numbers}
-    if not is_named or len(set(lines)) < len(lines) or all(line.split()[0].isdecimal() for line in lines):
+            names = _numbered(lines, mark, is_first=is_first)
+            if {*map(int, values)} <= names.keys():
+                return {value: names[int(value)] for value in values}
+    return {}
+
+
+def _are_names(lines: Sequence[str]) -> bool:
+    return len(set(lines)) == len(lines) and not all(line.split()[0].isdecimal() for line in lines)
+
+
+def _by_order(lines: Sequence[str], values: Collection[str], folders: Collection[str]) -> dict[str, str] | None:
+    """Map classes to the lines of a list in their order; None if the first number cannot be told, {} if it is short.
+
+    The numbers begin with 0 if a class has it, and with 1 if the last line has the highest. Of a list with more lines
+    than the numbers need, the first may be a heading.
+    """
+    numbers = {*map(int, values)}
+    first = 0 if 0 in numbers else 1
+    needed = max(numbers) + 1 - first
+    has_heading = len(lines) > needed and _is_heading(lines[0])
+    lines = lines[1:] if has_heading else lines
+    if len(lines) < needed or len(numbers) <= len(lines) / 2:
         return {}
-    first = 0 if 0 in numbers or max(numbers) == len(lines) - 1 else 1
-    ordered = {first + n: _cell_of_folder(line, folders) for n, line in enumerate(lines)}
-    is_whole = max(numbers) <= max(ordered, default=-1) and len(numbers) > len(lines) / 2
-    return {numbers[number]: ordered[number] for number in numbers} if is_whole else {}
+    is_sure = len(lines) == needed or (first == 0 and (has_heading or len(lines) > needed + 1))
+    return {value: _cell_of_folder(lines[int(value) - first], folders) for value in values} if is_sure else None
+
+
+def _is_heading(line: str) -> bool:
+    """Tell whether a line is a heading of names of classes: class_name, Names of the classes:, # classes."""
+    words = {*words_of(line)}
+    return line.startswith("#") or line.endswith(":") or (bool(words) and words <= _WORDS | _FILLING)
 
 
 def _numbered(lines: Sequence[str], mark: str | None, *, is_first: bool) -> dict[int, str]:

@@ -5,15 +5,17 @@ These are pure functions on a listing, except that the bytes of tables are read 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 
 from tasks.data.class_names import name_classes
 from tasks.data.contents import Contents
 from tasks.data.deciding_table import agreeing_column, user_labels
 from tasks.data.entries import Listing
-from tasks.data.label_rows import Labels, Read, read_labels, split_above
+from tasks.data.label_rows import Labels, Read, read_labels
 from tasks.data.label_table import is_text, may_be_table
 from tasks.data.names import Names, Path
+from tasks.data.photo_index import Located, split_above
 from tasks.data.refusals import detection_refusal, unknown_layout, views_refusal
 from tasks.data.sections import Section, find_sections, unknown_levels, unlabelled
 from tasks.data.split_lists import SplitLists
@@ -137,10 +139,10 @@ def _labels(listing: Listing, found: Names, files: Contents, sections: Sequence[
     flat = [each for each in sections if each.class_name is None and not files.tree.children(each.folder)]
     if read is None or not any(each.reason is None or each.is_unlabelled for each in flat):
         return Labels()
-    groups = [
-        [(index, found.files[index]) for index in files.photos if found.files[index][:-1] == each.folder]
-        for each in sorted(flat, key=lambda each: each.split != "train")
-    ]
+    in_folder: dict[Path, list[Located]] = defaultdict(list)
+    for index in files.photos:
+        in_folder[found.files[index][:-1]].append((index, found.files[index]))
+    groups = [in_folder[each.folder] for each in sorted(flat, key=lambda each: each.split != "train")]
     folders = {name for each in sections if each.reason is None for name in files.tree.children(each.folder)}
     labels = read_labels(listing, found, groups, read, folders)
     labels.lists = name_classes(labels, listing, found, read, folders)

@@ -18,17 +18,16 @@ from tasks.data.entries import Listing
 from tasks.data.label_columns import file_column
 from tasks.data.label_rows import (
     Labels,
-    Located,
     Read,
     add_table,
     content_of,
     files_of_labels,
     known_names,
-    located_rows,
     names_here,
 )
 from tasks.data.label_table import Row, Table, is_text, may_be_table, read_table
 from tasks.data.names import Names, Path
+from tasks.data.photo_index import Located, PhotoIndex, stem
 from tasks.data.table_text import Record, plain_name, records_of
 from tasks.data.texts import LAYOUTS, counted, enumerated, shortened
 from tasks.run.errors import SourceRefused
@@ -55,15 +54,18 @@ def user_labels(listing: Listing, found: Names, photos: Sequence[Located], read:
         SourceRefused: they name photos by names that several photos have.
     """
     tables = _user_tables(listing, found, photos, read)
-    decision, here = Decision(), names_here(found)
+    decision, here, index_of = Decision(), names_here(found), PhotoIndex([photos])
+    counts, stems = _counts(photos)
     doubtful: dict[Path, set[str]] = {}
     for table in tables:
         if problem := table.problem or _lacking(table):
             decision.unused[table.path] = f"it {problem}"
-        elif not add_table(decision.labels, table, [photos], here):
+        elif not add_table(decision.labels, table, index_of, here):
             problem = decision.labels.problems[0].problem or ""
             return Decision(unused={**decision.unused, table.path: f"it {problem}"})
-        elif names := _doubtful_names(table, photos):
+        elif refused := [each for each in decision.labels.problems[-1:] if each.path == table.path]:
+            decision.unused[table.path] = f"it {refused[0].problem}"
+        elif names := _doubtful_names(table, index_of, counts, stems):
             doubtful[table.path] = names
     together = set.union(*doubtful.values()) if doubtful else set()
     count = sum(index in decision.labels.rows or path[-1] in together for index, path in photos)
@@ -89,7 +91,7 @@ def agreeing_column(
 
     `own` maps the indices of photos to these names.
     """
-    known = known_names([photos])
+    known, index_of = known_names([photos]), PhotoIndex([photos])
     files = [
         (entry, path) for entry, path in files_of_labels(listing, found) if may_be_table(path) and not is_text(path)
     ]
@@ -99,7 +101,7 @@ def agreeing_column(
         except (ValueError, csv.Error):
             continue
         file = file_column(header, records, known)
-        located = _located(path, file, records, photos) if file else {}
+        located = _located(path, file, records, index_of) if file else {}
         if len(located) < _LEAST_NAMED * len(photos):
             continue
         for column in header:
@@ -108,10 +110,10 @@ def agreeing_column(
     return None
 
 
-def _located(path: Path, file: str, records: Sequence[Record], photos: Sequence[Located]) -> dict[int, Record]:
+def _located(path: Path, file: str, records: Sequence[Record], photos: PhotoIndex) -> dict[int, Record]:
     rows = [Row(plain_name(each.get(file, "")), str(n), None) for n, each in enumerate(records)]
-    found = located_rows([row for row in rows if row.file], path, [photos])
-    return {index: records[int(row.class_name)] for index, row in found.items()}
+    found = photos.rows_of([row for row in rows if row.file], path)
+    return {index: records[int(row.class_name)] for index, row in found}
 
 
 def _agrees(values: Mapping[int, str], own: Mapping[int, str]) -> bool:
@@ -140,16 +142,23 @@ def _lacking(table: Table) -> str | None:
     return f"has no column {' and no column '.join(lacking)}, so that the folders are the classes" if lacking else None
 
 
-def _doubtful_names(table: Table, photos: Sequence[Located]) -> set[str]:
-    """Return the names in a table that several photos have, so that it cannot be told which one is meant."""
-    counts: Counter[str] = Counter(path[-1] for _, path in photos)
+def _counts(photos: Sequence[Located]) -> tuple[Counter[str], dict[str, set[str]]]:
+    """Return how many photos have each name, and the names by their stems."""
+    counts = Counter(path[-1] for _, path in photos)
     stems: dict[str, set[str]] = defaultdict(set)
     for name in counts:
-        stems[name.rpartition(".")[0] or name].add(name)
-    located = {row.file for row in located_rows(table.rows, table.path, [photos]).values()}
+        stems[stem(name)].add(name)
+    return counts, stems
+
+
+def _doubtful_names(
+    table: Table, photos: PhotoIndex, counts: Mapping[str, int], stems: Mapping[str, set[str]]
+) -> set[str]:
+    """Return the names in a table that several photos have, so that it cannot be told which one is meant."""
+    located = {row.file for _, row in photos.rows_of(table.rows, table.path)}
     left = [row.file.rpartition("/")[2] for row in table.rows if row.file not in located]
     whole = [name if name in counts else min(stems.get(name, {""})) for name in left]
-    return {name for name in whole if counts[name] > 1}
+    return {name for name in whole if counts.get(name, 0) > 1}
 
 
 def _refusal(path: Path, name: str, photos: Sequence[Located]) -> SourceRefused:

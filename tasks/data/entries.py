@@ -22,6 +22,10 @@ SMALL_BYTES = 2**20
 MAY_UNPACK_BYTES = 100 * SMALL_BYTES
 """A whole archive may unpack to this size whatever its compression ratio is."""
 
+MOST_FOLDERS = 100
+"""A file below more folders is refused, because the memory for the ends of its name grows with their square."""
+
+REPEATED = "the archive holds this name twice"
 Kind = Literal["zip", "tar", "folder"]
 
 
@@ -74,8 +78,16 @@ def refusal_of(name: str, size_bytes: int, seen: set[str], settings: Settings) -
     is_repeated = name in seen
     seen.add(name)
     if is_repeated:
-        return "the archive holds this name twice"
-    return "its path points outside the archive" if points_outside(name) else too_large(size_bytes, settings)
+        return REPEATED
+    if points_outside(name):
+        return "its path points outside the archive"
+    return too_deep(name) or too_large(size_bytes, settings)
+
+
+def too_deep(name: str) -> str | None:
+    """Return why a file of this name is refused that is below too many folders, if it is."""
+    count = name.count("/") + name.count("\\")
+    return f"it is below {count:,} folders; at most {MOST_FOLDERS} are allowed" if count > MOST_FOLDERS else None
 
 
 def too_large(size_bytes: int, settings: Settings) -> str | None:
@@ -99,7 +111,6 @@ def check_bounds(listing: Listing, settings: Settings) -> None:
         SourceRefused: it has too many files and folders, or too many bytes, or unpacks to far more than it has.
     """
     size_bytes = sum(entry.size_bytes for entry in listing.entries)
-    packed_bytes = sum(entry.packed_bytes for entry in listing.entries)
     if len(listing.entries) + len(listing.folders) > settings.max_archive_files:
         variable = "KENNEL_MAX_ARCHIVE_FILES"
         why: str | None = f"it has more than {variable}={settings.max_archive_files} files and folders"
@@ -108,6 +119,12 @@ def check_bounds(listing: Listing, settings: Settings) -> None:
         why = f"it has {size_bytes} bytes unpacked, more than {variable}={settings.max_archive_bytes}"
     else:
         variable = "KENNEL_MAX_ARCHIVE_RATIO"
-        why = beyond_ratio(size_bytes, packed_bytes, settings) if listing.kind == "zip" else None
+        why = _beyond_ratio(listing, settings) if listing.kind == "zip" else None
     if why is not None:
         raise SourceRefused("source", f"{listing.path}", why, f"if you trust the source, raise {variable}")
+
+
+def _beyond_ratio(listing: Listing, settings: Settings) -> str | None:
+    """Return why the archives of a listing are refused as bombs; plain files beside them do not count."""
+    packed = [entry for entry in listing.entries if not entry.file or entry.file != entry.name]
+    return beyond_ratio(sum(each.size_bytes for each in packed), sum(each.packed_bytes for each in packed), settings)

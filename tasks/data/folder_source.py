@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.data.entries import Entry, Listing, Unreadable, too_large
+from tasks.data.entries import Entry, Listing, Unreadable, too_deep, too_large
 from tasks.run.errors import SourceRefused
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _entry(name: str, found: os.DirEntry[str], settings: Settings) -> Entry | No
         return None
     except PermissionError as error:
         return Entry(name, 0, f"it cannot be read: {error.strerror}")
-    return Entry(name, size_bytes, _refusal(found) or too_large(size_bytes, settings))
+    return Entry(name, size_bytes, _refusal(found) or too_deep(name) or too_large(size_bytes, settings))
 
 
 def _refusal(found: os.DirEntry[str]) -> str | None:

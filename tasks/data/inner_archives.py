@@ -7,16 +7,16 @@ folder of a staging. Tables of labels that lie beside the archives are read.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
 from tasks.data import names
 from tasks.data.archive import beginning_of, list_archive
 from tasks.data.compressed import is_compressed, readable
-from tasks.data.entries import Entry, Kind, Listing, check_bounds, points_outside, too_large
+from tasks.data.entries import REPEATED, Entry, Kind, Listing, check_bounds, points_outside, too_large
 from tasks.data.spool import Pieces, Spool
 from tasks.data.zip_source import bytes_at
 from tasks.run.errors import SourceRefused
@@ -33,7 +33,11 @@ def inner_archives(listing: Listing) -> list[str]:
     """Return the names of the archives in an archive or folder that has no image of its own."""
     if any(_is_own(each.name) for each in listing.entries if names.is_image_name(each.name.split("/"))):
         return []
-    return [each.name for each in listing.entries if each.name.lower().endswith(_ENDINGS) and _is_own(each.name)]
+    return [each.name for each in listing.entries if _is_archive(each) and _is_own(each.name)]
+
+
+def _is_archive(entry: Entry) -> bool:
+    return entry.name.lower().endswith(_ENDINGS) and entry.refusal != REPEATED
 
 
 def is_unpacked(name: str) -> bool:
@@ -82,7 +86,7 @@ def list_in_archive(outside: Listing, inner: Sequence[str], spool: Spool) -> Lis
         DiskFailed: one cannot be unpacked.
     """
     wanted = set(inner)
-    entries = {each.name: each for each in outside.entries if each.name in wanted}
+    entries = {each.name: each for each in outside.entries if each.name in wanted and _is_archive(each)}
     total = sum(each.size_bytes for each in entries.values())
     spool.check(total)
     parts = [Listing(spool.named, "zip", tuple(_beside(outside, wanted)), ())]
@@ -107,7 +111,7 @@ def _unpacked(stream: Pieces, name: str, number: int, spool: Spool, counter: Pro
 def _beside(outside: Listing, inner: Collection[str]) -> Iterator[Entry]:
     """Yield what lies beside the archives in an archive: a photo is refused, a README is not, and a table is read."""
     root = str(outside.root.resolve())
-    for each in (each for each in outside.entries if each.name not in inner):
+    for each in (each for each in outside.entries if each.name not in inner or not _is_archive(each)):
         path = each.name.split("/")
         if each.refusal is None and names.is_text_of_labels(path):
             yield _moved(each, each.name, root)
@@ -122,10 +126,15 @@ class _Members:
     kind: Kind
     file: BinaryIO
     archive: zipfile.ZipFile | None
+    places: Mapping[int, zipfile.ZipInfo] = field(default_factory=dict)
 
     def open(self, entry: Entry) -> Pieces:
-        """Return what an entry holds."""
-        return _TarMember(self.file, entry) if self.archive is None else self.archive.open(entry.name)
+        """Return what an entry holds; by its place, because a zip may hold its name twice."""
+        if self.archive is None:
+            return _TarMember(self.file, entry)
+        member = self.places[entry.offset]
+        is_last = self.archive.getinfo(entry.name) is member
+        return self.archive.open(entry.name if is_last else member)  # of a name, zipfile's errors are for people
 
 
 @contextmanager
@@ -135,7 +144,8 @@ def _members(outside: Listing) -> Iterator[_Members]:
             yield _Members(outside.kind, file, None)
         else:
             with zipfile.ZipFile(file) as archive:
-                yield _Members(outside.kind, file, archive)
+                places = {each.header_offset: each for each in archive.infolist()}
+                yield _Members(outside.kind, file, archive, places)
 
 
 class _TarMember:

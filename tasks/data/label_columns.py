@@ -7,43 +7,26 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from tasks.data.column_names import FILE_COLUMNS, LABEL_COLUMNS, SPLIT_COLUMNS, columns_named
 from tasks.data.table_text import Record, is_numbered, names_photo, plain_name
-from tasks.data.tree import SPLIT_WORDS
+from tasks.data.tree import SPLIT_WORDS, split_of, words_of
+from tasks.run.records import SPLITS
 
-_FILE_COLUMNS = (
-    *(
-        "file_name",
-        "filename",
-        "file",
-        "image_path",
-        "filepath",
-        "file_path",
-        "path",
-        "image_name",
-        "image_id",
-        "image",
-    ),
-    *("img", "photo", "id", "name"),
-)
-_LABEL_COLUMNS = (
-    *("label", "labels", "label_name", "class_name", "class", "category", "species", "breed", "target"),
-    *("class_id", "classid", "dx", "diagnosis"),
-)
 _SIZES = re.compile(
     r"(width|height|(roi[._ ])?[xywh][0-9]?|[xy]_?(min|max)|(min|max)_?[xy]|left|right|top|bottom|angle)"
 )
 """Names of columns, in lower case, that have sizes and places of boxes."""
 
-_SPLIT_COLUMNS = ("split", "set", "subset")
 _UNSPLIT = frozenset({"unassigned", ""})
 _LEAST_FITTING = 0.5
 _LEAST_DISTINCT = 0.9
 _MOST_LOOKED_AT = 2000
 _FEWEST_TO_DIFFER = 5
+_PHOTO = frozenset({"image", "photo", "img", "set", "split"})
 _FLAGS = frozenset({"-1", "0", "1"})
-_LAST_NUMBER = re.compile(r"(.*?)[ _.-]*\(?\d+\)?")
+_TRUE, _FALSE = frozenset({"1", "1.0", "true", "yes"}), frozenset({"0", "0.0", "false", "no", ""})
 
 
 def file_column(header: Sequence[str], records: Sequence[Record], known: Collection[str]) -> str | None:
@@ -52,7 +35,7 @@ def file_column(header: Sequence[str], records: Sequence[Record], known: Collect
     fits = {
         name: sum(names_photo(each.get(name, ""), known) for each in looked) / max(1, len(looked)) for name in header
     }
-    named = [name for name in _named(header, _FILE_COLUMNS) if fits[name] > 0]
+    named = [name for name in columns_named(header, FILE_COLUMNS) if fits[name] > 0]
     distinct = [name for name in header if len({each.get(name) for each in looked}) >= _LEAST_DISTINCT * len(looked)]
     fitting = [name for name in distinct if fits[name] >= _LEAST_FITTING]
     return next(iter(named), fitting[0] if len(fitting) == 1 else None)
@@ -68,7 +51,7 @@ def label_column(
     of the photos' names. If such a table has one column beside the photos, that may have a class in each row of which
     all are known.
     """
-    named = _named(others, _LABEL_COLUMNS)
+    named = columns_named(others, LABEL_COLUMNS)
     is_headless = is_numbered(others)
     if named or (is_named and len(others) == 1 and not is_headless and not differ_all(others[0], records)):
         return named[0] if named else others[0]
@@ -108,7 +91,7 @@ def differ_all(column: str, records: Sequence[Record]) -> bool:
 
 def is_label_name(column: str) -> bool:
     """Tell whether a column's name says that it has the classes."""
-    return bool(_named([column], _LABEL_COLUMNS))
+    return bool(columns_named([column], LABEL_COLUMNS))
 
 
 def agreed_names(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -119,20 +102,54 @@ def agreed_names(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     """
     found: dict[str, set[str]] = defaultdict(set)
     for name, label in pairs:
-        match = _LAST_NUMBER.fullmatch(name)
-        found[label].add(match[1] if match else "")
+        found[label].add(_before_number(name))
     names = {label: next(iter(each)) for label, each in found.items() if len(each) == 1}
     are_told = len(names) == len(found) == len(set(names.values())) and len(names) > 1 and all(names.values())
     return names if are_told else {}
 
 
+def _before_number(name: str) -> str:
+    """Return what a name begins with before the number at its end: cat of cat_12 and of cat (12); "" without one."""
+    whole = name.removesuffix(")")
+    before = whole.rstrip("0123456789")
+    return before.removesuffix("(").rstrip(" _.-") if before != whole else ""
+
+
 def split_column(columns: Sequence[str], records: Sequence[Record]) -> str | None:
     """Return the column of splits: by its name, or one that has only words for splits."""
-    if named := _named(columns, _SPLIT_COLUMNS):
+    if named := columns_named(columns, SPLIT_COLUMNS):
         return named[0]
     words = {*SPLIT_WORDS, *_UNSPLIT}
     every = ((name, {each.get(name, "").casefold() for each in records}) for name in columns)
     return next((name for name, values in every if values <= words and values - _UNSPLIT), None)
+
+
+def split_flags(columns: Sequence[str], records: Sequence[Record]) -> dict[str, str]:
+    """Map the columns that say by 0 and 1 whether a photo is of a split, such as is_train, to their splits."""
+    found = {name: split for name in columns if _is_flag_name(name) and (split := split_of(name))}
+    return {
+        name: split
+        for name, split in found.items()
+        if {each.get(name, "").casefold() for each in records} <= _TRUE | _FALSE
+    }
+
+
+def _is_flag_name(column: str) -> bool:
+    first, *others = words_of(column) or [""]
+    return first == "is" and len([word for word in others if word not in _PHOTO]) == 1
+
+
+def split_of_flags(record: Record, flags: Mapping[str, str]) -> str | None:
+    """Return the split that flags give a photo: without any, the first one of train, test, validation that has none.
+
+    Raises:
+        ValueError: it is of two splits.
+    """
+    splits = {split for name, split in flags.items() if record.get(name, "").casefold() in _TRUE}
+    if len(splits) > 1:
+        raise ValueError(f"a photo is of two splits by its columns {' and '.join(flags)}")
+    left = [split for split in (SPLITS[0], SPLITS[2], SPLITS[1]) if split not in flags.values()]
+    return next(iter(splits), left[0] if left else None)
 
 
 def is_one_hot(columns: Sequence[str], records: Sequence[Record]) -> bool:
@@ -168,8 +185,3 @@ def _is_number(text: str | None) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _named(columns: Iterable[str], names: Sequence[str]) -> list[str]:
-    by_name = {name.strip().lower().replace(" ", "_"): name for name in columns}
-    return [by_name[name] for name in names if name in by_name]

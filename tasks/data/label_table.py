@@ -19,6 +19,8 @@ from tasks.data.label_columns import (
     label_column,
     ones,
     split_column,
+    split_flags,
+    split_of_flags,
     word_column,
 )
 from tasks.data.names import Path, is_text_of_labels, suffix
@@ -115,7 +117,13 @@ def _understood(
         example = f", such as {shortened(next(iter(records[0].values()), ''))}" if records else ""
         return Table(path, header, problem=f"names none of the photos in a column of its own{example}")
     split = split_column([name for name in header if name != file], records)
-    others = [name for name in header if name not in {file, split} and any(each.get(name) for each in records)]
+    flags = {} if split else split_flags([name for name in header if name != file], records)
+    try:
+        splits = [split_of_flags(each, flags) if flags else split_of(each.get(split or "", "")) for each in records]
+    except ValueError as error:
+        return Table(path, header, problem=f"cannot be read: {error}")
+    taken = {file, split, *flags}
+    others = [name for name in header if name not in taken and any(each.get(name) for each in records)]
     stem = path[-1].rpartition(".")[0]
     whole = split_of(stem) if is_split_word(stem) and not is_text(path) else None
     plain = [name for name in others if not is_group_name(name)] or others
@@ -138,30 +146,43 @@ def _understood(
         Row(
             plain_name(each.get(file, "")),
             name,
-            split_of(each.get(split, "") if split else "") or whole,
+            own or whole,
             (each.get(group) if group else None) or None,
         )
-        for each, name in found
+        for (each, name), own in zip(found, splits, strict=True)
         if each.get(file)
     ]
-    if clash := _clashing(rows):
-        return Table(path, header, problem=_several_classes(clash))
+    if clash := clash_of((row.file, row) for row in rows):
+        return Table(path, header, problem=clash)
     is_sure = label is None or is_label_name(label)
     return Table(path, header, tuple(rows), told, group=group, is_sure=is_sure, words=by_number)
 
 
-def _clashing(rows: Iterable[Row]) -> list[tuple[str, ...]]:
-    by_file: dict[str, list[str]] = defaultdict(list)
-    for row in rows:
-        if row.class_name and row.class_name not in by_file[row.file]:
-            by_file[row.file].append(row.class_name)
-    return [(file, *classes) for file, classes in by_file.items() if len(classes) > 1]
+def clash_of(rows: Iterable[tuple[object, Row]]) -> str | None:
+    """Return why a table contradicts itself: rows of one photo, as they are given with, differ in class or split."""
+    classes: dict[object, dict[str, str]] = defaultdict(dict)
+    splits: dict[object, dict[str, str]] = defaultdict(dict)
+    for photo, row in rows:
+        classes[photo].setdefault(row.class_name, row.file)
+        splits[photo].setdefault(row.split or "", row.file)
+    if several := _several(classes):
+        return _several_classes(several)
+    if several := _several(splits):
+        return _several_classes(several, "split")
+    return None
 
 
-def _several_classes(found: Sequence[Sequence[str]]) -> str:
-    file, *classes = map(shortened, found[0])
+def _several(found: Mapping[object, Mapping[str, str]]) -> list[tuple[str, ...]]:
+    """Return the names of photos that have several values, with these."""
+    values = ({value: file for value, file in each.items() if value} for each in found.values())
+    return [(next(iter(each.values())), *each) for each in values if len(each) > 1]
+
+
+def _several_classes(found: Sequence[Sequence[str]], noun: str = "class") -> str:
+    file, *values = map(shortened, found[0])
     more = f" and of {len(found) - 1:,} more" if len(found) > 1 else ""
-    return f"gives several classes of one photo, {file} ({listed(classes)}){more}, and a photo has to have one class"
+    plural = "classes" if noun == "class" else f"{noun}s"
+    return f"gives several {plural} of one photo, {file} ({listed(values)}){more}, and a photo has to have one {noun}"
 
 
 def _no_label(others: Sequence[str]) -> str:

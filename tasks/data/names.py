@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from tasks.data.entries import Listing
+from tasks.data.entries import MOST_FOLDERS, Listing
 from tasks.run.escaping import valid_text
 
 Path = tuple[str, ...]
@@ -195,7 +195,8 @@ def visible(name: str) -> str:
 
 
 def _parts(name: str) -> Path:
-    return tuple(part for part in name.split("/") if part != ".")
+    """Return the folders of a name and the file; of a file below too many, which is refused, the last are one part."""
+    return tuple(part for part in name.split("/", MOST_FOLDERS) if part != ".")
 
 
 def _as_utf_8(name: str) -> str:

@@ -5,15 +5,16 @@ These are pure functions on images. Photos in two splits are found by `tasks.dat
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
 from tasks.data.judgement import LabelledImage
+from tasks.data.suspects import Sharing, suspects_of
 from tasks.data.texts import SHOWN, counted, enumerated, listed, shortened
 
-_LEAST_SHARE, _FEWEST = 0.5, 5
-"""Of a class whose labels contradict: the share and the number of its photos that are also in other classes."""
+_MOST_CLASSES = 20
+"""A photo that is in more classes is told with their number, and not with each pair of them."""
 
 Pair = tuple[int, int]
 
@@ -48,40 +49,16 @@ def class_warnings(images: Sequence[LabelledImage], pairs: Iterable[Pair]) -> li
 
 def contradictions(images: Sequence[LabelledImage]) -> list[str]:
     """Return why labels contradict each other, if at least half of a class are copies of photos of other classes."""
-    found = _contradicting(images)
+    found = Sharing(images).contradicting
     if not found:
         return []
     shares = enumerated([f"{shortened(name)} ({shared:,} of {total:,})" for name, (shared, total) in found.items()])
-    suspects = _suspects(images)
+    suspects = suspects_of(images)
     cure = f"if {enumerated(suspects)} " + (
         "is no class, remove its folder" if len(suspects) == 1 else "are no classes, remove their folders"
     )
     told = f"at least half of the photos of {shares} are also in other classes: {cure}"
     return [f"{told}; --keep-duplicates keeps all of them"]
-
-
-def _contradicting(images: Sequence[LabelledImage]) -> dict[str, tuple[int, int]]:
-    """Return the classes of which too many photos are also in others, with the number of these and of all photos."""
-    totals = Counter(image.class_name for image in images)
-    shared = Counter(image.class_name for copies in _repeated(images) for image in copies)
-    return {
-        name: (shared[name], totals[name])
-        for name in sorted(totals)
-        if shared[name] >= _FEWEST and shared[name] >= _LEAST_SHARE * totals[name]
-    }
-
-
-def _suspects(images: Sequence[LabelledImage]) -> list[str]:
-    """Return the classes without which none would contradict: each time the one that shares with most others."""
-    left, suspects = list(images), list[str]()
-    while found := _contradicting(left):
-        others: dict[str, set[str]] = defaultdict(set)
-        for copies in _repeated(left):
-            for image in copies:
-                others[image.class_name] |= {each.class_name for each in copies}
-        suspects.append(max(found, key=lambda name: (len(others[name]), found[name][1])))
-        left = [image for image in left if image.class_name != suspects[-1]]
-    return suspects
 
 
 def _repeated(images: Iterable[LabelledImage]) -> list[list[LabelledImage]]:
@@ -93,14 +70,29 @@ def _repeated(images: Iterable[LabelledImage]) -> list[list[LabelledImage]]:
 
 
 def _copies_in_classes(images: Iterable[LabelledImage]) -> list[str]:
-    repeated = _repeated(images)
+    repeated = [_one_of_each(copies) for copies in _repeated(images)]
     by_classes: dict[tuple[str, ...], list[str]] = defaultdict(list)
-    for copies in repeated:
-        of_class = {image.class_name: image for image in reversed(copies)}
-        for names in combinations(sorted(of_class), 2):
+    for of_class in repeated:
+        for names in combinations(sorted(of_class), 2) if len(of_class) <= _MOST_CLASSES else ():
             by_classes[names].append(_same(*(of_class[name] for name in names)))
     are_in = counted(len(repeated), "photo is in two classes", "photos are in two classes or more")
-    return [f"{are_in}: {_by_classes(by_classes)}"] if repeated else []
+    told = [_in_many([each for each in repeated if len(each) > _MOST_CLASSES]), _by_classes(by_classes)]
+    return [f"{are_in}: {', '.join(filter(None, told))}"] if repeated else []
+
+
+def _one_of_each(copies: Sequence[LabelledImage]) -> dict[str, LabelledImage]:
+    """Return the first photo of each class."""
+    return {image.class_name: image for image in reversed(copies)}
+
+
+def _in_many(found: Sequence[Mapping[str, LabelledImage]]) -> str:
+    """Return how many photos are in many classes, with an example; "" for none."""
+    if not found:
+        return ""
+    most = max(found, key=len)
+    one, other = sorted(most)[:2]
+    at_most = "up to " if len(found) > 1 else ""
+    return f"{len(found):,} in {at_most}{len(most):,} classes ({_same(most[one], most[other])})"
 
 
 def _same(one: LabelledImage, other: LabelledImage) -> str:
@@ -108,7 +100,8 @@ def _same(one: LabelledImage, other: LabelledImage) -> str:
     first, second = one.name.split("/"), other.name.split("/")
     if first[-1] == second[-1]:
         return shortened(first[-1])
-    depth = next(n for n, (left, right) in enumerate(zip(first, second, strict=False)) if left != right)
+    shorter = min(len(first), len(second)) - 1
+    depth = next((n for n, (left, right) in enumerate(zip(first, second, strict=False)) if left != right), shorter)
     return f"{shortened(one.name)} = {shortened('/'.join(second[depth:]))}"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -194,16 +194,17 @@ def _split_sections(found: Names, tree: Tree, base: Base) -> list[Section]:
     known = {name for each in inner if each.split == "train" for name in tree.children(each.folder)}
     sections = [unlabelled(each.folder, each.split) if _is_contest(tree, each, known) else each for each in inner]
     others = [name for name in tree.children(base.folder) if name not in base.splits]
-    return [*sections, *(_unused_section(found, tree, base, name) for name in others)]
+    copies = _second_copies(found, base) if others else set()
+    return [*sections, *(_unused_section(tree, base, name, is_copy=name in copies) for name in others)]
 
 
-def _unused_section(found: Names, tree: Tree, base: Base, name: str) -> Section:
+def _unused_section(tree: Tree, base: Base, name: str, *, is_copy: bool) -> Section:
     folder = (*base.folder, name)
     if name.startswith("."):
         return Section(folder, None, "it is in a hidden folder")
     if is_unlabelled(name):
         return unlabelled(folder)
-    if _is_second_copy(found, base, name):
+    if is_copy:
         return Section(folder, None, f"{shortened(name)} is a second copy of the whole dataset")
     is_meant = difflib.get_close_matches(name.casefold(), SPLIT_WORDS, cutoff=_ALIKE)
     if not is_meant and tree.below(folder) <= _FEW * tree.below(base.folder):
@@ -233,12 +234,16 @@ def _refuse_twice(base: Base) -> None:
         raise SourceRefused("data layout", f"the folders {both} both exist", f"both mean the {twice} split", more)
 
 
-def _is_second_copy(found: Names, base: Base, name: str) -> bool:
+def _second_copies(found: Names, base: Base) -> set[str]:
+    """Return the folders beside the splits all of whose photos are in the splits at the same paths."""
     depth = len(base.folder)
-    own = {path[depth:] for path in found.files if len(path) > depth and path[depth] in base.splits}
-    other = {path[depth + 1 :] for path in found.files if path[: depth + 1] == (*base.folder, name)}
-    photos = {path for path in other if path and names.is_image_name(path)}
-    return bool(photos) and photos <= own
+    below: dict[str, set[Path]] = defaultdict(set)
+    for path in found.files:
+        if len(path) > depth and path[:depth] == base.folder:
+            below[path[depth]].add(path[depth:])
+    own = {path for name in base.splits for path in below[name]}
+    photos = {name: {path[1:] for path in each if names.is_image_name(path)} for name, each in below.items()}
+    return {name for name, each in photos.items() if name not in base.splits and each and each <= own}
 
 
 def _unknown(folder: str, tree: Tree) -> tuple[str, str]:

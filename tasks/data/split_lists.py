@@ -2,23 +2,24 @@
 
 They are known by a split in their name, and by a column of photos that are here. They are used when they name at least
 half of the photos, some of another split than train but not all of them, and no photo in two. A photo that only
-trainval names is of train. Of train1, train2, ... that disagree, only those of the lowest number are used. If there is
-a list of train, a photo in no list is not used; else it is of train.
+trainval names is of train. Of train1, train2, ... that disagree, only those of the lowest number are used, with those
+that have no number. If there is a list of train, a photo in no list is not used; else it is of train.
 """
 
 from __future__ import annotations
 
 import csv
-import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
-from tasks.data.entries import Listing
+from tasks.data.entries import Entry, Listing
 from tasks.data.label_columns import file_column
-from tasks.data.label_rows import Located, Read, content_of, files_of_labels, known_names, located_rows
+from tasks.data.label_rows import Read, content_of, files_of_labels, known_names
 from tasks.data.label_table import Row, may_be_table
 from tasks.data.names import Names, Path
+from tasks.data.photo_index import Located, PhotoIndex
 from tasks.data.table_text import plain_name, records_of
 from tasks.data.texts import counted, listed, shortened
 from tasks.data.tree import split_of, words_of
@@ -26,8 +27,9 @@ from tasks.run.records import SPLITS
 
 _BOTH = frozenset({"trainval", "trainvalid"})
 _LEAST_NAMED = 0.5
-_MOST_LISTS = 40
-_NUMBER = re.compile(r"(\d+)\D*$")
+_MOST_LISTS = 200
+_MOST_DIGITS = 15
+_FEWEST_FOLDS = 2
 
 
 @dataclass(frozen=True)
@@ -55,27 +57,33 @@ class _List:
         return shortened("/".join(self.path))
 
     @property
-    def number(self) -> int:
-        found = _NUMBER.search(self.path[-1].rpartition(".")[0])
-        return int(found[1]) if found else 0
+    def number(self) -> int | None:
+        parts = groupby(self.path[-1].rpartition(".")[0], str.isdecimal)
+        numbers = ["".join(each) for is_number, each in parts if is_number]
+        return int(numbers[-1][-_MOST_DIGITS:]) if numbers else None
 
 
 def read_split_lists(listing: Listing, found: Names, photos: Sequence[Located], read: Read) -> SplitLists:
     """Return the splits that lists in a source give to these photos."""
-    lists = _read(listing, found, photos, read)
-    if {each.split for each in lists} <= {"train"}:
+    named = _named_lists(listing, found)
+    every = _read(named[:_MOST_LISTS], photos, read)
+    if {each.split for each in every} <= {"train"}:
         return SplitLists({})
-    shown, every, folds = listed([each.name for each in lists]), lists, []
-    if _in_two(lists) is not None and len(numbers := sorted({each.number for each in lists})) > 1:
-        lists = [each for each in lists if each.number == numbers[0]]
-        folds = [_folds_note(every, numbers)]
+    shown = f"{listed([each.name for each in every])} are not used for the splits"
+    if len(named) > _MOST_LISTS:
+        why = f"the data has {len(named):,} lists by their names, and {_MOST_LISTS} are read"
+        return SplitLists({}, warnings=(f"{shown}: {why}",))
+    lists, folds = _first_fold(every)
     if (twice := _in_two(lists)) is not None:
         photo = shortened("/".join(found.files[twice]))
-        return SplitLists({}, warnings=(f"{shown} are not used for the splits: {photo} is in two of them",))
+        return SplitLists({}, warnings=(f"{shown}: {photo} is in two of them",))
+    if {each.split for each in lists} <= {"train"}:
+        why = f"they contradict each other, and number {lists[0].number} has train alone"
+        return SplitLists({}, warnings=(f"{shown}: {why}",))
     splits = {index: each.split for each in sorted(lists, key=_is_both, reverse=True) for index in each.photos}
     if len(splits) < _LEAST_NAMED * len(photos):
         why = f"name only {len(splits):,} of {counted(len(photos), 'photo')}"
-        return SplitLists({}, warnings=(f"{shown} are not used for the splits: they {why}",))
+        return SplitLists({}, warnings=(f"{shown}: they {why}",))
     others = {index for index, _ in photos if index not in splits}
     has_train = "train" in splits.values()
     if not (has_train or others):
@@ -86,22 +94,36 @@ def read_split_lists(listing: Listing, found: Names, photos: Sequence[Located], 
     return SplitLists(splits, tuple(e.path for e in every), notes, left=frozenset(others if has_train else ()))
 
 
-def _read(listing: Listing, found: Names, photos: Sequence[Located], read: Read) -> list[_List]:
-    """Return the lists of splits, by their paths."""
-    named = [
+def _named_lists(listing: Listing, found: Names) -> list[tuple[Entry, Path, str]]:
+    return [
         (entry, path, split)
         for entry, path in files_of_labels(listing, found)
         if may_be_table(path) and (split := _split_of_list(path)) is not None
     ]
+
+
+def _read(named: Sequence[tuple[Entry, Path, str]], photos: Sequence[Located], read: Read) -> list[_List]:
+    """Return the lists of splits, by their paths."""
     if not named or not photos:
         return []
-    known = known_names([photos])
+    known, index_of = known_names([photos]), PhotoIndex([photos])
     lists = []
-    for entry, path, split in named[:_MOST_LISTS]:
+    for entry, path, split in named:
         rows = _rows(path, content_of(read, entry), known)
-        own = located_rows(rows, path, [photos]) if rows else {}
-        lists += [_List(path, split, frozenset(own))] if own else []
+        own = frozenset(index for index, _ in index_of.rows_of(rows, path))
+        lists += [_List(path, split, own)] if own else []
     return sorted(lists, key=lambda each: (SPLITS.index(each.split), each.path))
+
+
+def _first_fold(every: Sequence[_List]) -> tuple[Sequence[_List], list[str]]:
+    """Return the lists of the lowest number, with those that have none, and a note; all if no photo is in two splits.
+
+    There are several numbers, and a list without a number, such as test.txt, belongs to each of them.
+    """
+    numbers = sorted({each.number for each in every if each.number is not None})
+    if len(numbers) < _FEWEST_FOLDS or _in_two(every) is None:
+        return every, []
+    return [each for each in every if each.number in {None, numbers[0]}], [_folds_note(every, numbers)]
 
 
 def _rows(path: Path, content: bytes, known: set[str]) -> list[Row]:

@@ -12,7 +12,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from tasks.data.column_names import is_header
 from tasks.data.names import Path, suffix
+from tasks.data.texts import shortened
 from tasks.run.sealed import parse_json
 
 Record = Mapping[str, str]
@@ -42,7 +44,7 @@ def records_of(path: Path, content: bytes, known: Collection[str]) -> tuple[Colu
     rows = _separated(io.StringIO(text), max(marks, key=marks.__getitem__))
     if not rows:
         return (), []
-    is_headless = any(names_photo(cell, known) for cell in rows[0])
+    is_headless = _is_of_photo(rows[0], known)
     return _recorded(None, rows) if is_headless else _recorded(rows[0], rows[1:])
 
 
@@ -96,7 +98,7 @@ def _of_text(text: str, known: Collection[str]) -> tuple[Columns, list[Record]]:
     if max(fits) == (0, 0):
         return (), []
     rows = ways[fits.index(max(fits))](lines)
-    before = next((n for n, row in enumerate(rows) if any(names_photo(cell, known) for cell in row)), len(rows))
+    before = next((n for n, row in enumerate(rows) if _is_of_photo(row, known)), len(rows))
     if not 0 < before <= _MOST_BEFORE:
         return _recorded(None, rows)
     has_header = len(rows[before - 1]) == len(rows[before])
@@ -124,9 +126,23 @@ def _separated(lines: Iterable[str], mark: str) -> list[list[str]]:
     return [[cell.strip() for cell in row] for row in rows if any(row)]
 
 
+def _is_of_photo(row: Sequence[str], known: Collection[str]) -> bool:
+    """Tell whether a row names a photo; a header may do so too, where one is called image.jpg."""
+    return any(names_photo(cell, known) for cell in row) and not is_header(row)
+
+
 def _recorded(header: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> tuple[Columns, list[Record]]:
+    if header is not None and (name := _repeated(header, rows)):
+        raise ValueError(f"it has two columns {shortened(name)} that differ: remove or rename one of them")
     columns = header or [f"{_COLUMN}{n + 1}" for n in range(max(map(len, rows), default=0))]
     return tuple(columns), [dict(zip(columns, row, strict=False)) for row in rows]
+
+
+def _repeated(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str | None:
+    """Return the name of two columns whose cells differ; one without a name is not counted."""
+    first: dict[str, int] = {}
+    twice = [(first[name], n) for n, name in enumerate(header) if name and first.setdefault(name, n) != n]
+    return next((header[n] for row in rows for m, n in twice if row[m : m + 1] != row[n : n + 1]), None)
 
 
 def _text(value: Any) -> str:

@@ -6,6 +6,7 @@ import io
 import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -179,3 +180,27 @@ def test_archives_of_two_kinds_with_lists_beside_them_are_staged_with_their_clas
     assert found == {
         f"set/part_{n // 8}/{n:02d}.jpg": (words[name], ("cat", "dog")[n % 2]) for name, r in ranges.items() for n in r
     }
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_of_two_archives_of_one_name_the_first_is_read_and_the_second_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    inner = [zip_of({f"{n}{m}.jpg": jpeg(4 * n + m) for m in range(4)}) for n in range(3)]
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in zip(("a.zip", "a.zip", "b.zip"), inner, strict=True):
+            archive.writestr(name, data)
+    listing = unpacked(path)
+    layout, content = read(listing)
+    assert layout.classes == ("a", "b") and len(layout.candidates) == 8
+    assert content["a/00.jpg"] == jpeg(0)
+    assert [(each.name, each.refusal) for each in listing.entries if each.refusal] == [
+        ("a.zip", "the archive holds this name twice")
+    ]
+
+
+def test_a_large_file_beside_a_zip_in_a_folder_is_no_part_of_its_ratio(tmp_path: Path) -> None:
+    path = made(tmp_path, "folder", {"photos.zip": zip_of(FILES)})
+    with (path / "movie.mp4").open("wb") as movie:
+        movie.truncate(250 * 2**20)
+    layout, _ = read(replace(listing := unpacked(path), entries=listing.entries[:-1]))
+    assert listing.entries[-1].name == "movie.mp4" and layout.classes == ("cat", "dog")

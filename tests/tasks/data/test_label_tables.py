@@ -1,22 +1,9 @@
 """Tests of tables of labels in the forms that people export: which photo has which class, and what is said of it."""
 
-from collections.abc import Mapping
-from pathlib import Path
-
 import pytest
 
-from tasks.data.entries import Entry, Listing
-from tasks.data.layout import Layout, read_layout
 from tasks.run.records import SPLITS
-
-
-def read(photos: list[str], tables: Mapping[str, bytes]) -> tuple[Layout, dict[str, tuple[str | None, str]]]:
-    """Return the layout of photos with tables, and the split and class of each photo by its name."""
-    names = (*photos, *tables)
-    entries = tuple(Entry(name, len(tables.get(name, b"1"))) for name in names)
-    layout = read_layout(Listing(Path("data.zip"), "zip", entries, ()), lambda entry: tables[entry.name])
-    return layout, {names[each.index]: (each.split, each.class_name) for each in layout.candidates}
-
+from tests.tasks.data.tables import read
 
 PHOTOS = [f"images/img_{n}.jpg" for n in range(8)]
 CLASSES = {name: ("cat", "dog")[n % 2] for n, name in enumerate(PHOTOS)}

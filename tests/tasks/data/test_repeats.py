@@ -1,5 +1,7 @@
 """Tests of photos that are there several times, in one class or in two, by the names of their classes and files."""
 
+import tracemalloc
+
 from tasks.data.judgement import LabelledImage
 from tasks.data.repeats import class_warnings, contradictions, copy_warnings
 
@@ -57,3 +59,20 @@ def test_a_class_half_of_which_is_in_other_classes_contradicts_and_the_one_that_
 def test_a_few_copies_or_less_than_half_of_a_class_are_no_contradiction() -> None:
     assert contradictions([*album("cat", range(4)), *album("dog", range(4))]) == []
     assert contradictions([*album("cat", range(6), 7), *album("dog", range(6), 7)]) == []
+
+
+def test_a_file_and_a_file_below_a_folder_of_its_name_are_told_apart() -> None:
+    images = [LabelledImage("train", "cat", "a.jpg", "1"), LabelledImage("train", "dog", "a.jpg/b.jpg", "1")]
+    assert class_warnings(images, []) == ["1 photo is in two classes: 1 in cat and dog (a.jpg = a.jpg/b.jpg)"]
+    assert class_warnings(images[::-1], []) == ["1 photo is in two classes: 1 in cat and dog (a.jpg = a.jpg/b.jpg)"]
+
+
+def test_photos_in_thousands_of_classes_are_told_without_a_pair_of_each_two() -> None:
+    images = [image(f"c{number:04d}", f"{number}_{each}", f"{each}") for number in range(800) for each in range(6)]
+    tracemalloc.start()
+    (warning,), (told,) = class_warnings(images, []), contradictions(images)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert warning.startswith("6 photos are in two classes or more: 6 in up to 800 classes (")
+    assert "if c0000, c0001, c0002 and 796 more are no classes" in told
+    assert most < 8 * 2**20
