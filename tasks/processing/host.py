@@ -21,7 +21,7 @@ from typing import Any
 
 from tasks.account import objects
 from tasks.data.archive import Reader
-from tasks.data.bucket_source import fetch_objects, read_remote
+from tasks.data.bucket_source import fetch_listed, fetch_objects, read_remote
 from tasks.data.entries import Listing
 from tasks.data.examination import Examined, judge_decoded, limits_of
 from tasks.data.judgement_cache import LocatedSource
@@ -35,12 +35,12 @@ from tasks.processing.area import WHERE, Area
 from tasks.processing.order import Order
 from tasks.processing.outcomes import in_order, outcomes_of, rows_of, share_of
 from tasks.processing.verdict import Verdict
-from tasks.run.aws import Aws, transfer
-from tasks.run.errors import KennelError, aws_boundary, unexpected
+from tasks.run.aws import Aws
+from tasks.run.errors import KennelError, unexpected
 from tasks.run.progress import LOGGER, show_progress
 from tasks.run.records import SPLITS
 from tasks.run.sealed import parse_json
-from tasks.run.settings import Settings
+from tasks.run.settings import MOST_PROCESSES, Settings
 from tasks.run.waiting import say
 
 AREA_VARIABLE = "KENNEL_STAGING"
@@ -140,10 +140,7 @@ class Staging:
         if source.objects is not None:
             read = partial(read_remote, self._aws, source.objects, show_progress)
             return source.objects.listing, read_layout(source.objects.listing, read)
-        place = self._order.place
-        source.path.parent.mkdir(parents=True, exist_ok=True)
-        with aws_boundary(place.uri):
-            transfer(partial(self._aws.client("s3").download_file, place.bucket, place.key, str(source.path)))
+        fetch_listed(self._aws, self._order.place, self._order.objects[0], source.path)
         self._scratch.mkdir(parents=True, exist_ok=True)
         listing = list_unpacked(source.path, self._settings, self._scratch, show_progress)
         with Reader(listing.root, listing.kind) as reader:
@@ -233,13 +230,14 @@ class Staging:
 
     def tell_failure(self, error: KennelError) -> None:
         """Say in the area why this host failed, for the machine that started the job and for the other hosts."""
-        told = [part.replace(str(self._container.work / "source"), self._order.place.uri) for part in error.args[:4]]
+        here = str(self._order.located(self._settings).path)
+        told = [part.replace(here, self._order.place.uri) for part in error.args[:4]]
         self._area.tell(f"{areas.FAILED}/{self._container.name}", {"kind": type(error).__name__, "parts": told})
 
 
 def settings_in(work: Path, order: Order) -> Settings:
     """Return the settings of a host: the rules of the order, folders of its own, and the processors that it has."""
-    processes = os.environ.get(PROCESSES_VARIABLE) or len(os.sched_getaffinity(0))
+    processes = os.environ.get(PROCESSES_VARIABLE) or min(len(os.sched_getaffinity(0)), MOST_PROCESSES)
     return Settings(
         home=work / "home",
         runs=work / "runs",
@@ -264,8 +262,9 @@ def main() -> int:
     LOGGER.setLevel(logging.INFO)
     container = Container.around(Path.cwd())
     container.work.mkdir(parents=True, exist_ok=True)
-    staging = Staging(container)
+    staging: Staging | None = None
     try:
+        staging = Staging(container)
         staging.run()
     except Exception as raised:  # noqa: BLE001 the other hosts would wait for a host that does not say that it ended
         error = raised if isinstance(raised, KennelError) else unexpected(raised, WHERE)
@@ -273,7 +272,8 @@ def main() -> int:
         message = container.root / "output" / "message"
         message.parent.mkdir(parents=True, exist_ok=True)
         message.write_text(f"{container.name}: {error.what}: {error.why}. "[:MESSAGE_CHARACTERS])
-        staging.tell_failure(error)
+        if staging is not None:
+            staging.tell_failure(error)
         return 1
     return 0
 

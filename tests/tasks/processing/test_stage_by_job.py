@@ -137,3 +137,25 @@ def test_what_a_host_refuses_is_refused_here(photos: PhotoBucket) -> None:
 def test_what_is_not_in_s3_is_refused_with_a_way_to_bring_it_there(photos: PhotoBucket) -> None:
     with pytest.raises(SourceRefused, match="aws s3 cp"):
         locate_remote(str(photos.folder), photos.place().aws)
+
+
+def test_an_archive_that_is_replaced_while_the_job_waits_is_refused_under_its_address(photos: PhotoBucket) -> None:
+    archive = write_zip(photos.folder / "dogs.zip", good_files())
+    photos.s3.upload_file(str(archive), photos.name, "dogs.zip")
+    place, source = photos.place(), f"s3://{photos.name}/dogs.zip"
+    located = locate_remote(source, place.aws)
+    archive = write_zip(photos.folder / "others.zip", {name: data for name, data in list(good_files().items())[1:]})
+    photos.s3.upload_file(str(archive), photos.name, "dogs.zip")
+
+    with pytest.raises(SourceRefused, match="changed or deleted while it waited") as refused:
+        stage_by_job(located, JudgementCache(located, place.settings), place.run, StagingOptions(stage_on="sagemaker"))
+    assert refused.value.what == source
+
+
+def test_what_is_no_archive_is_refused_under_its_address_and_not_a_path_of_the_host(photos: PhotoBucket) -> None:
+    photos.s3.put_object(Bucket=photos.name, Key="dogs.zip", Body=b"no archive")
+    place, source = photos.place(), f"s3://{photos.name}/dogs.zip"
+
+    with pytest.raises(SourceRefused) as refused:
+        stage_remotely(place, source)
+    assert source in str(refused.value) and "home/source" not in str(refused.value)
