@@ -133,10 +133,10 @@ def training_role(
 def staging_role(
     aws: Aws, run_id: str, place: str, *, bucket: str, in_vpc: bool = False, key_arn: str | None = None
 ) -> RoleSpec:
-    """Describe the role of the jobs that stage data: it may read the source, work below the run's prefix, write shards.
+    """Describe the role of the jobs that stage data: it may read the source, and work below the run's prefix.
 
-    `place` is the source: a bucket with the archive's key, or with a prefix that ends in a slash. The digest of the
-    dataset is not known before, so shards may be written below all datasets.
+    `place` is the source: a bucket with the archive's key, or with a prefix that ends in a slash. Shards too are
+    written below the run's prefix; the machine that started the job copies them to the dataset.
 
     Raises:
         SettingsRefused: the account of AWS's images in this region is not known.
@@ -148,7 +148,6 @@ def staging_role(
         {"Sid": "ReadSource", "Effect": "Allow", "Action": ["s3:GetObject"], "Resource": [source]},
         _objects(aws, "WorkInArea", ["s3:GetObject", "s3:PutObject"], bucket, [area]),
         list_statement(aws, "ListArea", bucket, [area]),
-        _objects(aws, "WriteShards", ["s3:PutObject"], bucket, ["datasets"]),
         *_write_own_streams(aws, [stage], None, PROCESSING_LOG_GROUP),
         *_pull_image(aws, training_image(aws.region, has_gpu=False)),
         *(_join_vpc(SAGEMAKER_VPC_ACTIONS) if in_vpc else ()),

@@ -16,7 +16,7 @@ from tasks.plan.text import amount
 from tasks.run.clock import AwsClock
 from tasks.run.errors import SpendingRefused
 from tasks.run.handle import Run
-from tasks.run.records import EndpointRef, InstanceModel, TrainedModel
+from tasks.run.records import EndpointRef, InstanceModel, StagingJobs, TrainedModel
 from tasks.run.waiting import say
 
 
@@ -62,6 +62,11 @@ def require_unspent(run: Run, budget_usd: float | None) -> None:
 def _parts(run: Run, now: datetime) -> Iterator[Spent]:
     model, ec2, endpoint = run.find(TrainedModel), run.find(InstanceModel), run.find(EndpointRef)
     region = run.aws.region
+    staged = run.find(StagingJobs)
+    for job in () if staged is None else staged.attempts:
+        rate = usd_per_hour(job.instance_type, region, "Training")  # AWS has one price for both
+        cost = cost_usd(rate, job.instance_count, job.seconds)
+        yield Spent(f"staging job {job.job_name} on {job.instance_count} × {job.instance_type}", cost)
     if model is not None:
         rate = usd_per_hour(model.instance_type, region, "Training")
         seconds = model.instance_count * model.billable_seconds + model.search_billable_seconds

@@ -2,8 +2,8 @@
 
 It lists the source as the order says, reads and decodes its share of the photos, and gives what it found to the others.
 The first host judges all of it; when the machine that started the job answers that the dataset is wanted, each host
-packs its share of the shards. A host that fails says why in the job's ExitMessage and in the area, which ends the
-others.
+packs its share of the shards into the job's area. A host that fails says why in the job's ExitMessage and in the area,
+which ends the others.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tasks.account import objects
 from tasks.data.archive import Reader
 from tasks.data.bucket_source import fetch_listed, fetch_objects, read_remote
 from tasks.data.entries import Listing
@@ -28,7 +27,7 @@ from tasks.data.judgement_cache import LocatedSource
 from tasks.data.layout import Layout, read_layout
 from tasks.data.shards import ShardPlan, SpoolReader, StagedImage, image_rows, pack_shard, plan_shards
 from tasks.data.unpacking import list_unpacked
-from tasks.data.upload import dataset_prefix, shard_row
+from tasks.data.upload import shard_row
 from tasks.data.worker_pool import Decoded, decode_all
 from tasks.processing import area as areas
 from tasks.processing.area import WHERE, Area
@@ -130,10 +129,9 @@ class Staging:
         )
         if answer["is_wanted"]:
             decoded = {each.index: each for each in outcomes if isinstance(each, Decoded)}
-            self._pack_share(listing, decoded, answer["digest"])
+            self._pack_share(listing, decoded)
             if plans is not None:
-                rows = b"".join(image_rows(plans))
-                self._put(f"{dataset_prefix(answer['digest'])}/images.jsonl", rows, "application/jsonl")
+                self._area.put(f"{areas.MADE}/images.jsonl", b"".join(image_rows(plans)), "application/jsonl")
 
     def _laid_out(self, source: LocatedSource) -> tuple[Listing, Layout]:
         """Return what the source has and how it is laid out; an archive is fetched for it."""
@@ -205,7 +203,7 @@ class Staging:
         self._area.tell(areas.VERDICT, Verdict.of(examined).to_json())
         return plans
 
-    def _pack_share(self, listing: Listing, decoded: dict[int, Decoded], digest: str) -> None:
+    def _pack_share(self, listing: Listing, decoded: dict[int, Decoded]) -> None:
         """Pack and send every n-th shard, and tell the manifest's rows of them."""
         rows = self._area.hear(areas.PLAN)[self._container.number :: len(self._container.hosts)]
 
@@ -217,16 +215,13 @@ class Staging:
             )
             plan = ShardPlan(split, key, images)
             data = pack_shard(plan)
-            self._put(f"{dataset_prefix(digest)}/{key}", data, "application/x-tar")
+            self._area.put(f"{areas.MADE}/{key}", data, "application/x-tar")
             return shard_row(plan, data)
 
         with ThreadPoolExecutor(self._settings.upload_threads) as pool:
             sent = list(pool.map(send, rows))
         self._area.tell(f"{areas.SHARDS}/{self._container.name}", sent)
         say(f"sent {len(sent)} shards")
-
-    def _put(self, key: str, data: bytes, content_type: str) -> None:
-        objects.put_object(self._aws, self._order.bucket, key, data, content_type=content_type)
 
     def tell_failure(self, error: KennelError) -> None:
         """Say in the area why this host failed, for the machine that started the job and for the other hosts."""

@@ -100,7 +100,7 @@ class Order:
                 "objects": tuple(StoredObject(*each) for each in content["objects"]),
                 "entries": tuple(Entry(*each) for each in content["entries"]),
                 "folders": tuple(content["folders"]),
-                "known": {digest: split for digest, split in content["known"]},
+                "known": dict(content["known"]),
                 "encryption": Encryption(**content["encryption"]),
             }
         )
