@@ -1,14 +1,18 @@
 """A host of a staging job: how many processes it starts, and what it says when it cannot begin."""
 
+import io
 import json
 import os
+import re
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
 
 from tasks.model.code import REPOSITORY
+from tasks.processing.code_package import code_archive
 from tasks.processing.host import settings_in
 from tests.tasks.processing.test_order import order_of
 
@@ -37,3 +41,14 @@ def test_a_host_that_cannot_read_its_order_says_so_in_the_exit_message(tmp_path:
 
     assert ended.returncode == 1
     assert (tmp_path / "output" / "message").read_text().startswith("a-1: ")
+
+
+def test_all_hosts_install_the_versions_and_hashes_of_the_lock() -> None:
+    lock = (REPOSITORY / "requirements.lock").read_text()
+    with tarfile.open(fileobj=io.BytesIO(code_archive())) as tar:
+        member = tar.extractfile("requirements.txt")
+        assert member is not None
+        entries = re.split(r"^(?=\S)", member.read().decode(), flags=re.MULTILINE)[1:]
+
+    assert [entry for entry in entries if "--hash=sha256:" not in entry or entry not in lock] == []
+    assert {"numpy", "pillow", "simplejpeg", "pi-heif"} <= {entry.partition("==")[0] for entry in entries}
