@@ -37,22 +37,22 @@ def spent_by(run: Run, now: datetime | None = None) -> list[Spent]:
     return list(_parts(run, now or AwsClock.from_settings(run.settings).now()))
 
 
-def require_unspent(run: Run, budget_usd: float | None) -> None:
-    """Return if the run has not cost more than its budget, or if it has none.
+def require_unspent(run: Run, budget_usd: float | None) -> float:
+    """Return what a run with a budget has cost, at known prices, if that is not more; 0 without a budget.
 
     Raises:
         SpendingRefused: it has; the error says what to do.
         LedgerRefused: a record of the run cannot be read.
     """
     if budget_usd is None:
-        return
+        return 0.0
     parts = spent_by(run)
     for each in parts:
         if each.usd is None:
             say(f"budget: the price of {each.what} is unknown, so its cost is not counted")
     usd = sum(each.usd for each in parts if each.usd is not None)
     if usd <= budget_usd:
-        return
+        return usd
     what = f"run {run.id} has cost {amount(usd)} USD, and the budget is {amount(budget_usd)} USD"
     why = ", ".join(f"{each.what} {amount(each.usd)}" for each in parts)
     todo = f"kennel down {run.id}, which ends what costs; or the same command with a larger --budget, which adopts it"

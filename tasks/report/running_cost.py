@@ -13,7 +13,7 @@ from tasks.account.prices import usd_per_hour
 from tasks.notebook.records import NotebookRef
 from tasks.run.handle import RunFolder
 from tasks.run.ledger_contents import LedgerRow
-from tasks.run.options import MOST_INSTANCES
+from tasks.run.options import MOST_INSTANCES, MOST_WORKERS
 from tasks.run.records import EndpointRef, InstanceRef, StagingJobs, TrainedModel
 from tasks.scaling.prices import HOURS_A_MONTH, list_prices
 from tasks.verdicts.check import ScalingVerdicts
@@ -112,7 +112,8 @@ def _provisioned(priced: _Priced) -> HourlyCost:
 
 
 def _instances(priced: _Priced) -> HourlyCost:
-    kept = (priced.run.find(InstanceRef, number=number) for number in range(1, MOST_INSTANCES + 1))
+    numbers = range(1, MOST_INSTANCES + MOST_WORKERS + 1)
+    kept = (priced.run.find(InstanceRef, number=number) for number in numbers)
     known = {ref.instance_id: ref for ref in kept if ref is not None}
     found = [ref for row in priced.rows if (ref := known.get(row.identifier or "")) is not None]
     prices = [ref.usd_per_hour for ref in found if ref.usd_per_hour is not None]

@@ -20,6 +20,7 @@ from tasks.plan.spending import spent_by
 from tasks.run.aws import Aws
 from tasks.run.errors import Inconclusive
 from tasks.run.handle import Run
+from tasks.run.options import MOST_INSTANCES
 from tasks.run.record_store import load_record
 from tasks.run.records import EndpointRef, InstanceRef, LoadReport
 from tasks.ssh.remote import Remote
@@ -148,7 +149,7 @@ def a_worker_may_do_nothing_else(run: Run) -> None:
 
 
 def worker(run: Run, number: int) -> InstanceRef:
-    found = run.find(InstanceRef, number=number)
+    found = run.find(InstanceRef, number=MOST_INSTANCES + number)
     assert found is not None
     return found
 
