@@ -143,9 +143,10 @@ def staging_role(
         TargetRefused, AwsFailed: the caller's account could not be read, or is not the one that the user named.
     """
     area, stage = staging_prefix(run_id), naming.resource_name(run_id, "stage")
-    source = aws.arn("s3", f"{place}*" if place.endswith("/") else place)
+    source = aws.arn("s3", literal(place) + ("*" if place.endswith("/") else ""))
     statements = (
         {"Sid": "ReadSource", "Effect": "Allow", "Action": ["s3:GetObject"], "Resource": [source]},
+        _open_source(aws, [source, aws.arn("s3", place.partition("/")[0])]),
         _objects(aws, "WorkInArea", ["s3:GetObject", "s3:PutObject"], bucket, [area]),
         list_statement(aws, "ListArea", bucket, [area]),
         *_write_own_streams(aws, [stage], None, PROCESSING_LOG_GROUP),
@@ -256,6 +257,31 @@ def function_role(aws: Aws, run_id: str, endpoint_arn: str, log_group: str, *, i
 def _objects(aws: Aws, sid: str, actions: list[str], bucket: str, prefixes: list[str]) -> Statement:
     resources = [aws.arn("s3", f"{bucket}/{prefix}/*") for prefix in prefixes]
     return {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources}
+
+
+def literal(text: str) -> str:
+    """Return a text as the end of an ARN in a policy, where *, ? and $ mean something else.
+
+    Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html
+    """
+    return re.sub(r"[*?$]", lambda found: f"${{{found[0]}}}", text)
+
+
+def _open_source(aws: Aws, arns: list[str]) -> Statement:
+    """Return the statement for objects of a source that a key of the account encrypts.
+
+    S3 names the object to KMS, or its bucket if that has a bucket key.
+    """
+    return {
+        "Sid": "OpenSource",
+        "Effect": "Allow",
+        "Action": ["kms:Decrypt"],
+        "Resource": [aws.arn("kms", "key/*")],
+        "Condition": {
+            "StringLike": {"kms:ViaService": f"s3.{aws.region}.*"},
+            "StringLikeIfExists": {"kms:EncryptionContext:aws:s3:arn": arns},
+        },
+    }
 
 
 def list_statement(aws: Aws, sid: str, bucket: str, prefixes: list[str]) -> Statement:

@@ -193,7 +193,7 @@ def _plans(
     access = ensure_access(run, network)
     profile = ensure_instance_profile(run, load_role(run.id, target))
     key = encryption_of(run.aws, bucket).key_arn
-    return [
+    plans = [
         plan_instance(
             run,
             access=access,
@@ -206,6 +206,8 @@ def _plans(
         )
         for number in range(MOST_INSTANCES + 1, MOST_INSTANCES + count + 1)
     ]
+    say(plans[0].image.about)
+    return plans
 
 
 def _connect(run: Run, ref: InstanceRef, connections: ExitStack, waiting: Waiting) -> Machine:
