@@ -8,6 +8,7 @@ process does the same with itself.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Sequence
@@ -92,6 +93,7 @@ class Gathering:
         is_master = isinstance(runner, MasterRunner)
         self._ready[node] = runner.get_worker_index(node) if is_master else 0
         if len(self._ready) == self.expected:
+            logging.info("all load generators are ready: %d", self.expected)
             runner.send_message(START_MESSAGE, {"at": time.time() + (LEAD_SECONDS if is_master else 0.0)})
 
     @property

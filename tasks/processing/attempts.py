@@ -52,15 +52,16 @@ def _stop(run: Run, name: str) -> None:
 
 
 def settle_attempts(run: Run) -> None:
-    """Delete the staged bytes of photos that the run's ended jobs left, and keep what each job took.
+    """Delete the staged bytes that the run's ended jobs left, of failed ones also the shards; keep what each job took.
 
     An error is told and not raised: it is no reason to lose the outcome of the staging, and the next command does it.
     """
     try:
         ended = [(name, each) for name, each in _jobs(run) if PROCESSING_JOB.has_settled(each["ProcessingJobStatus"])]
-        for name, _ in ended:
-            parts = f"{staging_prefix(run.id)}/{name}/{areas.PARTS}/"
-            objects.delete_prefix(run.aws, run.aws.bucket, parts)
+        for name, each in ended:
+            has_failed = PROCESSING_JOB.has_failed(each["ProcessingJobStatus"])
+            for folder in (areas.PARTS, areas.MADE) if has_failed else (areas.PARTS,):
+                objects.delete_prefix(run.aws, run.aws.bucket, f"{staging_prefix(run.id)}/{name}/{folder}/")
         if ended:
             _keep(run, [_attempt(name, each) for name, each in ended])
     except KennelError as error:

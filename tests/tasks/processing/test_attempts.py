@@ -27,7 +27,8 @@ def test_a_job_of_another_plan_is_stopped_and_its_cost_is_kept(localaws: Running
     run.ledger.adopt("processing-job", name)
     room.wait_for_line(name, "running")
     s3.create_bucket(Bucket=aws.bucket)
-    s3.put_object(Bucket=aws.bucket, Key=f"{staging_prefix(run.id)}/{name}/parts/algo-1/0.spool", Body=b"photos")
+    for left in ("parts/algo-1/0.spool", "made/train/shard-00000.tar"):
+        s3.put_object(Bucket=aws.bucket, Key=f"{staging_prefix(run.id)}/{name}/{left}", Body=b"photos")
     stop_others(run, name)
     settle_attempts(run)
     assert run.find(StagingJobs) is None, "it runs"

@@ -159,7 +159,7 @@ def a_run_without_a_worker_is_void(run: Run, fleet: Fleet, target: EndpointRef, 
     sent = run.folder / "loadtest" / "locust.log"
 
     def end_a_worker() -> None:
-        wait_until(lambda: "median of the answered" in (sent.read_text() if sent.exists() else ""), "answers")
+        wait_until(lambda: "generators are ready" in (sent.read_text() if sent.exists() else ""), "the test to begin")
         run.aws.client("ec2").terminate_instances(InstanceIds=[gone])
 
     ending = threading.Timer(2.0, end_a_worker)
