@@ -6,7 +6,7 @@ instance that the next command finds. Types that EC2 refuses are skipped and rec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -112,10 +112,10 @@ def launch_all(
     return at_once(plans, one, end_others=waits.end)
 
 
-def refuse_other_plans(aws: Aws, plans: Sequence[InstancePlan], *, alone: bool = False) -> None:
+def refuse_other_plans(aws: Aws, plans: Sequence[InstancePlan], *, numbers: Container[int] | None = None) -> None:
     """Check that `launch` could adopt the run's instances, before anything is launched or terminated.
 
-    `alone`: whether an instance whose number is not planned is refused too.
+    With `numbers`, an instance that has none of them is refused too: it was launched for something else.
 
     Raises:
         OwnershipRefused: one of the run's instances was launched from another plan, or is stopped.
@@ -124,7 +124,8 @@ def refuse_other_plans(aws: Aws, plans: Sequence[InstancePlan], *, alone: bool =
     by_number = {plan.number: plan for plan in plans}
     with aws_boundary(f"instances of run {plans[0].run_id}"):
         for found in instances_of(aws, plans[0].run_id):
-            if number_of(found) in by_number or alone:
+            is_foreign = numbers is not None and number_of(found) not in numbers
+            if number_of(found) in by_number or is_foreign:
                 _refuse_other_plan(found, by_number.get(number_of(found), plans[0]))
 
 

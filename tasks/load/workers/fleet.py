@@ -33,7 +33,7 @@ from tasks.load.workers.record import LoadWorkers
 from tasks.run.at_once import EndedWaits, at_once
 from tasks.run.errors import Inconclusive, RemoteFailed, WaitTimedOut
 from tasks.run.handle import Run
-from tasks.run.options import MOST_INSTANCES, Network
+from tasks.run.options import MOST_INSTANCES, MOST_WORKERS, Network
 from tasks.run.records import EndpointRef, FunctionRef, InstanceRef
 from tasks.run.waiting import Waiting, say
 from tasks.ssh.tunnel import reverse_tunnel
@@ -165,7 +165,7 @@ def load_fleet(
         AwsFailed: AWS refused.
     """
     plans = _plans(run, target, candidates, bucket=bucket, count=count)
-    refuse_other_plans(run.aws, plans, alone=True)
+    refuse_other_plans(run.aws, plans, numbers=range(MOST_INSTANCES + 1, MOST_INSTANCES + MOST_WORKERS + 1))
     begun, refs = time.perf_counter(), list[InstanceRef]()
     try:
         launched = launch_all(run, plans, note=refs.append)
