@@ -24,7 +24,7 @@ from tasks.ec2.guard import guarded
 from tasks.ec2.prices import with_current_prices
 from tasks.ec2.terminate import end_instances
 from tasks.load.generator import GeneratorOptions, run_load_test
-from tasks.load.options import LoadOptions, Mode, Through, WorkerOptions
+from tasks.load.options import LoadOptions, Mode, Through, WorkerOptions, require_steady
 from tasks.load.photos import fetch_test_images
 from tasks.load.report import STAGE, LoadTestIdentity, report_markdown
 from tasks.load.workers.estimate import capacity_text, estimate, require_within_budget, worker_candidates
@@ -197,8 +197,8 @@ def send_requests(
         return send()
     candidates = with_current_prices(run.aws, worker_candidates(workers.worker_type))
     costs = estimate(load, workers, candidates)
-    require_unspent(run, workers.budget_usd)
-    require_within_budget(costs, workers.budget_usd)
+    spent_usd = require_unspent(run, workers.budget_usd)
+    require_within_budget(costs, workers.budget_usd, spent_usd=spent_usd)
     say(f"load test: {costs.text()}")
     bucket, count = run.need(DatasetRef).bucket, workers.workers
     machines = load_fleet(run, target, candidates, bucket=bucket, count=count, processes=load.processes)
@@ -208,17 +208,6 @@ def send_requests(
         shown = capacity_text(report.requests_per_core, candidates, busy=report.generator_cpu)
         say(f"load test: {shown}")
     return report
-
-
-def require_steady(load: LoadOptions, workers: WorkerOptions) -> None:
-    """Return if no workers are asked for, or if they send at a set rate.
-
-    Raises:
-        SettingsRefused: workers are asked for in mode `checked`.
-    """
-    if workers.workers and load.mode != "steady":
-        why = "a checked load test measures the noise of the machine that sends the requests, which is this one"
-        raise SettingsRefused(STAGE, f"workers={workers.workers} in mode {load.mode}", why, "leave out --workers")
 
 
 def _target(run: RunFolder, through: Through, mode: Mode) -> EndpointRef | FunctionRef:

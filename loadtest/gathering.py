@@ -8,8 +8,10 @@ process does the same with itself.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from gevent.event import AsyncResult
@@ -22,6 +24,8 @@ READY_MESSAGE = "kennel_ready"
 START_MESSAGE = "kennel_start"
 READY_SECONDS = 30.0
 """The time in which all generators have to be ready, from the moment when the last one had connected."""
+WAIT_SECONDS = 2 * READY_SECONDS
+"""How long a generator waits for the others: longer than the master, which says first that one is missing."""
 LEAD_SECONDS = 0.5
 """How long before the moment it is announced: longer than a message takes to any generator."""
 LOST_AFTER_SECONDS = 10
@@ -59,7 +63,7 @@ class Starting:
         Raises:
             gevent.Timeout: the other generators were not ready in time.
         """
-        at: float = self._moment.get(timeout=READY_SECONDS)
+        at: float = self._moment.get(timeout=WAIT_SECONDS)
         return time.perf_counter() + at + self._ahead_seconds - time.time()
 
     def to_master_clock(self, tally: Tally) -> Tally:
@@ -75,7 +79,7 @@ class Gathering:
         """Expect so many generators."""
         self.expected = expected
         self.results: dict[str, Tally] = {}
-        self.broken: list[str] = []
+        self.broken: dict[str, str] = {}
         self._ready: dict[str, int] = {}
         self._vanished: set[str] = set()
 
@@ -89,7 +93,17 @@ class Gathering:
         is_master = isinstance(runner, MasterRunner)
         self._ready[node] = runner.get_worker_index(node) if is_master else 0
         if len(self._ready) == self.expected:
+            logging.info("all load generators are ready: %d", self.expected)
             runner.send_message(START_MESSAGE, {"at": time.time() + (LEAD_SECONDS if is_master else 0.0)})
+
+    @property
+    def none_can_begin(self) -> bool:
+        """Whether generators failed and none was ready: what all of them are given is at fault."""
+        return bool(self.broken) and not self._ready
+
+    def note_broken(self, node: str, reason: str) -> None:
+        """Note why a generator sends no result."""
+        self.broken[node] = reason
 
     @property
     def is_complete(self) -> bool:
@@ -100,7 +114,8 @@ class Gathering:
         """Tell whether there is nothing more to wait for after so long: all results are here, or one will not come."""
         late = len(self._ready) < self.expected and seconds > READY_SECONDS
         self._vanished |= self._lost(runner)
-        return self.is_complete or bool(self.broken) or late or bool(self._vanished)
+        is_broken = bool(self.broken) and len(self._ready.keys() | self.broken.keys()) == self.expected
+        return self.is_complete or is_broken or late or bool(self._vanished)
 
     def missing(self) -> str:
         """Return which generators are the reason that not all results are here, in words; "" if all are.
@@ -109,12 +124,17 @@ class Gathering:
         """
         if self.is_complete:
             return ""
+        if self.broken:
+            return self._are_missing([f"one on {_machine(node)} failed: {why}" for node, why in self.broken.items()])
         late = self.expected - len(self._ready)
         silent = self._vanished or (set() if late else self._ready.keys() - self.results.keys())
         what = "vanished" if self._vanished else "sent no result in time"
         shown = [f"generator {self._ready[node] + 1} on {_machine(node)} {what}" for node in sorted(silent)]
         shown += [f"{late} did not begin in time"] if late else []
-        count = len(silent) + late
+        return self._are_missing(shown, len(silent) + late)
+
+    def _are_missing(self, shown: Sequence[str], count: int | None = None) -> str:
+        count = len(shown) if count is None else count
         return f"{count} of {self.expected} load generators {'is' if count == 1 else 'are'} missing: {', '.join(shown)}"
 
     def _lost(self, runner: Any) -> set[str]:

@@ -90,20 +90,21 @@ class OpenLoopUser(User):
     def _generate_once(self) -> None:
         runner = self.environment.runner
         try:
+            wire = make_wire()  # reads credentials and photos, which takes time
             runner.send_message(READY_MESSAGE)
             begins = _starting.wait()
-            runner.send_message(RESULT_MESSAGE, self._measure(runner.worker_index, begins).to_message())
+            runner.send_message(RESULT_MESSAGE, self._measure(wire, runner.worker_index, begins).to_message())
         except (Exception, gevent.Timeout) as error:
             # If the exception left this method, Locust would start the schedule again.
             logging.exception("the load generator failed")
             runner.send_message(BROKEN_MESSAGE, f"{type(error).__name__}: {error}")
 
-    def _measure(self, worker: int, begins: float) -> Tally:
+    def _measure(self, wire: Wire, worker: int, begins: float) -> Tally:
         # A worker, also one on another machine, has the same plan and an index of its own.
         plan = plan_now(self.environment)
         times = poisson_arrivals(plan.schedule, seed=plan.seed, worker=worker, workers=plan.processes)
         gc.freeze()  # a garbage collection of all imported objects would delay requests by some 50 ms
-        loop = OpenLoop(make_wire(), make_bounds(plan), self._report_to_locust)
+        loop = OpenLoop(wire, make_bounds(plan), self._report_to_locust)
         return _starting.to_master_clock(loop.run(times, begins=begins))
 
     def _report_to_locust(self, latency_seconds: float, outcome: Outcome, length: int) -> None:
@@ -216,8 +217,8 @@ def on_quitting(environment: Any, **_: Any) -> None:
         environment.process_exit_code = 0
         return
     missing = _generators.missing()
-    if missing and (_generators.broken or not _HAS_NO_PAGE):
-        logging.error("%s; %s", missing, "; ".join(_generators.broken) or "the reason is unknown")
+    if missing and (_generators.none_can_begin or not _HAS_NO_PAGE):
+        logging.error("%s", missing)
         environment.process_exit_code = 3
         return
     content = summary(plan_now(environment), merged(_generators.results.values()), missing=missing)
@@ -270,7 +271,7 @@ def _show_fields(response: Any) -> Any:
 
 def _note_broken(environment: Any, msg: Any) -> None:
     del environment  # Locust calls listeners by keyword
-    _generators.broken.append(str(msg.data))
+    _generators.note_broken(msg.node_id, terminal_text(str(msg.data)))
 
 
 def _print_progress(environment: Any) -> None:

@@ -13,7 +13,7 @@ from kennel import flags
 from kennel.signals import exit_code, install, interrupt
 from kennel.terminal import console
 from kennel.terminal.stages import load_seconds
-from tasks.load.options import LoadOptions, ScalingOptions, SendingOptions, WorkerOptions
+from tasks.load.options import LoadOptions, ScalingOptions, SendingOptions, WorkerOptions, require_steady
 from tasks.run.errors import Inconclusive, SettingsRefused, StageFailed
 from tasks.scaling.traffic import Traffic
 
@@ -181,19 +181,23 @@ def show_costs(run_id: str, load: LoadOptions, workers: WorkerOptions) -> int:
     """Print what the workers cost, and what a high rate would need by the run's last measurement; return 0.
 
     Raises:
-        SettingsRefused: there is no such run, or the type is no EC2 type.
+        SettingsRefused: there is no such run, the type is no EC2 type, or workers are asked for in mode `checked`.
         SpendingRefused: the workers may cost more than their budget.
     """
+    require_steady(load, workers)
     _require_run(run_id)
     from kennel.servers import environment
     from tasks.ec2.prices import with_current_prices
     from tasks.load.workers.estimate import capacity_text, estimate, require_within_budget, worker_candidates
+    from tasks.plan.spending import require_unspent
     from tasks.run.handle import Run, RunFolder
     from tasks.run.records import LoadReport
 
-    candidates = worker_candidates(workers.worker_type)
+    candidates, spent_usd = worker_candidates(workers.worker_type), 0.0
     if environment.connect_to_running() is not None:
-        candidates = with_current_prices(Run.load(run_id).aws, candidates)
+        run = Run.load(run_id)
+        candidates = with_current_prices(run.aws, candidates)
+        spent_usd = require_unspent(run, workers.budget_usd)
     costs = estimate(load, workers, candidates)
     report = RunFolder(environment.home_and_runs()[1] / run_id).find(LoadReport)
     capacity = "not measured yet: the first load test measures the requests a core"
@@ -201,7 +205,7 @@ def show_costs(run_id: str, load: LoadOptions, workers: WorkerOptions) -> int:
         capacity = capacity_text(report.requests_per_core, candidates, busy=report.generator_cpu)
     rows = {"workers": costs.text(), "prices": candidates.prices, "capacity": capacity}
     console.print_table(f"kennel loadtest {run_id} --plan", rows)
-    require_within_budget(costs, workers.budget_usd)
+    require_within_budget(costs, workers.budget_usd, spent_usd=spent_usd)
     return 0
 
 

@@ -73,7 +73,8 @@ class _Server(asyncssh.SSHServer):
         return True
 
     def server_requested(self, listen_host: str, listen_port: int) -> bool:  # noqa: ARG002 asyncssh's names
-        return True
+        """Let callers listen on the loopback only, as sshd does without GatewayPorts."""
+        return listen_host in ("localhost", "127.0.0.1")
 
     def session_requested(self) -> "_Session":
         return _Session(self._config)

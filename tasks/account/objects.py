@@ -124,6 +124,24 @@ def put_object(aws: Aws, bucket: str, key: str, data: bytes, *, content_type: st
         raise AwsFailed(WHERE, f"s3://{bucket}/{key} was damaged during the upload", why, "run the same command again")
 
 
+def copy_object(aws: Aws, bucket: str, key: str, target: str) -> None:
+    """Copy an object of the bucket to another key, in S3; its checksum is copied with it. It may hold 5 GB.
+
+    Raises:
+        AwsFailed: S3 refused or did not answer, or there is no such object.
+    """
+    request: dict[str, Any] = {
+        "Bucket": bucket,
+        "Key": target,
+        "CopySource": {"Bucket": bucket, "Key": key},
+        "ExpectedBucketOwner": aws.account_id,
+        "ExpectedSourceBucketOwner": aws.account_id,
+        **encryption_of(aws, bucket).of_objects,
+    }
+    with aws_boundary(WHERE):
+        repeated_if_lost(partial(aws.client("s3").copy_object, **request))
+
+
 def send_file(aws: Aws, path: Path, bucket: str, key: str, label: str) -> None:
     """Put a file, in parts if it is large, and report the progress under a label.
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.account import role_boundary
+from tasks.account.role_policies import literal
 from tasks.run.naming import RESOURCE_PREFIX
 from tasks.run.partitions import partition_of
 from tasks.run.vpc_config import LAMBDA_VPC_ACTIONS, SAGEMAKER_VPC_ACTIONS
@@ -87,7 +88,7 @@ class Account:
         """Return the ARN of each source's objects: one archive, or all below a prefix."""
         places = [uri.removeprefix("s3://") for uri in self.sources]
         ends = ["*" if _is_prefix(place.partition("/")[2]) else "" for place in places]
-        return [f"arn:{self.partition}:s3:::{place}{end}" for place, end in zip(places, ends, strict=True)]
+        return [f"arn:{self.partition}:s3:::{literal(place)}{end}" for place, end in zip(places, ends, strict=True)]
 
 
 def _is_prefix(key: str) -> bool:

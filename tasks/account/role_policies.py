@@ -133,22 +133,22 @@ def training_role(
 def staging_role(
     aws: Aws, run_id: str, place: str, *, bucket: str, in_vpc: bool = False, key_arn: str | None = None
 ) -> RoleSpec:
-    """Describe the role of the jobs that stage data: it may read the source, work below the run's prefix, write shards.
+    """Describe the role of the jobs that stage data: it may read the source, and work below the run's prefix.
 
-    `place` is the source: a bucket with the archive's key, or with a prefix that ends in a slash. The digest of the
-    dataset is not known before, so shards may be written below all datasets.
+    `place` is the source: a bucket with the archive's key, or with a prefix that ends in a slash. Shards too are
+    written below the run's prefix; the machine that started the job copies them to the dataset.
 
     Raises:
         SettingsRefused: the account of AWS's images in this region is not known.
         TargetRefused, AwsFailed: the caller's account could not be read, or is not the one that the user named.
     """
     area, stage = staging_prefix(run_id), naming.resource_name(run_id, "stage")
-    source = aws.arn("s3", f"{place}*" if place.endswith("/") else place)
+    source = aws.arn("s3", literal(place) + ("*" if place.endswith("/") else ""))
     statements = (
         {"Sid": "ReadSource", "Effect": "Allow", "Action": ["s3:GetObject"], "Resource": [source]},
+        _open_source(aws, [source, aws.arn("s3", place.partition("/")[0])]),
         _objects(aws, "WorkInArea", ["s3:GetObject", "s3:PutObject"], bucket, [area]),
         list_statement(aws, "ListArea", bucket, [area]),
-        _objects(aws, "WriteShards", ["s3:PutObject"], bucket, ["datasets"]),
         *_write_own_streams(aws, [stage], None, PROCESSING_LOG_GROUP),
         *_pull_image(aws, training_image(aws.region, has_gpu=False)),
         *(_join_vpc(SAGEMAKER_VPC_ACTIONS) if in_vpc else ()),
@@ -257,6 +257,31 @@ def function_role(aws: Aws, run_id: str, endpoint_arn: str, log_group: str, *, i
 def _objects(aws: Aws, sid: str, actions: list[str], bucket: str, prefixes: list[str]) -> Statement:
     resources = [aws.arn("s3", f"{bucket}/{prefix}/*") for prefix in prefixes]
     return {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources}
+
+
+def literal(text: str) -> str:
+    """Return a text as the end of an ARN in a policy, where *, ? and $ mean something else.
+
+    Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html
+    """
+    return re.sub(r"[*?$]", lambda found: f"${{{found[0]}}}", text)
+
+
+def _open_source(aws: Aws, arns: list[str]) -> Statement:
+    """Return the statement for objects of a source that a key of the account encrypts.
+
+    S3 names the object to KMS, or its bucket if that has a bucket key.
+    """
+    return {
+        "Sid": "OpenSource",
+        "Effect": "Allow",
+        "Action": ["kms:Decrypt"],
+        "Resource": [aws.arn("kms", "key/*")],
+        "Condition": {
+            "StringLike": {"kms:ViaService": f"s3.{aws.region}.*"},
+            "StringLikeIfExists": {"kms:EncryptionContext:aws:s3:arn": arns},
+        },
+    }
 
 
 def list_statement(aws: Aws, sid: str, bucket: str, prefixes: list[str]) -> Statement:

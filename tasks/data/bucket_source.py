@@ -43,6 +43,7 @@ _ARCHIVED = {"GLACIER": "S3 Glacier", "DEEP_ARCHIVE": "S3 Glacier Deep Archive"}
 _HASH = re.compile(r"[0-9a-f]{64}")
 _URL_SECONDS = 12 * 3600
 _KEPT_SECONDS = 24 * 3600
+_PART_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -187,6 +188,36 @@ def fetch_objects(aws: Aws, remote: RemoteObjects, wanted: Sequence[int], progre
             pass
 
 
+def fetch_listed(aws: Aws, place: Place, stored: StoredObject, target: Path) -> None:
+    """Download an object that is still as it was listed, in parts at once.
+
+    Raises:
+        SourceRefused: it has changed since it was listed.
+        AwsFailed: S3 refused or did not answer.
+        DiskFailed: the file cannot be written.
+    """
+    boundary = disk_boundary("download", target, stored.size_bytes)
+    with boundary, _source_aws_boundary(aws, place, "s3:GetObject", stored.key):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(b"")
+        begins = range(0, stored.size_bytes, _PART_BYTES)
+        with ThreadPoolExecutor(aws.settings.upload_threads) as pool:
+            for _ in pool.map(partial(_fetch_part, aws, place, stored, target), begins):
+                pass
+
+
+def _fetch_part(aws: Aws, place: Place, stored: StoredObject, target: Path, begin: int) -> None:
+    end = min(begin + _PART_BYTES, stored.size_bytes) - 1
+    asked = {"Bucket": place.bucket, "Key": stored.key, "IfMatch": f'"{stored.etag}"', "Range": f"bytes={begin}-{end}"}
+
+    def write(body: Any) -> None:
+        with target.open("r+b") as file:
+            file.seek(begin)
+            shutil.copyfileobj(body, file)
+
+    read_streamed(aws, "s3", "get_object", "Body", write, **asked)
+
+
 def _remove_old(root: Path, listed: Collection[str]) -> None:
     """Remove the files that the listing does not have, if they are older than any staging that may still need them."""
     for path in list(root.iterdir()):
@@ -273,7 +304,7 @@ def _source_aws_boundary(aws: Aws, place: Place, permission: str, key: str = "")
         with aws_boundary(where, f"check the name, and export KENNEL_ACCOUNT_ID for real AWS: {aws_list(aws, place)}"):
             yield
     except AwsFailed as error:
-        if (refusal := _in_words(error, where, aws)) is not None:
+        if (refusal := _in_words(error, where, place, aws)) is not None:
             raise refusal from error
         if error.code not in DENIED:
             raise
@@ -285,10 +316,10 @@ def _source_aws_boundary(aws: Aws, place: Place, permission: str, key: str = "")
         raise AccessDenied(where, error.what, error.why, cure, error.code) from error
 
 
-def _in_words(error: AwsFailed, where: str, aws: Aws) -> SourceRefused | None:
+def _in_words(error: AwsFailed, where: str, place: Place, aws: Aws) -> SourceRefused | None:
     """Return what an answer of S3 says of the source itself; None for an answer that says nothing of it."""
     if error.code in {"PreconditionFailed", "412", "NoSuchKey"}:
-        why = "it was changed or deleted while the prefix was read"
+        why = f"it was changed or deleted while {'it waited' if place.is_archive else 'the prefix was read'}"
         return SourceRefused("source", where, why, "run the same command again")
     if error.code == "InvalidObjectState":
         why = "it is in an archive of S3's, from which it has to be restored first"

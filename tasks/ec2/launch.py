@@ -6,8 +6,7 @@ instance that the next command finds. Types that EC2 refuses are skipped and rec
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Container, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -28,6 +27,7 @@ from tasks.ec2.state import (
     wait_settled,
 )
 from tasks.run import naming
+from tasks.run.at_once import EndedWaits, at_once
 from tasks.run.aws import Aws
 from tasks.run.errors import (
     LimitReached,
@@ -61,9 +61,12 @@ REFUSALS = frozenset(
 """The answers of EC2 after which another type or market may still be available."""
 
 
-def launch(run: Run, plan: InstancePlan, *, waiting: Waiting = REAL_TIME) -> InstanceRef:
+def launch(
+    run: Run, plan: InstancePlan, *, waiting: Waiting = REAL_TIME, settling: Waiting | None = None
+) -> InstanceRef:
     """Return the plan's instance, running: that of an earlier command, or a new one of the first available type.
 
+    `settling` is how it is waited for once EC2 has launched it, by default as everything else.
     Its record is written to runs/<run id>/ec2/instance-<number>.json.
 
     Raises:
@@ -75,7 +78,7 @@ def launch(run: Run, plan: InstancePlan, *, waiting: Waiting = REAL_TIME) -> Ins
         AwsFailed: EC2 refused for a reason that no other type would change.
     """
     with aws_boundary(_where(plan)):
-        attempt = _Launch(run, plan, waiting)
+        attempt = _Launch(run, plan, waiting, settling or waiting)
         found = attempt.adopt() or attempt.create()
     ref = record_of(run, found, plan, tuple(attempt.refused))
     if not ref.address:
@@ -87,19 +90,32 @@ def launch(run: Run, plan: InstancePlan, *, waiting: Waiting = REAL_TIME) -> Ins
     return ref
 
 
-def launch_all(run: Run, plans: Sequence[InstancePlan]) -> list[InstanceRef]:
-    """Return the plans' instances, launched at the same time.
+def launch_all(
+    run: Run, plans: Sequence[InstancePlan], *, note: Callable[[InstanceRef], None] = lambda _: None
+) -> list[InstanceRef]:
+    """Return the plans' instances, launched at the same time; `note` is told each that runs.
+
+    After an error the others are not waited for until they run. Each launch comes to its answer, so that its ledger
+    row has the instance.
 
     Raises:
-        KennelError: the kinds that `launch` names, of the first plan that failed.
+        KennelError: the kinds that `launch` names, of the plan that failed first.
     """
+    waits = EndedWaits()
+
+    def one(plan: InstancePlan) -> InstanceRef:
+        ref = launch(run, plan, settling=waits.waiting)
+        note(ref)
+        return ref
+
     say(f"EC2: launching {len(plans)} × {plans[0].offers[0].label} ({plans[0].reason})")
-    with ThreadPoolExecutor(len(plans)) as pool:
-        return list(pool.map(lambda plan: launch(run, plan), plans))
+    return at_once(plans, one, end_others=waits.end)
 
 
-def refuse_other_plans(aws: Aws, plans: Sequence[InstancePlan]) -> None:
+def refuse_other_plans(aws: Aws, plans: Sequence[InstancePlan], *, numbers: Container[int] | None = None) -> None:
     """Check that `launch` could adopt the run's instances, before anything is launched or terminated.
+
+    With `numbers`, an instance that has none of them is refused too: it was launched for something else.
 
     Raises:
         OwnershipRefused: one of the run's instances was launched from another plan, or is stopped.
@@ -108,8 +124,9 @@ def refuse_other_plans(aws: Aws, plans: Sequence[InstancePlan]) -> None:
     by_number = {plan.number: plan for plan in plans}
     with aws_boundary(f"instances of run {plans[0].run_id}"):
         for found in instances_of(aws, plans[0].run_id):
-            if number_of(found) in by_number:
-                _refuse_other_plan(found, by_number[number_of(found)])
+            is_foreign = numbers is not None and number_of(found) not in numbers
+            if number_of(found) in by_number or is_foreign:
+                _refuse_other_plan(found, by_number.get(number_of(found), plans[0]))
 
 
 def _where(plan: InstancePlan) -> str:
@@ -119,8 +136,8 @@ def _where(plan: InstancePlan) -> str:
 class _Launch:
     """One launch: its run, its plan, and the refusals of EC2 so far ("type market: code")."""
 
-    def __init__(self, run: Run, plan: InstancePlan, waiting: Waiting) -> None:
-        self.run, self.plan, self.waiting = run, plan, waiting
+    def __init__(self, run: Run, plan: InstancePlan, waiting: Waiting, settling: Waiting) -> None:
+        self.run, self.plan, self.waiting, self.settling = run, plan, waiting, settling
         self.refused: list[str] = []
 
     def adopt(self) -> Mapping[str, Any] | None:
@@ -172,7 +189,7 @@ class _Launch:
                 return self._started(name, instance_id, offer.label)
         why = "each attempt's token belongs to an instance that was terminated"
         what = f"{MAX_ATTEMPTS} attempts at {offer.label}"
-        raise StageFailed(_where(self.plan), what, why, "kennel train-ec2 --run-id <another name>")
+        raise StageFailed(_where(self.plan), what, why, "run the same command again, which takes further tokens")
 
     def _next_name(self, offer: Offer) -> str:
         """Return the next attempt's name, which is also its ClientToken (at most 64 characters).
@@ -226,7 +243,7 @@ class _Launch:
         Raises:
             StageFailed: a person or another program ended it.
         """
-        found = wait_settled(self.run.aws, instance_id, self.waiting)
+        found = wait_settled(self.run.aws, instance_id, self.settling)
         if found["State"]["Name"] not in ENDED:
             return found
         self.run.ledger.mark_removed(KIND, name)

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tasks.run.options import Options
+from tasks.run.errors import SettingsRefused
+from tasks.run.options import MOST_WORKERS, Options
 from tasks.scaling.traffic import Traffic
 
 Mode = Literal["steady", "checked"]
@@ -64,7 +65,10 @@ class WorkerOptions(Options):
     """The machines on EC2 that send the requests in place of this one; without `workers`, this machine sends them."""
 
     workers: Annotated[
-        int, Field(ge=0, le=100, description="EC2 instances that send the requests, each by `--processes` processes.")
+        int,
+        Field(
+            ge=0, le=MOST_WORKERS, description="EC2 instances that send the requests, each by `--processes` processes."
+        ),
     ] = 0
     worker_type: Annotated[
         str | None,
@@ -73,3 +77,14 @@ class WorkerOptions(Options):
     budget_usd: Annotated[
         float | None, Field(gt=0, le=1_000_000, description="USD. Workers that may cost more do not begin.")
     ] = None
+
+
+def require_steady(load: LoadOptions, workers: WorkerOptions) -> None:
+    """Return if no workers are asked for, or if they send at a set rate.
+
+    Raises:
+        SettingsRefused: workers are asked for in mode `checked`.
+    """
+    if workers.workers and load.mode != "steady":
+        why = "a checked load test measures the noise of the machine that sends the requests, which is this one"
+        raise SettingsRefused("loadtest", f"workers={workers.workers} in mode {load.mode}", why, "leave out --workers")

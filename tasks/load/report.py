@@ -118,7 +118,7 @@ def report_markdown(report: LoadReport) -> str:
         ("requests in flight (Little's law)", "—" if report.concurrency is None else f"{report.concurrency:.2f}"),
         *((f"failed with {code}", str(count)) for code, count in report.errors.items()),
         ("generator", _processes(report)),
-        ("machine", f"{report.hardware}; time scale {report.time_scale:g}"),
+        ("machine of the master" if report.workers else "machine", _machine(report)),
     ]
     cells = [(markdown_text(name), markdown_text(value)) for name, value in rows]
     cells.insert(1, ("run", _state(report)))
@@ -162,6 +162,11 @@ def _processes(report: LoadReport) -> str:
     where = f" on {report.generator_machines}" if report.generator_machines else ""
     rate = "" if report.requests_per_core is None else f", {report.requests_per_core:,.0f} requests a core and second"
     return f"{report.processes} process(es){where}, busiest {report.generator_cpu:.0%} of a core{rate}"
+
+
+def _machine(report: LoadReport) -> str:
+    sends = "; it sends no request" if report.workers else ""
+    return f"{report.hardware}; time scale {report.time_scale:g}{sends}"
 
 
 def _state(report: LoadReport) -> str:

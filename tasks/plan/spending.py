@@ -16,7 +16,7 @@ from tasks.plan.text import amount
 from tasks.run.clock import AwsClock
 from tasks.run.errors import SpendingRefused
 from tasks.run.handle import Run
-from tasks.run.records import EndpointRef, InstanceModel, TrainedModel
+from tasks.run.records import EndpointRef, InstanceModel, StagingJobs, TrainedModel
 from tasks.run.waiting import say
 
 
@@ -37,22 +37,22 @@ def spent_by(run: Run, now: datetime | None = None) -> list[Spent]:
     return list(_parts(run, now or AwsClock.from_settings(run.settings).now()))
 
 
-def require_unspent(run: Run, budget_usd: float | None) -> None:
-    """Return if the run has not cost more than its budget, or if it has none.
+def require_unspent(run: Run, budget_usd: float | None) -> float:
+    """Return what a run with a budget has cost, at known prices, if that is not more; 0 without a budget.
 
     Raises:
         SpendingRefused: it has; the error says what to do.
         LedgerRefused: a record of the run cannot be read.
     """
     if budget_usd is None:
-        return
+        return 0.0
     parts = spent_by(run)
     for each in parts:
         if each.usd is None:
             say(f"budget: the price of {each.what} is unknown, so its cost is not counted")
     usd = sum(each.usd for each in parts if each.usd is not None)
     if usd <= budget_usd:
-        return
+        return usd
     what = f"run {run.id} has cost {amount(usd)} USD, and the budget is {amount(budget_usd)} USD"
     why = ", ".join(f"{each.what} {amount(each.usd)}" for each in parts)
     todo = f"kennel down {run.id}, which ends what costs; or the same command with a larger --budget, which adopts it"
@@ -62,6 +62,11 @@ def require_unspent(run: Run, budget_usd: float | None) -> None:
 def _parts(run: Run, now: datetime) -> Iterator[Spent]:
     model, ec2, endpoint = run.find(TrainedModel), run.find(InstanceModel), run.find(EndpointRef)
     region = run.aws.region
+    staged = run.find(StagingJobs)
+    for job in () if staged is None else staged.attempts:
+        rate = usd_per_hour(job.instance_type, region, "Training")  # AWS has one price for both
+        cost = cost_usd(rate, job.instance_count, job.seconds)
+        yield Spent(f"staging job {job.job_name} on {job.instance_count} × {job.instance_type}", cost)
     if model is not None:
         rate = usd_per_hour(model.instance_type, region, "Training")
         seconds = model.instance_count * model.billable_seconds + model.search_billable_seconds

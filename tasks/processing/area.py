@@ -28,6 +28,8 @@ Found = TypeVar("Found")
 
 ORDER, CODE, SHARES = "input/order", "input/code", "input/shares"
 ROWS, PARTS, SHARDS, FAILED = "rows", "parts", "shards", "failed"
+MADE = "made"
+"""The folder of the shards themselves, as they are to be in the dataset."""
 VERDICT, PLAN, ANSWER = "verdict", "plan", "answer"
 WHERE = "staging job"
 POLL_SECONDS = 0.5  # of the embedded AWS; the real one is asked as seldom as by any wait

@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from tasks.model.code import REPOSITORY, copy_sources
+from tasks.run.locked_packages import locked_requirements
 
 PARTS = (
     *("tasks/run", "tasks/account", "tasks/data", "tasks/processing"),
@@ -19,6 +20,11 @@ PARTS = (
 )
 MODULES = ("tasks/__init__.py", "training/__init__.py")
 START = "start.sh"
+ROOTS = (
+    *("boto3", "httpx", "numpy", "pi-heif", "pillow", "psutil", "pydantic", "pydantic-settings", "simplejpeg"),
+    "zstandard",
+)
+"""What the hosts import. All have the same versions: another numpy or decoder could make another thumbnail."""
 
 
 def code_archive(repository: Path = REPOSITORY) -> bytes:
@@ -26,6 +32,7 @@ def code_archive(repository: Path = REPOSITORY) -> bytes:
 
     Raises:
         DiskFailed: a file cannot be read.
+        SettingsRefused: the lock of our packages is not there.
     """
     with tempfile.TemporaryDirectory(prefix="kennel-code-") as name:
         folder = Path(name)
@@ -33,6 +40,7 @@ def code_archive(repository: Path = REPOSITORY) -> bytes:
             copy_sources(repository / part, folder / part)
         for module in MODULES:
             (folder / module).write_bytes((repository / module).read_bytes())
+        (folder / "requirements.txt").write_text(locked_requirements(ROOTS))
         return _packed(folder)
 
 

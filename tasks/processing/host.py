@@ -2,8 +2,8 @@
 
 It lists the source as the order says, reads and decodes its share of the photos, and gives what it found to the others.
 The first host judges all of it; when the machine that started the job answers that the dataset is wanted, each host
-packs its share of the shards. A host that fails says why in the job's ExitMessage and in the area, which ends the
-others.
+packs its share of the shards into the job's area. A host that fails says why in the job's ExitMessage and in the area,
+which ends the others.
 """
 
 from __future__ import annotations
@@ -19,28 +19,27 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tasks.account import objects
 from tasks.data.archive import Reader
-from tasks.data.bucket_source import fetch_objects, read_remote
+from tasks.data.bucket_source import fetch_listed, fetch_objects, read_remote
 from tasks.data.entries import Listing
 from tasks.data.examination import Examined, judge_decoded, limits_of
 from tasks.data.judgement_cache import LocatedSource
 from tasks.data.layout import Layout, read_layout
 from tasks.data.shards import ShardPlan, SpoolReader, StagedImage, image_rows, pack_shard, plan_shards
 from tasks.data.unpacking import list_unpacked
-from tasks.data.upload import dataset_prefix, shard_row
+from tasks.data.upload import shard_row
 from tasks.data.worker_pool import Decoded, decode_all
 from tasks.processing import area as areas
 from tasks.processing.area import WHERE, Area
 from tasks.processing.order import Order
 from tasks.processing.outcomes import in_order, outcomes_of, rows_of, share_of
 from tasks.processing.verdict import Verdict
-from tasks.run.aws import Aws, transfer
-from tasks.run.errors import KennelError, aws_boundary, unexpected
+from tasks.run.aws import Aws
+from tasks.run.errors import KennelError, unexpected
 from tasks.run.progress import LOGGER, show_progress
 from tasks.run.records import SPLITS
 from tasks.run.sealed import parse_json
-from tasks.run.settings import Settings
+from tasks.run.settings import MOST_PROCESSES, Settings
 from tasks.run.waiting import say
 
 AREA_VARIABLE = "KENNEL_STAGING"
@@ -130,20 +129,16 @@ class Staging:
         )
         if answer["is_wanted"]:
             decoded = {each.index: each for each in outcomes if isinstance(each, Decoded)}
-            self._pack_share(listing, decoded, answer["digest"])
+            self._pack_share(listing, decoded)
             if plans is not None:
-                rows = b"".join(image_rows(plans))
-                self._put(f"{dataset_prefix(answer['digest'])}/images.jsonl", rows, "application/jsonl")
+                self._area.put(f"{areas.MADE}/images.jsonl", b"".join(image_rows(plans)), "application/jsonl")
 
     def _laid_out(self, source: LocatedSource) -> tuple[Listing, Layout]:
         """Return what the source has and how it is laid out; an archive is fetched for it."""
         if source.objects is not None:
             read = partial(read_remote, self._aws, source.objects, show_progress)
             return source.objects.listing, read_layout(source.objects.listing, read)
-        place = self._order.place
-        source.path.parent.mkdir(parents=True, exist_ok=True)
-        with aws_boundary(place.uri):
-            transfer(partial(self._aws.client("s3").download_file, place.bucket, place.key, str(source.path)))
+        fetch_listed(self._aws, self._order.place, self._order.objects[0], source.path)
         self._scratch.mkdir(parents=True, exist_ok=True)
         listing = list_unpacked(source.path, self._settings, self._scratch, show_progress)
         with Reader(listing.root, listing.kind) as reader:
@@ -208,7 +203,7 @@ class Staging:
         self._area.tell(areas.VERDICT, Verdict.of(examined).to_json())
         return plans
 
-    def _pack_share(self, listing: Listing, decoded: dict[int, Decoded], digest: str) -> None:
+    def _pack_share(self, listing: Listing, decoded: dict[int, Decoded]) -> None:
         """Pack and send every n-th shard, and tell the manifest's rows of them."""
         rows = self._area.hear(areas.PLAN)[self._container.number :: len(self._container.hosts)]
 
@@ -220,7 +215,7 @@ class Staging:
             )
             plan = ShardPlan(split, key, images)
             data = pack_shard(plan)
-            self._put(f"{dataset_prefix(digest)}/{key}", data, "application/x-tar")
+            self._area.put(f"{areas.MADE}/{key}", data, "application/x-tar")
             return shard_row(plan, data)
 
         with ThreadPoolExecutor(self._settings.upload_threads) as pool:
@@ -228,18 +223,16 @@ class Staging:
         self._area.tell(f"{areas.SHARDS}/{self._container.name}", sent)
         say(f"sent {len(sent)} shards")
 
-    def _put(self, key: str, data: bytes, content_type: str) -> None:
-        objects.put_object(self._aws, self._order.bucket, key, data, content_type=content_type)
-
     def tell_failure(self, error: KennelError) -> None:
         """Say in the area why this host failed, for the machine that started the job and for the other hosts."""
-        told = [part.replace(str(self._container.work / "source"), self._order.place.uri) for part in error.args[:4]]
+        here = str(self._order.located(self._settings).path)
+        told = [part.replace(here, self._order.place.uri) for part in error.args[:4]]
         self._area.tell(f"{areas.FAILED}/{self._container.name}", {"kind": type(error).__name__, "parts": told})
 
 
 def settings_in(work: Path, order: Order) -> Settings:
     """Return the settings of a host: the rules of the order, folders of its own, and the processors that it has."""
-    processes = os.environ.get(PROCESSES_VARIABLE) or len(os.sched_getaffinity(0))
+    processes = os.environ.get(PROCESSES_VARIABLE) or min(len(os.sched_getaffinity(0)), MOST_PROCESSES)
     return Settings(
         home=work / "home",
         runs=work / "runs",
@@ -264,8 +257,9 @@ def main() -> int:
     LOGGER.setLevel(logging.INFO)
     container = Container.around(Path.cwd())
     container.work.mkdir(parents=True, exist_ok=True)
-    staging = Staging(container)
+    staging: Staging | None = None
     try:
+        staging = Staging(container)
         staging.run()
     except Exception as raised:  # noqa: BLE001 the other hosts would wait for a host that does not say that it ended
         error = raised if isinstance(raised, KennelError) else unexpected(raised, WHERE)
@@ -273,7 +267,8 @@ def main() -> int:
         message = container.root / "output" / "message"
         message.parent.mkdir(parents=True, exist_ok=True)
         message.write_text(f"{container.name}: {error.what}: {error.why}. "[:MESSAGE_CHARACTERS])
-        staging.tell_failure(error)
+        if staging is not None:
+            staging.tell_failure(error)
         return 1
     return 0
 

@@ -23,9 +23,10 @@ from tasks.processing.area import Area
 from tasks.processing.code_package import START, start_script
 from tasks.processing.host import AREA_VARIABLE
 from tasks.processing.order import Order
+from tasks.processing.told import look_at_shards, read_shards, read_verdict
 from tasks.run import naming
 from tasks.run.aws import Aws
-from tasks.run.errors import OwnershipRefused, StageFailed, aws_boundary
+from tasks.run.errors import MalformedAnswer, OwnershipRefused, StageFailed, aws_boundary
 from tasks.run.handle import Run
 from tasks.run.lost_answers import repeated_if_lost
 from tasks.run.options import STAGING_SECONDS
@@ -110,7 +111,7 @@ def find_staging(aws: Aws, plan: StagingPlan) -> FoundStaging:
         if description is None:
             return FoundStaging(name, None)
         _refuse_other_plan(name, description, plan)
-        if _is_usable(plan.area(aws, name), str(description["ProcessingJobStatus"])):
+        if is_usable(plan.area(aws, name), str(description["ProcessingJobStatus"])):
             return FoundStaging(name, description)
     why = "each of these jobs failed or was stopped, or what it made is gone"
     raise StageFailed(
@@ -216,9 +217,29 @@ def _refuse_other_plan(name: str, description: Mapping[str, Any], plan: StagingP
         )
 
 
-def _is_usable(area: Area, status: str) -> bool:
-    """Tell whether a job has written shards or may still do so; a job of unknown status is followed, not replaced."""
+def is_usable(area: Area, status: str) -> bool:
+    """Tell whether what a job made can be used, or may be made still; one of unknown status is followed.
+
+    Raises:
+        AwsFailed: S3 refused or did not answer.
+    """
+    answer = area.hear_if_told(areas.ANSWER)
+    if answer is not None and answer.get("is_void"):
+        return False
     if PROCESSING_JOB.is_ready(status):
-        answer = area.hear_if_told(areas.ANSWER)
-        return answer is not None and bool(answer["is_wanted"])
+        return answer is not None and _has_result(area, answer)
     return PROCESSING_JOB.is_pending(status) and status != "Stopping"
+
+
+def _has_result(area: Area, answer: Mapping[str, Any]) -> bool:
+    """Tell whether a completed job refused its source, or all that it made is there as its hosts said."""
+    told = area.hear_if_told(areas.VERDICT)
+    if told is None:
+        return False
+    try:
+        verdict = read_verdict(told, area)
+        if verdict.problems or answer.get("digest") != verdict.digest:
+            return bool(verdict.problems)
+        return not look_at_shards(area, verdict.digest, read_shards(area, verdict)).missing
+    except (MalformedAnswer, StageFailed):
+        return False

@@ -11,7 +11,7 @@ import gzip
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,11 +77,15 @@ class Order:
         )
 
     def to_bytes(self) -> bytes:
-        """Return the order as compressed JSON; the same order always gives the same bytes."""
+        """Return the order as compressed JSON; the same order always gives the same bytes.
+
+        The splits that are known are pairs, because their order is their age.
+        """
         content = {
             **asdict(self),
             "objects": [astuple(each) for each in self.objects],
             "entries": self.entries,
+            "known": [list(each) for each in self.known.items()],
         }
         return gzip.compress(json.dumps(content, sort_keys=True).encode(), mtime=0)
 
@@ -96,14 +100,15 @@ class Order:
                 "objects": tuple(StoredObject(*each) for each in content["objects"]),
                 "entries": tuple(Entry(*each) for each in content["entries"]),
                 "folders": tuple(content["folders"]),
+                "known": dict(content["known"]),
                 "encryption": Encryption(**content["encryption"]),
             }
         )
 
     @property
     def digest(self) -> str:
-        """The hex sha256 of the order."""
-        return hashlib.sha256(self.to_bytes()).hexdigest()
+        """The hex sha256 of the order without the splits that are known, which other stagings add to."""
+        return hashlib.sha256(replace(self, known={}).to_bytes()).hexdigest()
 
     @property
     def data_options(self) -> DataOptions:

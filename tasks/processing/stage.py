@@ -1,15 +1,15 @@
 """Stages a source of a bucket by a job of SageMaker: creates or adopts it, answers its verdict, commits the dataset.
 
 Over this machine go the listing of the source, what the job found in it, and the manifest, and no photo. The job writes
-shards only after this machine has answered its verdict; this machine writes the manifest, which commits the dataset,
-when all shards are there.
+shards only after this machine has answered its verdict, and into its own area; this machine has S3 copy them to the
+dataset when all are there, and writes the manifest, which commits it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from contextlib import contextmanager, suppress
 
 from tasks.account import objects
 from tasks.account.bucket import ensure_bucket
@@ -26,6 +26,7 @@ from tasks.data.staging import StagingOutcome
 from tasks.data.upload import UploadSummary, commit, dataset_prefix, find_staged
 from tasks.processing import area as areas
 from tasks.processing.area import Area
+from tasks.processing.attempts import settle_attempts, stop_others
 from tasks.processing.code_package import code_archive
 from tasks.processing.follow import Follower
 from tasks.processing.job import (
@@ -35,8 +36,9 @@ from tasks.processing.job import (
     find_staging,
 )
 from tasks.processing.order import Order
+from tasks.processing.told import look_at_shards, lost, read_shards, read_verdict
 from tasks.processing.verdict import JudgedByJob, Verdict
-from tasks.run.errors import MalformedAnswer, StageFailed
+from tasks.run.errors import AwsFailed, KennelError, NotFound, StageFailed
 from tasks.run.handle import Run
 from tasks.run.options import STAGING_SECONDS, Network, StagingOptions
 from tasks.run.records import DatasetRef
@@ -59,13 +61,13 @@ def stage_by_job(
     """
     ensure_bucket(run)
     plan = plan_staging(source, run, machines, network)
-    name = _started(run, plan)
-    area = plan.area(run.aws, name)
-    follower = Follower(run.aws, name, area, deadline_seconds=STAGING_SECONDS + PROVISIONING_SECONDS)
-    verdict = _read_verdict(follower.until_told(areas.VERDICT), area)
-    outcome = _decided(source, cache, run, JudgedByJob(source, verdict), area, follower)
-    objects.delete_prefix(run.aws, area.bucket, f"{area.prefix}/{areas.PARTS}/")
-    return outcome
+    try:
+        name = _started(run, plan)
+        area = plan.area(run.aws, name)
+        follower = Follower(run.aws, name, area, deadline_seconds=STAGING_SECONDS + PROVISIONING_SECONDS)
+        return _decided(source, cache, run, area, follower)
+    finally:
+        settle_attempts(run)
 
 
 def plan_staging(source: LocatedSource, run: Run, machines: StagingOptions, network: Network) -> StagingPlan:
@@ -106,8 +108,9 @@ def plan_staging(source: LocatedSource, run: Run, machines: StagingOptions, netw
 
 
 def _started(run: Run, plan: StagingPlan) -> str:
-    """Create the job, or adopt that of an earlier command, and return its name."""
+    """Create the job, or adopt that of an earlier command, and return its name; other jobs of the run are stopped."""
     found = find_staging(run.aws, plan)
+    stop_others(run, found.name)
     if found.description is None:
         hosts = f"{plan.instance_count} × {plan.instance.instance_type}"
         say(f"processing job {found.name}: {len(plan.order.objects):,} objects of {plan.order.place.uri} on {hosts}")
@@ -119,75 +122,95 @@ def _started(run: Run, plan: StagingPlan) -> str:
     return found.name
 
 
-def _read_verdict(told: Any, area: Area) -> Verdict:
-    try:
-        return Verdict.from_json(told)
-    except (LookupError, TypeError, AttributeError) as error:
-        what = f"{area.uri}/{areas.VERDICT} cannot be read ({error!r:.100})"
-        why = "the job ran other code than this, or somebody changed what it told"
-        raise MalformedAnswer("stage_data", what, why, "run the same command again") from error
-
-
-def _decided(
-    source: LocatedSource, cache: JudgementCache, run: Run, judged: JudgedByJob, area: Area, follower: Follower
-) -> StagingOutcome:
+def _decided(source: LocatedSource, cache: JudgementCache, run: Run, area: Area, follower: Follower) -> StagingOutcome:
     """Answer the verdict, and return the dataset when it is there.
 
     Raises:
         DataRefused: the data is unfit.
     """
-    verdict = judged.verdict
+    told = follower.until_told(areas.VERDICT)
+    with answered(area):
+        verdict = read_verdict(told, area)
+        staged = None if verdict.problems else find_staged(run.aws, verdict.judgement, source)
+        if not verdict.problems:
+            keep_splits(source, run, verdict)
+        is_wanted = not verdict.problems and staged is None
+        area.tell(areas.ANSWER, {"is_wanted": is_wanted, "digest": verdict.digest})
     findings = verdict.findings
-    staged = None if verdict.problems else find_staged(run.aws, verdict.judgement, source)
-    if verdict.problems or staged is not None:
-        area.tell(areas.ANSWER, {"is_wanted": False})
+    if verdict.problems:
+        _wait_for_the_end(follower)
     with refused_listed((*findings.quarantined, *findings.unused), source.name, run.settings):
         refuse(verdict.problems)
     prefix = f"s3://{area.bucket}/{dataset_prefix(verdict.digest)}/"
     if staged is not None:
         run.ledger.adopt("s3-prefix", prefix)
-        follower.until_completed()
-        _remember(source, cache, run, verdict)
+        _wait_for_the_end(follower)
+        cache.store(verdict.judgement)
         return StagingOutcome(staged, findings, UploadSummary())
     with run.ledger.create("s3-prefix", prefix, None):
-        area.tell(areas.ANSWER, {"is_wanted": True, "digest": verdict.digest})
         follower.until_completed()
-        dataset, sent = _committed(run, judged, area)
-    _remember(source, cache, run, verdict)
+        dataset, sent = _committed(run, JudgedByJob(source, verdict), area)
+    cache.store(verdict.judgement)
     return StagingOutcome(dataset, findings, sent)
 
 
-def _remember(source: LocatedSource, cache: JudgementCache, run: Run, verdict: Verdict) -> None:
-    """Keep the splits that were made and the judgement, last: until then a repeated command finds the same job."""
+@contextmanager
+def answered(area: Area) -> Iterator[None]:
+    """Tell the hosts, when the block fails, that nothing is wanted of them; the job is not adopted any more."""
+    try:
+        yield
+    except KennelError:
+        with suppress(AwsFailed):  # what failed before is what has to be told
+            area.tell(areas.ANSWER, {"is_wanted": False, "is_void": True})
+        raise
+
+
+def keep_splits(source: LocatedSource, run: Run, verdict: Verdict) -> None:
+    """Keep the splits that were made, as a staging here does before it sends anything.
+
+    Raises:
+        StageFailed: another staging has put a photo into another split since the job was ordered.
+    """
+    record = SplitRecord(source.options, run.settings)
+    kept = record.read()
+    others = [digest for digest, split in verdict.made.items() if kept.get(digest, split) != split]
+    if others:
+        what = f"{len(others):,} photos are in other splits than when the job was ordered"
+        why = f"another staging kept them in {record.path} meanwhile"
+        raise StageFailed("stage_data", what, why, "run the same command again, which makes a new attempt")
     if verdict.made:
-        SplitRecord(source.options, run.settings).add(verdict.made)
-    cache.store(verdict.judgement)
+        record.add(verdict.made)
+
+
+def _wait_for_the_end(follower: Follower) -> None:
+    """Wait for the end of a job of which nothing more is wanted; how it ends does not matter."""
+    with suppress(StageFailed, NotFound):
+        follower.until_completed()
 
 
 def _committed(run: Run, judged: JudgedByJob, area: Area) -> tuple[DatasetRef, UploadSummary]:
-    """Look whether all shards are stored as the hosts say, and write the manifest.
+    """Copy the shards to the dataset, look whether all are stored as the hosts say, and write the manifest.
 
     Raises:
         StageFailed: a shard is missing or damaged.
+        MalformedAnswer: a host told something that cannot be.
     """
-    told = [row for host in area.told(areas.SHARDS) for row in area.hear(f"{areas.SHARDS}/{host}")]
-    shards = sorted(told, key=lambda row: str(row["key"]))
     prefix = dataset_prefix(judged.digest)
-    stored = objects.list_objects(run.aws, area.bucket, f"{prefix}/")
-    planned = {row[1] for row in area.hear(areas.PLAN)}
-    missing = sorted(planned - {row["key"] for row in shards}) or _damaged(run, area, prefix, shards, stored)
-    if missing or f"{prefix}/images.jsonl" not in stored:
-        what = f"{len(missing)} shards of {area.bucket}/{prefix} are missing or damaged"
-        why = "the job completed without them, or somebody removed them"
-        raise StageFailed("stage_data", what, why, "run the same command again, which makes a new attempt")
-    dataset = commit(run.aws, judged, shards, is_first=f"{prefix}/manifest.json" not in stored)
-    return dataset, UploadSummary(len(shards), sum(row["size_bytes"] for row in shards))
+    shards = read_shards(area, judged.verdict)
+    found = look_at_shards(area, judged.digest, shards)
+    if found.missing:
+        raise lost(area, found.missing)
 
-
-def _damaged(run: Run, area: Area, prefix: str, shards: Sequence[Any], stored: Any) -> list[str]:
-    def holds(row: Any) -> bool:
-        content = objects.Content(row["size_bytes"], str(row["sha256"]), str(row["md5"]))
-        return objects.is_stored(run.aws, area.bucket, stored.get(f"{prefix}/{row['key']}"), content)
+    def copy(key: str) -> None:
+        objects.copy_object(run.aws, area.bucket, f"{area.prefix}/{areas.MADE}/{key}", f"{prefix}/{key}")
 
     with ThreadPoolExecutor(run.settings.upload_threads) as pool:
-        return [row["key"] for row, is_there in zip(shards, pool.map(holds, shards), strict=True) if not is_there]
+        list(pool.map(copy, found.waiting))
+    objects.delete_prefix(run.aws, area.bucket, f"{area.prefix}/{areas.MADE}/")
+    now = look_at_shards(area, judged.digest, shards)
+    if now.missing:
+        raise lost(area, now.missing)
+    is_first = f"{prefix}/manifest.json" not in objects.list_objects(run.aws, area.bucket, f"{prefix}/manifest.json")
+    dataset = commit(run.aws, judged, [shard.row for shard in shards], is_first=is_first)
+    sent = [shard.size_bytes for shard in shards]
+    return dataset, UploadSummary(len(sent), sum(sent))

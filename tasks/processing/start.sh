@@ -3,9 +3,12 @@
 set -e
 cd "$(dirname "$0")"
 tar -xzf code.tar.gz
-python3 - <<'END' || python3 -m pip install --quiet -r tasks/processing/requirements.txt
-import importlib.util, sys
-names = "httpx", "pi_heif", "psutil", "pydantic_settings", "simplejpeg", "zstandard"
-sys.exit(any(importlib.util.find_spec(name) is None for name in names))
+python3 - <<'END' || python3 -m pip install --quiet --require-hashes -r requirements.txt
+import re, sys
+from importlib import metadata
+
+installed = {re.sub("[-_.]+", "-", str(each.name)).lower(): each.version for each in metadata.distributions()}
+wanted = re.findall(r"^([a-z0-9-]+)==([^ ;]+)", open("requirements.txt").read(), re.MULTILINE)
+sys.exit(any(installed.get(name) != version for name, version in wanted))
 END
 exec python3 -m tasks.processing.host

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import StringConstraints
 
 from tasks.data.examination import Examined
 from tasks.data.judgement import count_images
 from tasks.data.judgement_cache import Findings, Judgement, LocatedSource
-from tasks.run.records import Quarantined
+from tasks.run.record_store import Count
+
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Split = Annotated[str, StringConstraints(pattern=r"^(train|validation|test)$")]
 
 
 @dataclass(frozen=True)
 class Verdict:
     """The judgement of a source by a job; `made` has the splits of photos that had none, `counts` the images."""
 
-    digest: str
+    digest: Digest
     classes: tuple[str, ...]
-    counts: Mapping[str, Mapping[str, int]]
+    counts: Mapping[Split, Mapping[str, Count]]
     findings: Findings
     problems: tuple[str, ...]
-    made: Mapping[str, str]
+    made: Mapping[Digest, Split]
 
     @classmethod
     def of(cls, examined: Examined) -> Verdict:
@@ -38,25 +43,6 @@ class Verdict:
     def to_json(self) -> dict[str, Any]:
         """Return it as a value of JSON."""
         return {**asdict(self), "counts": {split: dict(each) for split, each in self.counts.items()}}
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Verdict:
-        """Return the verdict that `to_json` wrote.
-
-        Raises:
-            LookupError, TypeError: it is something else.
-        """
-        found = content["findings"]
-        quarantined, unused = (tuple(Quarantined(**each) for each in found[name]) for name in ("quarantined", "unused"))
-        told = tuple(found["warnings"]), found["ignored"], unused, tuple(found["notes"])
-        return cls(
-            digest=content["digest"],
-            classes=tuple(content["classes"]),
-            counts=content["counts"],
-            findings=Findings(quarantined, *told),
-            problems=tuple(content["problems"]),
-            made=content["made"],
-        )
 
     @property
     def judgement(self) -> Judgement:

@@ -13,8 +13,8 @@ from tasks.account.prices import usd_per_hour
 from tasks.notebook.records import NotebookRef
 from tasks.run.handle import RunFolder
 from tasks.run.ledger_contents import LedgerRow
-from tasks.run.options import MOST_INSTANCES
-from tasks.run.records import DatasetRef, EndpointRef, InstanceRef, TrainedModel
+from tasks.run.options import MOST_INSTANCES, MOST_WORKERS
+from tasks.run.records import EndpointRef, InstanceRef, StagingJobs, TrainedModel
 from tasks.scaling.prices import HOURS_A_MONTH, list_prices
 from tasks.verdicts.check import ScalingVerdicts
 
@@ -112,7 +112,8 @@ def _provisioned(priced: _Priced) -> HourlyCost:
 
 
 def _instances(priced: _Priced) -> HourlyCost:
-    kept = (priced.run.find(InstanceRef, number=number) for number in range(1, MOST_INSTANCES + 1))
+    numbers = range(1, MOST_INSTANCES + MOST_WORKERS + 1)
+    kept = (priced.run.find(InstanceRef, number=number) for number in numbers)
     known = {ref.instance_id: ref for ref in kept if ref is not None}
     found = [ref for row in priced.rows if (ref := known.get(row.identifier or "")) is not None]
     prices = [ref.usd_per_hour for ref in found if ref.usd_per_hour is not None]
@@ -142,9 +143,12 @@ def _jobs(priced: _Priced) -> HourlyCost:
 
 
 def _staging(priced: _Priced) -> HourlyCost:
-    """Return 0 when the data is staged: the job has ended then."""
-    staged = priced.run.find(DatasetRef) is not None
-    return HourlyCost(0.0, 0.0, FREE) if staged else HourlyCost(None, None, "billed by the second while it runs")
+    """Return 0 when all of the jobs have ended, as their record says."""
+    kept = priced.run.find(StagingJobs)
+    ended = set() if kept is None else {each.job_name for each in kept.attempts}
+    if {row.name for row in priced.rows} <= ended:
+        return HourlyCost(0.0, 0.0, FREE)
+    return HourlyCost(None, None, "billed by the second while it runs")
 
 
 _PRICED: dict[str, Callable[[_Priced], HourlyCost]] = {

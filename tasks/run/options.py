@@ -54,6 +54,8 @@ TuningJobName = Annotated[
     ),
 ]
 MOST_INSTANCES = 20
+MOST_WORKERS = 100
+"""Of a load test; their instances of EC2 have the numbers after those of a training."""
 MOST_CHARACTERS = 2000  # of a search space; those of SageMaker's hyperparameters are 2,500
 RANDOM_WEIGHTS = "random"
 WEIGHTS_VERSION = re.compile(r"IMAGENET1K_[A-Z0-9_]+")

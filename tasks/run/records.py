@@ -30,6 +30,24 @@ class Quarantined:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class StagingAttempt:
+    """A staging job that has ended, and how long AWS bills each of its instances; 0 for one that never started."""
+
+    job_name: str
+    status: str
+    instance_type: str
+    instance_count: Count
+    seconds: Amount
+
+
+@dataclass(frozen=True)
+class StagingJobs(Record, file="staging-jobs.json", called="staging jobs", made_by="stage_data"):
+    """The jobs of a run that staged data and have ended, also those that failed, in the order of their creation."""
+
+    attempts: tuple[StagingAttempt, ...]
+
+
 @dataclass(frozen=True)
 class DatasetRef(Record, file="stage_data.json", called="staged dataset", made_by="stage_data"):
     """A staged dataset: s3://{bucket}/{prefix}/{train,validation,test}/shard-*.tar and manifest.json, written last.

@@ -126,6 +126,8 @@ LOCAL_PULSE_PATH = "/_localaws/pulse"
 LOCAL_SPARES_PATHS = ("/_localaws/spares", "/_localaws/function-spares")
 
 DEFAULT_HOME = Path(".kennel")
+MOST_PROCESSES = 64
+"""Of those that decode images at once."""
 PREFIX = "KENNEL_"
 _OPTIONS: dict[str, str] = {}
 """The options of this process's command that set a field, by the field."""
@@ -273,7 +275,7 @@ class Settings(BaseSettings):
     max_archive_ratio: float = Field(default=200.0, ge=1.0)
     max_quarantined_fraction: Fraction = 0.05
     imbalance_warning_ratio: float = Field(default=20.0, ge=1.0)
-    staging_processes: int = Field(default_factory=lambda: min(16, os.cpu_count() or 1), ge=1, le=64)
+    staging_processes: int = Field(default_factory=lambda: min(16, os.cpu_count() or 1), ge=1, le=MOST_PROCESSES)
     upload_threads: int = Field(default=8, ge=1, le=64)
     download_timeout_seconds: float = Field(default=60.0, ge=1.0, le=600.0)
     download_attempts: int = Field(default=5, ge=1, le=20)

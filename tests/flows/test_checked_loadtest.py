@@ -11,11 +11,11 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.states import Crashed
 
 from flows.checked_loadtest import CheckedTest, checked_test, derive_plan
-from flows.loadtest import end_workers_of, loadtest, require_steady
+from flows.loadtest import end_workers_of, loadtest
 from tasks.load.disturbance import Bounds
 from tasks.load.generator import GeneratorOptions
 from tasks.load.measurements import LadderRecord
-from tasks.load.options import LoadOptions, WorkerOptions
+from tasks.load.options import LoadOptions, WorkerOptions, require_steady
 from tasks.load.rungs import Ladder
 from tasks.run.aws import Aws
 from tasks.run.errors import KennelError, SettingsRefused, StageFailed

@@ -28,7 +28,7 @@ _REASON = (
 
 @dataclass(frozen=True)
 class Estimate:
-    """What `count` instances cost, at least and at most; None without a known price."""
+    """What `count` instances usually cost, at least and at most; None without a known price."""
 
     count: int
     instance_type: str
@@ -43,7 +43,7 @@ class Estimate:
 
     @property
     def most_usd(self) -> float | None:
-        """What they cost if everything takes as long as it may."""
+        """What they usually cost at most: waits for other instances' launches and for the end are not counted."""
         return self._usd(self.most_seconds)
 
     def _usd(self, seconds: float) -> float | None:
@@ -54,11 +54,10 @@ class Estimate:
         """Return the estimate in one line."""
         machines = f"{self.count} × {self.instance_type} on demand"
         if self.usd_per_hour is None or self.least_usd is None or self.most_usd is None:
-            return (
-                f"{machines}, at a price that is not known, for {self.least_seconds:,.0f} to {self.most_seconds:,.0f} s"
-            )
+            seconds = f"{self.least_seconds:,.0f} to {self.most_seconds:,.0f} s"
+            return f"{machines}, at a price that is not known, usually for {seconds}"
         each = f"{self.usd_per_hour:.4f} USD an hour each"
-        amounts = f"{self.least_usd:.3f} to {self.most_usd:.2f} USD"
+        amounts = f"usually {self.least_usd:.3f} to {self.most_usd:.2f} USD"
         return f"{machines}, {each}: {amounts} for {self.least_seconds:,.0f} to {self.most_seconds:,.0f} s"
 
 
@@ -83,8 +82,8 @@ def estimate(load: LoadOptions, workers: WorkerOptions, candidates: InstanceCand
     return Estimate(workers.workers, first.name, dearest, least, most)
 
 
-def require_within_budget(costs: Estimate, budget_usd: float | None) -> None:
-    """Return if the workers certainly cost no more than the budget, or if there is none.
+def require_within_budget(costs: Estimate, budget_usd: float | None, *, spent_usd: float = 0.0) -> None:
+    """Return if the workers usually cost no more than what the run has left of its budget, or if there is none.
 
     Raises:
         SpendingRefused: they may cost more, or their price is not known.
@@ -94,10 +93,12 @@ def require_within_budget(costs: Estimate, budget_usd: float | None) -> None:
     if costs.most_usd is None:
         what, why = f"it is not known what {costs.text()} cost", "the type has no known price"
         raise SpendingRefused("load workers", what, why, "choose a type with a known price, or leave --budget out")
-    if costs.most_usd > budget_usd:
+    needed = costs.most_usd + spent_usd
+    if needed > budget_usd:
         what = f"{costs.text()}, and the budget is {budget_usd:g} USD"
+        what += f", of which the run has spent {spent_usd:.2f} USD" if spent_usd else ""
         why = "the deadlines of login, installation and test allow as much"
-        raise SpendingRefused("load workers", what, why, f"--budget {costs.most_usd + 0.005:.2f}, or fewer workers")
+        raise SpendingRefused("load workers", what, why, f"--budget {needed + 0.005:.2f}, or fewer workers")
 
 
 def capacity_text(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -31,11 +30,12 @@ from tasks.load.workers.clock import MAX_ERROR_SECONDS, ClockReading
 from tasks.load.workers.estimate import LOGIN_SECONDS, REST_SECONDS
 from tasks.load.workers.machine import Machine, Session
 from tasks.load.workers.record import LoadWorkers
+from tasks.run.at_once import EndedWaits, at_once
 from tasks.run.errors import Inconclusive, RemoteFailed, WaitTimedOut
 from tasks.run.handle import Run
-from tasks.run.options import Network
+from tasks.run.options import MOST_INSTANCES, MOST_WORKERS, Network
 from tasks.run.records import EndpointRef, FunctionRef, InstanceRef
-from tasks.run.waiting import say
+from tasks.run.waiting import Waiting, say
 from tasks.ssh.tunnel import reverse_tunnel
 from tasks.ssh.wait import wait_for_ssh
 
@@ -90,7 +90,7 @@ class Fleet:
         """
         self._faults, self._voids = [], []
         bundle = make_bundle(plan)
-        at_once(self._machines, lambda machine: machine.receive(bundle))
+        self._on_all(lambda machine: machine.receive(bundle))
         self._read_clocks()
         seconds = sum(stage["seconds"] for stage in plan["stages"]) + REST_SECONDS
         with ExitStack() as tunnels:
@@ -103,14 +103,17 @@ class Fleet:
             finally:
                 self._end(sessions)
 
+    def _on_all(self, work: Callable[[Machine], Any]) -> list[Any]:
+        return at_once(self._machines, work, end_others=lambda: _hang_up(self._machines))
+
     def _session(self, machine: Machine, port: int, seconds: float) -> Session:
-        log = self._run.folder / STAGE / f"worker-{machine.ref.number}.log"
+        log = self._run.folder / STAGE / f"worker-{machine.number}.log"
         session = Session(machine, port, self._processes, log, deadline_seconds=seconds)
         session.start()
         return session
 
     def _read_clocks(self) -> None:
-        for machine, reading in zip(self._machines, at_once(self._machines, Machine.read_clock), strict=True):
+        for machine, reading in zip(self._machines, self._on_all(Machine.read_clock), strict=True):
             machine.before, machine.after = reading, None
             say(f"{machine.label}: its clock is {_ahead(reading)}")
             if reading.error_seconds > MAX_ERROR_SECONDS:
@@ -162,19 +165,24 @@ def load_fleet(
         AwsFailed: AWS refused.
     """
     plans = _plans(run, target, candidates, bucket=bucket, count=count)
-    refuse_other_plans(run.aws, plans)
+    refuse_other_plans(run.aws, plans, numbers=range(MOST_INSTANCES + 1, MOST_INSTANCES + MOST_WORKERS + 1))
     begun, refs = time.perf_counter(), list[InstanceRef]()
     try:
-        refs += launch_all(run, plans)
+        launched = launch_all(run, plans, note=refs.append)
         with ExitStack() as connections:
-            machines = at_once(refs, lambda ref: _connect(run, ref, connections))
+            waits = EndedWaits()
+            machines = at_once(
+                launched, lambda ref: _connect(run, ref, connections, waits.waiting), end_others=waits.end
+            )
             connections.enter_context(_heartbeats(run, machines))
-            at_once(machines, Machine.install)
+            at_once(machines, Machine.install, end_others=lambda: _hang_up(machines))
             say(f"load test: {count} workers are ready after {time.perf_counter() - begun:.0f} s")
             yield Fleet(run, machines, processes)
     finally:
-        end_instances_at_exit(run)
-        _keep_costs(run, refs, processes, time.perf_counter() - begun)
+        try:
+            end_instances_at_exit(run)
+        finally:
+            _keep_costs(run, refs, processes, time.perf_counter() - begun)
 
 
 def _plans(
@@ -185,7 +193,7 @@ def _plans(
     access = ensure_access(run, network)
     profile = ensure_instance_profile(run, load_role(run.id, target))
     key = encryption_of(run.aws, bucket).key_arn
-    return [
+    plans = [
         plan_instance(
             run,
             access=access,
@@ -196,17 +204,25 @@ def _plans(
             spot=False,
             number=number,
         )
-        for number in range(1, count + 1)
+        for number in range(MOST_INSTANCES + 1, MOST_INSTANCES + count + 1)
     ]
+    say(plans[0].image.about)
+    return plans
 
 
-def _connect(run: Run, ref: InstanceRef, connections: ExitStack) -> Machine:
+def _connect(run: Run, ref: InstanceRef, connections: ExitStack, waiting: Waiting) -> Machine:
     facts = lambda: instance_facts(run.aws, ref)  # noqa: E731
-    remote = wait_for_ssh(login(ref), facts, deadline_seconds=LOGIN_SECONDS)
+    remote = wait_for_ssh(login(ref), facts, deadline_seconds=LOGIN_SECONDS, waiting=waiting)
     connections.enter_context(remote)
     machine = Machine(run.aws, ref, remote)
     say(f"{machine.label}: connected, a {ref.instance_type} at {ref.address}, with its pinned host key")
     return machine
+
+
+def _hang_up(machines: Sequence[Machine]) -> None:
+    """Close the connections, by which the commands of other threads there end."""
+    for machine in machines:
+        machine.remote.close()
 
 
 @contextmanager
@@ -250,16 +266,6 @@ def _keep_costs(run: Run, refs: Sequence[InstanceRef], processes: int, seconds: 
 def _sum(costs: Sequence[float | None]) -> float | None:
     known = [cost for cost in costs if cost is not None]
     return sum(known) if len(known) == len(costs) else None
-
-
-def at_once(items: Sequence[Any], work: Callable[[Any], Any]) -> list[Any]:
-    """Return the results of the same work on each item, done at the same time.
-
-    Raises:
-        KennelError: of the first item on which the work failed.
-    """
-    with ThreadPoolExecutor(len(items)) as pool:
-        return list(pool.map(work, items))
 
 
 def _ahead(reading: ClockReading) -> str:

@@ -24,6 +24,7 @@ from tasks.load.workers.requirements import worker_requirements
 from tasks.run.aws import Aws
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import KennelError
+from tasks.run.options import MOST_INSTANCES
 from tasks.run.record_store import write_atomically
 from tasks.run.records import InstanceRef
 from tasks.ssh.remote import CommandResult, Remote
@@ -46,9 +47,14 @@ class Machine:
     after: ClockReading | None = None
 
     @property
+    def number(self) -> int:
+        """The machine's number among the workers, from 1."""
+        return self.ref.number - MOST_INSTANCES
+
+    @property
     def label(self) -> str:
         """The machine's name in messages."""
-        return f"worker {self.ref.number} ({self.ref.instance_id})"
+        return f"worker {self.number} ({self.ref.instance_id})"
 
     def install(self) -> None:
         """Install Locust and what the code needs, by the hashes of the lock; packages that are there stay.

@@ -1,33 +1,14 @@
-"""Names the packages that a load generator needs on another machine, with the versions and hashes of the lock.
-
-The lock is requirements.lock of the checkout, or its copy in an installed package. Nothing else is read, and nothing is
-installed here.
-"""
+"""Names the packages that a load generator needs on another machine, with the versions and hashes of the lock."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, requires
-from pathlib import Path
-
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
-
-from tasks.run.errors import SettingsRefused
+from tasks.run.locked_packages import locked_requirements
 
 ROOTS = (
     *("locust", "gevent", "geventhttpclient", "hdrhistogram", "flask", "botocore", "pydantic", "pydantic-settings"),
     *("psutil", "setuptools"),
 )
 """What loadtest/ and the files of tasks/run/ import; a test compares it with what they load."""
-
-PYTHONS = ("3.11", "3.12", "3.13")
-"""The Python of a machine is one of these: a package that one of them needs is named."""
-
-_TASKS = Path(__file__).resolve().parents[2]
-_LOCKS = (_TASKS.parent / "requirements.lock", _TASKS / "requirements.lock")
-_NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
 def worker_requirements() -> str:
@@ -36,59 +17,4 @@ def worker_requirements() -> str:
     Raises:
         SettingsRefused: the lock is not there, or does not name a package that is needed.
     """
-    locked = _locked(_lock_text())
-    entries = []
-    for name in sorted(_needed(locked)):
-        if name not in locked:
-            why = "a load generator needs it, and only packages with a known hash are installed on other machines"
-            raise SettingsRefused("load workers", f"requirements.lock does not name {name}", why, "make lock")
-        entries.append(locked[name])
-    return "".join(entries)
-
-
-def _lock_text() -> str:
-    found = next((path for path in _LOCKS if path.is_file()), None)
-    if found is None:
-        why = "the packages of other machines are those of the lock"
-        raise SettingsRefused("load workers", "requirements.lock is not there", why, "install kennel again")
-    return found.read_text()
-
-
-def _locked(text: str) -> dict[str, str]:
-    """Return the entries of a lock by name: a line `name==version`, and its hashes on the lines that follow."""
-    entries: dict[str, str] = {}
-    name = ""
-    for line in text.splitlines(keepends=True):
-        begins = _NAME.match(line)
-        if begins:
-            name = canonicalize_name(begins[0])
-            entries[name] = line
-        elif name and line.startswith(" "):
-            entries[name] += line
-    return entries
-
-
-def _needed(locked: dict[str, str]) -> set[str]:
-    """Return the names of `ROOTS` and of everything that they require, for any of `PYTHONS` on Linux."""
-    found: set[tuple[str, str]] = set()
-    waiting: list[tuple[str, str]] = [(canonicalize_name(root), "") for root in ROOTS]
-    while waiting:
-        each = waiting.pop()
-        if each not in found:
-            found.add(each)
-            waiting += [more for more in _required_by(*each) if more[0] in locked or not more[1]]
-    return {name for name, _ in found}
-
-
-def _required_by(name: str, extra: str) -> Iterator[tuple[str, str]]:
-    """Yield the names, with the extras, that an installed package or one of its extras requires."""
-    try:
-        texts = requires(name) or []
-    except PackageNotFoundError:
-        return
-    for wanted in map(Requirement, texts):
-        environments = (
-            {"python_version": python, "python_full_version": f"{python}.0", "extra": extra} for python in PYTHONS
-        )
-        if wanted.marker is None or any(map(wanted.marker.evaluate, environments)):
-            yield from ((canonicalize_name(wanted.name), each) for each in ("", *wanted.extras))
+    return locked_requirements(ROOTS)

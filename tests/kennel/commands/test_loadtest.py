@@ -114,6 +114,8 @@ def test_the_plan_of_workers_shows_costs_and_what_a_high_rate_needs(tmp_path: Pa
     assert "2 × c7i.xlarge on demand, 0.1785 USD an hour each" in text
     assert "100,000 requests/s would need at most 50 processes" in text
     assert shown.code == 13 and "the budget is 0.01 USD" in shown.err
+    checked = terminal.program("-c", CALL, "loadtest", "r", "--workers", "2", "--mode", "checked", "--plan")
+    assert checked.code == 2 and "workers=2 in mode checked" in checked.err, "as without --plan"
     assert terminal.processes() == [], "no server was started"
 
 

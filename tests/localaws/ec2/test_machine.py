@@ -175,11 +175,23 @@ def test_ports_are_forwarded_as_by_any_ssh_server(guest: Guest) -> None:
             assert channel.recv(100) == b"forwarded"
 
 
+def others_reached(transport: paramiko.Transport, guest: Guest) -> list[str]:
+    """Return on which address of an instance but the loopback a forwarded port listens that is asked for on all."""
+    try:
+        port = transport.request_port_forward("0.0.0.0", 0)
+    except paramiko.SSHException:
+        return []
+    address = guest.private
+    dialling = f"import socket; socket.create_connection(('{address}', {port}), 5)"
+    return [address] if guest.run(f'/opt/pytorch/bin/python -c "{dialling}"').status == 0 else []
+
+
 def test_a_port_of_an_instance_leads_back_through_the_session(guest: Guest) -> None:
     with guest.client() as client:
         transport = client.get_transport()
         assert transport is not None
         port = transport.request_port_forward("127.0.0.1", 0)
+        assert others_reached(transport, guest) == []
         dialling = f"import socket; socket.create_connection(('127.0.0.1', {port})).sendall(b'from there')"
         client.exec_command(f'/opt/pytorch/bin/python -c "{dialling}"', timeout=20)
         channel = transport.accept(20)

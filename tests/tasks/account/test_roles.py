@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tasks.account.role_policies import RoleSpec, endpoint_role, function_role, training_role
+from tasks.account.role_policies import RoleSpec, endpoint_role, function_role, staging_role, training_role
 from tasks.account.roles import ensure_log_group, ensure_role
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused
@@ -84,6 +84,19 @@ def test_sagemaker_may_use_a_role_only_for_what_it_is_made_for(aws: Aws) -> None
             "StringEquals": {"aws:SourceAccount": "123456789012"},
             "ArnLike": {"aws:SourceArn": f"arn:aws:sagemaker:us-east-1:123456789012:{source}"},
         }
+
+
+def test_the_staging_role_reads_the_source_and_its_key_only_and_writes_below_its_run_only(aws: Aws) -> None:
+    spec = staging_role(aws, "run", "photos/a$b/*/", bucket="b")
+    assert resources_of(spec, "s3:GetObject") == [
+        "arn:aws:s3:::photos/a${$}b/${*}/*",
+        "arn:aws:s3:::b/runs/run/staging/*",
+    ]
+    assert resources_of(spec, "s3:PutObject") == ["arn:aws:s3:::b/runs/run/staging/*"], "and no dataset"
+    (opens,) = [each for each in spec.statements if each["Action"] == ["kms:Decrypt"]]
+    assert opens["Condition"]["StringLikeIfExists"] == {
+        "kms:EncryptionContext:aws:s3:arn": ["arn:aws:s3:::photos/a${$}b/${*}/*", "arn:aws:s3:::photos"]
+    }
 
 
 @pytest.mark.parametrize(

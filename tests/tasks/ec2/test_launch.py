@@ -8,14 +8,14 @@ import pytest
 
 from tasks.account.network import ec2_network
 from tasks.ec2.host_key import host_key
-from tasks.ec2.launch import launch
+from tasks.ec2.launch import launch, launch_all, refuse_other_plans
 from tasks.ec2.plan import dead_man_command, dead_man_minutes, find_image
 from tasks.ec2.prices import choose_instances
 from tasks.ec2.state import find_instances
 from tasks.ec2.terminate import end_instances, terminate
 from tasks.run import naming
 from tasks.run.aws import Aws
-from tasks.run.errors import OwnershipRefused, TeardownIncomplete
+from tasks.run.errors import KennelError, OwnershipRefused, TeardownIncomplete, WaitTimedOut
 from tasks.run.handle import Run
 from tasks.run.options import Network
 from tasks.run.records import InstanceRef
@@ -196,3 +196,35 @@ def test_the_longest_run_id_still_gives_a_token_that_ec2_takes(aws: Aws) -> None
     (found,) = living(aws, "a" * 24)
     assert found["InstanceId"] == ref.instance_id and len(found["ClientToken"]) <= 64
     assert naming.NUMBER_TAG in {tag["Key"] for tag in found["Tags"]}
+
+
+# --- several at once --------------------------------------------------------------------------------------------------
+
+
+def test_when_one_of_several_cannot_be_launched_the_others_are_known_and_end(aws: Aws) -> None:
+    run = Run(aws, "inst-several")
+    good = planned(run)
+    bad = planned(run, candidates=choose_instances(finetune=False, requested="x9z.metal"), number=2)
+    noted: list[InstanceRef] = []
+
+    with pytest.raises(KennelError, match=r"x9z\.metal") as refused:
+        launch_all(run, [good, bad], note=noted.append)
+
+    assert not isinstance(refused.value, WaitTimedOut)
+    assert [ref.number for ref in noted] in ([], [1])
+    assert "intended" not in states(run), "each launch came to its answer"
+    end_instances(run)
+    assert living(aws, "inst-several") == []
+
+
+def test_workers_are_not_launched_beside_instances_of_another_plan(aws: Aws) -> None:
+    run = Run(aws, "inst-beside")
+    plan = planned(run)
+    launch(run, plan)
+    worker = planned(run, number=21)
+    refuse_other_plans(aws, [plan], numbers=range(1, 21))
+    refuse_other_plans(aws, [worker], numbers=range(1, 121))
+    refuse_other_plans(aws, [worker])
+    with pytest.raises(OwnershipRefused, match="launched from another plan"):
+        refuse_other_plans(aws, [worker], numbers=range(21, 121))
+    end_instances(run)

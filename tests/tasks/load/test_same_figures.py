@@ -4,6 +4,7 @@ import contextlib
 import csv
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,7 @@ def the_texts_agree(report: LoadReport) -> None:
         counts in table and f"| latency p50 of the answered | {report.p50_ms:.1f} ms (n = {report.answered}) |" in table
     )
     assert not re.search(r"\bvalid\b", line + table)
+    assert "| machine | " in table and "| machine of the master | " in report_markdown(replace(report, workers=2))
     assert ("the generator kept up" in line) is report.is_valid
 
 

@@ -23,7 +23,7 @@ from tests.tasks.data.datasets import encoded, good_files, picture, write_zip
 from tests.tasks.data.workplace import Workplace
 from tests.tasks.processing.photo_buckets import PhotoBucket, stage_remotely
 
-STATEMENTS = ("ReadSource", "WorkInArea", "ListArea", "WriteShards", "WriteLogs")
+STATEMENTS = ("ReadSource", "WorkInArea", "ListArea", "WriteLogs")
 """Those of the job's role that localaws decides on; the others are for pulling the image and the shared log group."""
 SERVICES = ("s3", "iam", "logs", "sagemaker")
 
@@ -84,7 +84,8 @@ def assert_no_photo_went_over_this_machine(
 ) -> None:
     """Check what was asked for, and that the bytes of all calls are the code and a multiple of the manifest's."""
     touched = {each.partition("?")[0] for each in seen}
-    assert not [each for each in touched if each.endswith((".jpg", ".tar", ".spool")) or "/dogs/" in each]
+    assert not [each for each in touched if each.endswith((".jpg", ".spool")) or "/dogs/" in each]
+    assert {each.partition(" ")[0] for each in touched if each.endswith(".tar")} == {"PUT"}, "S3 copies the shards"
     most = len(code_archive()) + 100 * len(json.dumps(manifest))  # the job is also looked at while it runs
     assert moved_bytes < most < sum(map(len, files.values()))
 
@@ -137,3 +138,25 @@ def test_what_a_host_refuses_is_refused_here(photos: PhotoBucket) -> None:
 def test_what_is_not_in_s3_is_refused_with_a_way_to_bring_it_there(photos: PhotoBucket) -> None:
     with pytest.raises(SourceRefused, match="aws s3 cp"):
         locate_remote(str(photos.folder), photos.place().aws)
+
+
+def test_an_archive_that_is_replaced_while_the_job_waits_is_refused_under_its_address(photos: PhotoBucket) -> None:
+    archive = write_zip(photos.folder / "dogs.zip", good_files())
+    photos.s3.upload_file(str(archive), photos.name, "dogs.zip")
+    place, source = photos.place(), f"s3://{photos.name}/dogs.zip"
+    located = locate_remote(source, place.aws)
+    archive = write_zip(photos.folder / "others.zip", dict(list(good_files().items())[1:]))
+    photos.s3.upload_file(str(archive), photos.name, "dogs.zip")
+
+    with pytest.raises(SourceRefused, match="changed or deleted while it waited") as refused:
+        stage_by_job(located, JudgementCache(located, place.settings), place.run, StagingOptions(stage_on="sagemaker"))
+    assert refused.value.what == source
+
+
+def test_what_is_no_archive_is_refused_under_its_address_and_not_a_path_of_the_host(photos: PhotoBucket) -> None:
+    photos.s3.put_object(Bucket=photos.name, Key="dogs.zip", Body=b"no archive")
+    place, source = photos.place(), f"s3://{photos.name}/dogs.zip"
+
+    with pytest.raises(SourceRefused) as refused:
+        stage_remotely(place, source)
+    assert source in str(refused.value) and "home/source" not in str(refused.value)

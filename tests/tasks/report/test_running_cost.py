@@ -1,5 +1,6 @@
 """What is alive of a run costs so much by the hour, by kind."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from tasks.account.prices import usd_per_hour
 from tasks.report.running_cost import HourlyCost, live_by_kind, total_cost
 from tasks.run.handle import RunFolder
 from tasks.run.ledger_contents import LedgerRow
+from tasks.run.options import MOST_INSTANCES, MOST_WORKERS
 from tasks.run.records import EndpointRef, InstanceRef
 from tasks.verdicts.check import ScalingVerdicts
 from tests.tasks.report.test_report import MODEL
@@ -82,3 +84,8 @@ def test_a_plan_that_is_not_applied_any_more_does_not_scale_the_endpoint(run: Ru
     scaled = costs(run, row("endpoint", "e"), row("scalable-target", "t"))["endpoint"]
     assert scaled.basis == f"{least} to {most} × ml.m5.large"
     assert costs(run, row("endpoint", "e"))["endpoint"].basis == "2 × ml.m5.large"
+
+
+def test_the_last_worker_of_a_load_test_has_its_price(run: RunFolder) -> None:
+    run.keep(replace(INSTANCE, number=MOST_INSTANCES + MOST_WORKERS))
+    assert costs(run, row("instance", "kennel-r-ec2-120-1", "i-1"))["instance"].most == 0.1785

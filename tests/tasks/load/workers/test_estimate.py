@@ -25,11 +25,16 @@ def test_the_cost_is_bounded_by_the_deadlines_and_at_the_dearest_type_that_may_b
 def test_workers_above_the_budget_or_at_an_unknown_price_do_not_begin() -> None:
     known = estimate(LOAD, WorkerOptions(workers=2), worker_candidates("c7i.xlarge"))
     unknown = estimate(LOAD, WorkerOptions(workers=2), worker_candidates("x9z.metal"))
+    assert known.most_usd is not None
     require_within_budget(known, None)
     require_within_budget(known, 1.0)
     with pytest.raises(SpendingRefused, match=r"the budget is 0.01 USD") as above:
         require_within_budget(known, 0.01)
     assert above.value.exit_code == 13
+    require_within_budget(known, 5.0, spent_usd=1.0)
+    with pytest.raises(SpendingRefused, match=r"the budget is 5 USD, of which the run has spent 4.90 USD") as spent:
+        require_within_budget(known, 5.0, spent_usd=4.9)
+    assert spent.value.next_command.startswith(f"--budget {known.most_usd + 4.9 + 0.005:.2f}")
     with pytest.raises(SpendingRefused, match=r"it is not known what 2 × x9z.metal on demand, at a price that is not"):
         require_within_budget(unknown, 1.0)
     require_within_budget(unknown, None)

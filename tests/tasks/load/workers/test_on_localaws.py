@@ -20,6 +20,7 @@ from tasks.plan.spending import spent_by
 from tasks.run.aws import Aws
 from tasks.run.errors import Inconclusive
 from tasks.run.handle import Run
+from tasks.run.options import MOST_INSTANCES
 from tasks.run.record_store import load_record
 from tasks.run.records import EndpointRef, InstanceRef, LoadReport
 from tasks.ssh.remote import Remote
@@ -148,7 +149,7 @@ def a_worker_may_do_nothing_else(run: Run) -> None:
 
 
 def worker(run: Run, number: int) -> InstanceRef:
-    found = run.find(InstanceRef, number=number)
+    found = run.find(InstanceRef, number=MOST_INSTANCES + number)
     assert found is not None
     return found
 
@@ -158,7 +159,7 @@ def a_run_without_a_worker_is_void(run: Run, fleet: Fleet, target: EndpointRef, 
     sent = run.folder / "loadtest" / "locust.log"
 
     def end_a_worker() -> None:
-        wait_until(lambda: "All users spawned" in (sent.read_text() if sent.exists() else ""), "the test to begin")
+        wait_until(lambda: "generators are ready" in (sent.read_text() if sent.exists() else ""), "the test to begin")
         run.aws.client("ec2").terminate_instances(InstanceIds=[gone])
 
     ending = threading.Timer(2.0, end_a_worker)
