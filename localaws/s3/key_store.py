@@ -5,7 +5,7 @@ moto's own store is a dict: each listing would copy and sort all of it.
 
 import threading
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from moto.s3.utils import _VersionedKeyStore
@@ -51,16 +51,23 @@ class OrderedKeyStore(_VersionedKeyStore):
         with self._lock:
             self._is_complete = False
 
-    def names_from(self, prefix: str, after: str, delimiter: str) -> Iterator[str]:
-        """Return the names that begin with `prefix` and come after `after`, in order; one may be gone by now.
+    def names_from(
+        self, prefix: str, after: str, delimiter: str, is_shown: Callable[[str], bool] | None = None
+    ) -> Iterator[str]:
+        """Return the names that begin with `prefix` and come after `after`, in order, of those that are shown.
 
-        With a delimiter, all that have it after the prefix are one name: their beginning to the end of it.
+        With a delimiter, all that have it after the prefix are one name: their beginning to the end of it. `is_shown`
+        tells of a key whether it counts; the default counts all that are in the store.
         """
+        is_shown = is_shown or self.__contains__
         names, end = self._ordered()
         at = max(bisect_left(names, prefix, hi=end), bisect_right(names, after, hi=end) if after else 0)
         last = after
         while at < end and names[at].startswith(prefix):
             name = names[at]
+            if not is_shown(name):
+                at += 1
+                continue
             cut = name.find(delimiter, len(prefix)) if delimiter else -1
             if cut < 0:
                 at += 1

@@ -319,6 +319,20 @@ def test_the_client_of_boto3_takes_the_short_way(server: RunningLocalAws, bucket
     assert [each for each in answers if "x-amzn-requestid" in each["ResponseMetadata"]["HTTPHeaders"]] == []
 
 
+@pytest.mark.parametrize("page", [PAGE, "list-type=2", "encoding-type=url"])
+def test_a_folder_of_delete_markers_alone_is_no_common_prefix(buckets: Buckets, page: str) -> None:
+    enabled = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
+    for sent in (
+        *(Sent("PUT", "?versioning", enabled), put("a/1"), put("a/2"), put("b/1"), put("b/2"), put("c")),
+        *(Sent("DELETE", "/a/1"), Sent("DELETE", "/a/2"), Sent("DELETE", "/b/1")),
+    ):
+        buckets.both(sent)
+    for answer in buckets.both(Sent("GET", f"?{page}&delimiter=%2F")):
+        assert re.findall(rb"<Prefix>([^<]+)</Prefix>", answer.body) == [b"b/"]
+    for answer in buckets.both(Sent("GET", "?versions&delimiter=%2F")):
+        assert re.findall(rb"<Prefix>([^<]+)</Prefix>", answer.body) == [b"a/", b"b/"]
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
 def test_a_request_without_a_body_that_signs_another_hash_is_refused(buckets: Buckets, method: str) -> None:
     buckets.one(buckets.names[0], put("k"))
