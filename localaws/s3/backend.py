@@ -48,7 +48,7 @@ from localaws.partition import partition
 from localaws.policies.conditions import UnknownOperator
 from localaws.policies.documents import read_document, resource_policy_of
 from localaws.s3.deletions import may
-from localaws.s3.key_store import OrderedKeyStore
+from localaws.s3.key_store import OrderedKeyStore, require_length
 from localaws.s3.pages import is_marker, objects_in, taken, versions_in
 from localaws.s3.responses import ExecutingS3Response
 
@@ -236,8 +236,10 @@ class ExecutingS3(moto_models.S3Backend):
         The ETag of one that is sealed with a key of KMS is no digest of its content, as on AWS.
 
         Raises:
-            AwsError: there is no such key, it is disabled, or named without what it is for.
+            AwsError: there is no such key, it is disabled, or named without what it is for; the object's name is too
+                long.
         """
+        require_length(key_name)
         sealed = self._sealed(bucket_name, more.pop("encryption", None), more.pop("kms_key_id", None))
         with REPLACING:
             put: Any = super().put_object

@@ -24,6 +24,7 @@ from localaws.permissions.operations import UnknownOperation, asked_in
 from localaws.s3 import answers
 from localaws.s3.answers import Answer, Target
 from localaws.s3.incoming import receive as receive_body
+from localaws.s3.key_store import require_length
 from localaws.s3.listing import list_objects
 
 LARGEST_BYTES = 1 << 20  # of a body or content that is in memory as a whole while it is sent
@@ -87,6 +88,7 @@ class FrequentRequests:
 
     async def _answer(self, scope: Scope, name: str, target: Target, body: bytes | None) -> Answer | None:
         try:
+            require_length(target.key)
             if name == "ListObjectsV2":
                 return await listed(target, asked_in(scope, "s3").query)
             if name == "HeadObject":

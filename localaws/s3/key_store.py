@@ -10,7 +10,22 @@ from typing import Any
 from moto.s3.utils import _VersionedKeyStore
 from sortedcontainers import SortedSet
 
+from localaws.errors import AwsError
+
+MOST_NAME_BYTES = 1024
 _LAST = "\U0010ffff"
+
+
+def require_length(key: str) -> None:
+    """Return if a key is as long as one may be in S3.
+
+    Raises:
+        AwsError: KeyTooLongError.
+    """
+    size = len(key.encode(errors="surrogateescape"))
+    if size > MOST_NAME_BYTES:
+        told = {"Size": str(size), "MaxSizeAllowed": str(MOST_NAME_BYTES)}
+        raise AwsError("KeyTooLongError", "Your key is too long", details=told)
 
 
 class OrderedKeyStore(_VersionedKeyStore):

@@ -9,7 +9,11 @@ from localaws.object_contents import CHECKSUMS, REPLACING, undisturbed
 from localaws.permissions.gate import DELETABLE
 from localaws.permissions.s3_bodies import READING, check
 from localaws.s3.deletions import decided
+from localaws.s3.key_store import require_length
+from localaws.s3.listing import MOST_KEYS, has_owners
 
+_OUT_OF_RANGE = "Argument maxKeys must be an integer between 0 and 2147483647"
+_MOST_INTEGER = 2**31 - 1
 BODY = "localaws.s3.body"  # WSGI environment: the body that was received before moto
 
 
@@ -88,8 +92,35 @@ class ExecutingS3Response(moto_responses.S3Response):
         if existing is None or existing.multipart is None or existing.multipart.id != upload:
             raise NoSuchUpload(upload_id=upload)
 
+    def list_objects(self) -> Any:
+        """Answer with a page of no more than S3's most."""
+        self._limit_page()
+        return super().list_objects()
+
+    def list_objects_v2(self) -> Any:
+        """Answer with a page of no more than S3's most; with owners if they were asked for."""
+        self._limit_page()
+        if not has_owners(self.querystring.get("fetch-owner", [""])[0]):
+            self.querystring.pop("fetch-owner", None)
+        return super().list_objects_v2()
+
+    def list_object_versions(self) -> Any:
+        """Answer with a page of no more than S3's most."""
+        self._limit_page()
+        return super().list_object_versions()
+
+    def _limit_page(self) -> None:
+        """Replace the size that was asked for, which moto takes as it is, by what S3 makes of it."""
+        given = self.querystring.pop("max-keys", [""])[0]
+        if not given:
+            return
+        if not 0 <= int(given) <= _MOST_INTEGER:
+            raise S3ClientError("InvalidArgument", _OUT_OF_RANGE)
+        self.querystring["max-keys"] = [str(min(int(given), MOST_KEYS))]
+
     def _key_response(self, request: Any, full_url: str) -> Any:
         self._check_owner()
+        require_length(self.parse_key_name())
         self._check_key_of_upload()
         return super()._key_response(request, full_url)
 
