@@ -8,6 +8,7 @@ import hashlib
 import secrets
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -48,7 +49,7 @@ from localaws.partition import partition
 from localaws.policies.conditions import UnknownOperator
 from localaws.policies.documents import read_document, resource_policy_of
 from localaws.s3.deletions import may
-from localaws.s3.key_store import OrderedKeyStore, require_length
+from localaws.s3.key_store import OrderedKeyStore, finished_by, require_length
 from localaws.s3.pages import is_marker, objects_in, taken, versions_in
 from localaws.s3.responses import ExecutingS3Response
 
@@ -241,12 +242,9 @@ class ExecutingS3(moto_models.S3Backend):
         """
         require_length(key_name)
         sealed = self._sealed(bucket_name, more.pop("encryption", None), more.pop("kms_key_id", None))
-        with REPLACING:
-            put: Any = super().put_object
-            made = put(bucket_name, key_name, value, *others, **more, **sealed)
-            if sealed["kms_key_id"]:
-                made._etag = secrets.token_hex(16) + made.etag.strip('"')[MD5_CHARACTERS:]
-        return made
+        put: Any = super().put_object
+        with REPLACING, finished_by(_hide_digest) if sealed["kms_key_id"] else nullcontext():
+            return put(bucket_name, key_name, value, *others, **more, **sealed)
 
     def create_multipart_upload(self, bucket_name: str, *wanted: Any) -> Any:
         """Begin an upload, whose key is chosen now."""
@@ -364,6 +362,11 @@ class ExecutingS3(moto_models.S3Backend):
         for part in upload.parts.values() if upload else ():
             cast(StoredKey, part).release()
         return key
+
+
+def _hide_digest(made: Any) -> None:
+    """Replace the ETag of an object that is sealed with a key of KMS, which is no digest on AWS."""
+    made._etag = secrets.token_hex(16) + made.etag.strip('"')[MD5_CHARACTERS:]
 
 
 def install_backend(folder: Path, region: str) -> None:

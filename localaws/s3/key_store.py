@@ -5,6 +5,8 @@ moto's own store is a dict: each listing would copy and sort all of it.
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from moto.s3.utils import _VersionedKeyStore
@@ -14,6 +16,7 @@ from localaws.errors import AwsError
 
 MOST_NAME_BYTES = 1024
 _LAST = "\U0010ffff"
+_FINISHING: ContextVar[tuple[Callable[[Any], None], ...]] = ContextVar("finishing", default=())
 
 
 def require_length(key: str) -> None:
@@ -28,6 +31,16 @@ def require_length(key: str) -> None:
         raise AwsError("KeyTooLongError", "Your key is too long", details=told)
 
 
+@contextmanager
+def finished_by(finish: Callable[[Any], None]) -> Iterator[None]:
+    """Have `finish` complete each new version that is stored meanwhile, before anyone can find it."""
+    token = _FINISHING.set((*_FINISHING.get(), finish))
+    try:
+        yield
+    finally:
+        _FINISHING.reset(token)
+
+
 class OrderedKeyStore(_VersionedKeyStore):
     """moto's store of the versions of each key, whose names can be read in order from any place. Thread-safe."""
 
@@ -37,7 +50,9 @@ class OrderedKeyStore(_VersionedKeyStore):
         self._names = SortedSet()
 
     def setlist(self, key: str, list_: Any) -> Any:
-        """Set the versions of a key."""
+        """Set the versions of a key; the last one is the new one, if one is being stored."""
+        for finish in _FINISHING.get():
+            finish(list_[-1])
         super().setlist(key, list_)
         self._order(key)
 

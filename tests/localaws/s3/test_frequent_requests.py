@@ -339,11 +339,9 @@ def test_a_folder_of_delete_markers_alone_is_no_common_prefix(buckets: Buckets, 
 
 
 @pytest.mark.parametrize("page", [PAGE, "list-type=2", "encoding-type=url", "versions"])
-def test_a_page_has_at_most_a_thousand_keys(buckets: Buckets, page: str) -> None:
-    assert all(each.status == 200 for number in range(1001) for each in buckets.both(put(f"k{number}", b"")))
+def test_the_size_of_a_page_is_a_thousand_if_more_are_asked_for(buckets: Buckets, page: str) -> None:
     for answer in buckets.both(Sent("GET", f"?{page}&max-keys=5000")):
-        assert b"<MaxKeys>1000</MaxKeys>" in answer.body and b"<IsTruncated>true</IsTruncated>" in answer.body
-        assert answer.body.count(b"<Key>") == 1000
+        assert answer.status == 200 and b"<MaxKeys>1000</MaxKeys>" in answer.body
 
 
 @pytest.mark.parametrize("page", [PAGE, "list-type=2", "encoding-type=url", "versions"])

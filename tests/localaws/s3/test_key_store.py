@@ -20,6 +20,7 @@ from localaws.s3.answers import Target
 from localaws.s3.backend import ExecutingS3, PolicedBucket, StoredKey
 from localaws.s3.frequent import MOST_KEYS_HERE, listed
 from localaws.s3.key_store import OrderedKeyStore
+from localaws.s3.listing import list_objects
 
 ACCOUNT = "123456789012"
 NAMES = st.text(st.sampled_from("ab/\U0010ffff"), min_size=1, max_size=5)
@@ -152,3 +153,14 @@ def test_a_large_bucket_is_listed_beside_the_event_loop(store: Store, count: int
     answer = asyncio.run(listed(Target(ExecutingS3("aws", ACCOUNT), bucket, ""), "list-type=2&encoding-type=url"))
     assert answer is not None and answer.status == 200
     assert (threading.get_ident() in bucket.keys.threads) == is_here
+
+
+def test_a_page_has_at_most_a_thousand_keys(store: Store) -> None:
+    make: Any = PolicedBucket  # abstract to mypy
+    bucket, one = make("bucket", ACCOUNT, "us-east-1"), StoredKey("k", b"", ACCOUNT, "us-east-1")
+    for number in range(1001):
+        bucket.keys[f"k{number}"] = one
+    target = Target(ExecutingS3("aws", ACCOUNT), bucket, "")
+    answer = list_objects(target, "list-type=2&encoding-type=url&max-keys=5000")
+    assert answer is not None and bytes(answer.body).count(b"<Key>") == 1000
+    assert b"<IsTruncated>true</IsTruncated>" in bytes(answer.body)
