@@ -4,6 +4,7 @@ moto makes these objects by the names in its models module: the classes here tak
 """
 
 import binascii
+import copy
 import hashlib
 import secrets
 import sys
@@ -128,6 +129,7 @@ class FileMultipart(moto_models.FakeMultipart):
     """A multipart upload whose parts become one file without passing through memory."""
 
     __module__ = moto_models.__name__
+    _made: tuple[str, str, int] | None = None
 
     def complete(self, body: Iterator[tuple[int, str]]) -> Any:
         """Return the whole content, its ETag and its checksum (type, base64, number of parts), or None for that.
@@ -138,7 +140,16 @@ class FileMultipart(moto_models.FakeMultipart):
         parts = self._checked(list(body))
         staged = StoredKey.store.concatenate(part.value for part in parts)
         etag = hashlib.md5(b"".join(part.md5_raw for part in parts), usedforsecurity=False).hexdigest()
-        return staged, f"{etag}-{len(parts)}", self._checksum(parts, staged)
+        self._made = self._checksum(parts, staged)
+        return staged, f"{etag}-{len(parts)}", self._made
+
+    def finish(self, made: Any) -> None:
+        """Give the object what moto gives it only after it can be found."""
+        made.set_metadata(copy.copy(self.metadata))
+        made.set_acl(self.acl)
+        if self._made:
+            made.checksum_algorithm = self.metadata.get("x-amz-checksum-algorithm")
+            made.checksum_type, made.checksum_value, made.checksum_parts = self._made
 
     def _checked(self, listed: list[tuple[int, str]]) -> list[Any]:
         if not listed:
@@ -345,9 +356,16 @@ class ExecutingS3(moto_models.S3Backend):
     def copy_object(self, src_key: Any, dest_bucket_name: str, dest_key_name: str, *others: Any, **more: Any) -> None:
         """Copy an object; its checksum keeps its kind: clients must not take a composite one for a whole one."""
         self.require_opened(src_key)
-        super().copy_object(src_key, dest_bucket_name, dest_key_name, *others, **more)
-        made: Any = self.get_object(dest_bucket_name, dest_key_name)
-        made.checksum_type, made.checksum_parts = src_key.checksum_type, src_key.checksum_parts
+        given = more.get("metadata") if more.get("mdirective") == "REPLACE" else src_key.metadata
+
+        def finish(made: Any) -> None:
+            made.set_metadata(copy.copy(given))
+            if src_key.checksum_value:
+                made.checksum_value, made.checksum_algorithm = src_key.checksum_value, src_key.checksum_algorithm
+            made.checksum_type, made.checksum_parts = src_key.checksum_type, src_key.checksum_parts
+
+        with finished_by(finish):
+            super().copy_object(src_key, dest_bucket_name, dest_key_name, *others, **more)
 
     def upload_part_copy(self, *target: Any, **source: Any) -> Any:
         """Store a part of another object as one of an upload's."""
@@ -357,8 +375,9 @@ class ExecutingS3(moto_models.S3Backend):
 
     def complete_multipart_upload(self, bucket_name: str, multipart_id: str, body: Any) -> Any:
         """Make the object, then remove what its parts held."""
-        upload = self.get_bucket(bucket_name).multiparts.get(multipart_id)
-        key = super().complete_multipart_upload(bucket_name, multipart_id, body)
+        upload: Any = self.get_bucket(bucket_name).multiparts.get(multipart_id)
+        with finished_by(lambda made: upload.finish(made)):
+            key = super().complete_multipart_upload(bucket_name, multipart_id, body)
         for part in upload.parts.values() if upload else ():
             cast(StoredKey, part).release()
         return key
