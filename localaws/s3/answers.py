@@ -14,6 +14,7 @@ from typing import Any
 from moto.s3.utils import ARCHIVE_STORAGE_CLASSES, user_settable_fields
 
 from localaws.object_contents import CHECKSUMS, REPLACING, Content, GoneError, Staged
+from localaws.s3.key_store import finished_by
 
 CHECKSUM = "x-amz-checksum-"
 METADATA = "x-amz-meta-"
@@ -57,14 +58,19 @@ def put_object(target: Target, body: bytes | Staged) -> Answer | None:
     with REPLACING:
         if not _is_as_expected(target):
             return None
-        made = target.backend.put_object(bucket.name, target.key, body, storage="STANDARD", checksum_value=given)
-        made.metadata.store.update(_metadata(headers))
-        made.set_acl(bucket.acl)
-        made.checksum_algorithm = algorithm
-        target.backend.tagger.delete_all_tags_for_resource(made.arn)
+        with finished_by(lambda made: _finish(target, made, algorithm)):
+            made = target.backend.put_object(bucket.name, target.key, body, storage="STANDARD", checksum_value=given)
     told = {CHECKSUM + algorithm.lower(): given} if algorithm and given else {}
     shown = {**told, **_shown(made), "content-length": "0"}
     return Answer(200, [*shown.items(), _HTML])
+
+
+def _finish(target: Target, made: Any, algorithm: str | None) -> None:
+    """Give a new object all that it has beside its content."""
+    made.metadata.store.update(_metadata(target.headers))
+    made.set_acl(target.bucket.acl)
+    made.checksum_algorithm = algorithm
+    target.backend.tagger.delete_all_tags_for_resource(made.arn)
 
 
 def head_object(target: Target) -> Answer | None:

@@ -4,10 +4,12 @@ moto makes these objects by the names in its models module: the classes here tak
 """
 
 import binascii
+import copy
 import hashlib
 import secrets
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -48,7 +50,7 @@ from localaws.partition import partition
 from localaws.policies.conditions import UnknownOperator
 from localaws.policies.documents import read_document, resource_policy_of
 from localaws.s3.deletions import may
-from localaws.s3.key_store import OrderedKeyStore
+from localaws.s3.key_store import OrderedKeyStore, finished_by, require_length
 from localaws.s3.pages import is_marker, objects_in, taken, versions_in
 from localaws.s3.responses import ExecutingS3Response
 
@@ -127,6 +129,7 @@ class FileMultipart(moto_models.FakeMultipart):
     """A multipart upload whose parts become one file without passing through memory."""
 
     __module__ = moto_models.__name__
+    _made: tuple[str, str, int] | None = None
 
     def complete(self, body: Iterator[tuple[int, str]]) -> Any:
         """Return the whole content, its ETag and its checksum (type, base64, number of parts), or None for that.
@@ -137,7 +140,16 @@ class FileMultipart(moto_models.FakeMultipart):
         parts = self._checked(list(body))
         staged = StoredKey.store.concatenate(part.value for part in parts)
         etag = hashlib.md5(b"".join(part.md5_raw for part in parts), usedforsecurity=False).hexdigest()
-        return staged, f"{etag}-{len(parts)}", self._checksum(parts, staged)
+        self._made = self._checksum(parts, staged)
+        return staged, f"{etag}-{len(parts)}", self._made
+
+    def finish(self, made: Any) -> None:
+        """Give the object what moto gives it only after it can be found."""
+        made.set_metadata(copy.copy(self.metadata))
+        made.set_acl(self.acl)
+        if self._made:
+            made.checksum_algorithm = self.metadata.get("x-amz-checksum-algorithm")
+            made.checksum_type, made.checksum_value, made.checksum_parts = self._made
 
     def _checked(self, listed: list[tuple[int, str]]) -> list[Any]:
         if not listed:
@@ -236,15 +248,14 @@ class ExecutingS3(moto_models.S3Backend):
         The ETag of one that is sealed with a key of KMS is no digest of its content, as on AWS.
 
         Raises:
-            AwsError: there is no such key, it is disabled, or named without what it is for.
+            AwsError: there is no such key, it is disabled, or named without what it is for; the object's name is too
+                long.
         """
+        require_length(key_name)
         sealed = self._sealed(bucket_name, more.pop("encryption", None), more.pop("kms_key_id", None))
-        with REPLACING:
-            put: Any = super().put_object
-            made = put(bucket_name, key_name, value, *others, **more, **sealed)
-            if sealed["kms_key_id"]:
-                made._etag = secrets.token_hex(16) + made.etag.strip('"')[MD5_CHARACTERS:]
-        return made
+        put: Any = super().put_object
+        with REPLACING, finished_by(_hide_digest) if sealed["kms_key_id"] else nullcontext():
+            return put(bucket_name, key_name, value, *others, **more, **sealed)
 
     def create_multipart_upload(self, bucket_name: str, *wanted: Any) -> Any:
         """Begin an upload, whose key is chosen now."""
@@ -345,9 +356,16 @@ class ExecutingS3(moto_models.S3Backend):
     def copy_object(self, src_key: Any, dest_bucket_name: str, dest_key_name: str, *others: Any, **more: Any) -> None:
         """Copy an object; its checksum keeps its kind: clients must not take a composite one for a whole one."""
         self.require_opened(src_key)
-        super().copy_object(src_key, dest_bucket_name, dest_key_name, *others, **more)
-        made: Any = self.get_object(dest_bucket_name, dest_key_name)
-        made.checksum_type, made.checksum_parts = src_key.checksum_type, src_key.checksum_parts
+        given = more.get("metadata") if more.get("mdirective") == "REPLACE" else src_key.metadata
+
+        def finish(made: Any) -> None:
+            made.set_metadata(copy.copy(given))
+            if src_key.checksum_value:
+                made.checksum_value, made.checksum_algorithm = src_key.checksum_value, src_key.checksum_algorithm
+            made.checksum_type, made.checksum_parts = src_key.checksum_type, src_key.checksum_parts
+
+        with finished_by(finish):
+            super().copy_object(src_key, dest_bucket_name, dest_key_name, *others, **more)
 
     def upload_part_copy(self, *target: Any, **source: Any) -> Any:
         """Store a part of another object as one of an upload's."""
@@ -357,11 +375,17 @@ class ExecutingS3(moto_models.S3Backend):
 
     def complete_multipart_upload(self, bucket_name: str, multipart_id: str, body: Any) -> Any:
         """Make the object, then remove what its parts held."""
-        upload = self.get_bucket(bucket_name).multiparts.get(multipart_id)
-        key = super().complete_multipart_upload(bucket_name, multipart_id, body)
+        upload: Any = self.get_bucket(bucket_name).multiparts.get(multipart_id)
+        with finished_by(lambda made: upload.finish(made)):
+            key = super().complete_multipart_upload(bucket_name, multipart_id, body)
         for part in upload.parts.values() if upload else ():
             cast(StoredKey, part).release()
         return key
+
+
+def _hide_digest(made: Any) -> None:
+    """Replace the ETag of an object that is sealed with a key of KMS, which is no digest on AWS."""
+    made._etag = secrets.token_hex(16) + made.etag.strip('"')[MD5_CHARACTERS:]
 
 
 def install_backend(folder: Path, region: str) -> None:

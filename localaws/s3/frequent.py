@@ -24,9 +24,11 @@ from localaws.permissions.operations import UnknownOperation, asked_in
 from localaws.s3 import answers
 from localaws.s3.answers import Answer, Target
 from localaws.s3.incoming import receive as receive_body
+from localaws.s3.key_store import require_length
 from localaws.s3.listing import list_objects
 
 LARGEST_BYTES = 1 << 20  # of a body or content that is in memory as a whole while it is sent
+MOST_KEYS_HERE = 10_000  # of a bucket that is listed on the event loop: a page may pass over many delete markers
 _QUERY = re.compile(r"(x-id=\w+)?")
 _ALWAYS = {
     *("accept", "accept-encoding", "amz-sdk-invocation-id", "amz-sdk-request", "authorization", "connection", "date"),
@@ -86,8 +88,9 @@ class FrequentRequests:
 
     async def _answer(self, scope: Scope, name: str, target: Target, body: bytes | None) -> Answer | None:
         try:
+            require_length(target.key)
             if name == "ListObjectsV2":
-                return list_objects(target, asked_in(scope, "s3").query)
+                return await listed(target, asked_in(scope, "s3").query)
             if name == "HeadObject":
                 return answers.head_object(target)
             if name == "GetObject":
@@ -170,6 +173,13 @@ def _again(body: bytes, receive: Receive) -> Receive:
         return {"type": "http.request", "body": left.pop(), "more_body": False} if left else dict(await receive())
 
     return next_message
+
+
+async def listed(target: Target, query: str) -> Answer | None:
+    """Return a page, made by a thread if the bucket is large."""
+    if len(target.bucket.keys) > MOST_KEYS_HERE:
+        return await run_in_threadpool(list_objects, target, query)
+    return list_objects(target, query)
 
 
 async def _loaded(answer: Answer | None) -> Answer | None:

@@ -10,11 +10,19 @@ from localaws.s3.key_store import OrderedKeyStore
 
 
 def objects_in(keys: OrderedKeyStore, prefix: str, delimiter: str, after: str) -> Iterator[Any]:
-    """Return the newest version of each object that has one, and common prefixes, by their names in order."""
-    for name in keys.names_from(prefix, after, delimiter):
+    """Return the newest version of each object that has one, and common prefixes, by their names in order.
+
+    A common prefix has such an object below it: delete markers alone make none.
+    """
+
+    def is_object(name: str) -> bool:
+        key = keys.get(name)
+        return key is not None and not is_marker(key)
+
+    for name in keys.names_from(prefix, after, delimiter, is_object):
         if _is_common(name, prefix, delimiter):
             yield name
-        elif (key := keys.get(name)) is not None and not is_marker(key):
+        elif (key := keys.get(name)) is not None and not is_marker(key):  # it may be gone since it was looked at
             yield key
 
 

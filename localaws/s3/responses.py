@@ -4,12 +4,17 @@ from typing import Any
 
 import moto.s3.responses as moto_responses
 from moto.s3.exceptions import NoSuchUpload, S3ClientError
+from moto.s3.utils import metadata_from_headers
 
 from localaws.object_contents import CHECKSUMS, REPLACING, undisturbed
 from localaws.permissions.gate import DELETABLE
 from localaws.permissions.s3_bodies import READING, check
 from localaws.s3.deletions import decided
+from localaws.s3.key_store import finished_by, require_length
+from localaws.s3.listing import MOST_KEYS, has_owners
 
+_OUT_OF_RANGE = "Argument maxKeys must be an integer between 0 and 2147483647"
+_MOST_INTEGER = 2**31 - 1
 BODY = "localaws.s3.body"  # WSGI environment: the body that was received before moto
 
 
@@ -28,12 +33,24 @@ class ExecutingS3Response(moto_responses.S3Response):
 
     def put_object(self) -> Any:
         """Store an object; its conditions and the storing are one step, so of two conditional puts one wins."""
-        with REPLACING:
+        with REPLACING, finished_by(self._describe):
             return super().put_object()
+
+    def _describe(self, made: Any) -> None:
+        """Give a new object what moto gives it only after it can be found."""
+        metadata = metadata_from_headers(self.headers)
+        metadata.update(metadata_from_headers(self.querystring))
+        made.set_metadata(metadata)
+        made.set_acl(self._acl_from_headers(self.headers) or self.backend.get_bucket(self.bucket_name).acl)
+        made.website_redirect_location = self.headers.get("x-amz-website-redirect-location")
+        made.checksum_algorithm = self.headers.get("x-amz-sdk-checksum-algorithm") or self._given() or None
+
+    def _given(self) -> str | None:
+        return next((each for each in CHECKSUMS if f"x-amz-checksum-{each.lower()}" in self.headers), None)
 
     def _get_checksum(self, response_headers: dict[str, Any]) -> tuple[str, str | None]:
         """Keep a checksum that was given without naming its algorithm, which moto would forget."""
-        given = next((each for each in CHECKSUMS if f"x-amz-checksum-{each.lower()}" in self.headers), None)
+        given = self._given()
         if given is None or self.headers.get("x-amz-sdk-checksum-algorithm"):
             return super()._get_checksum(response_headers)
         header = f"x-amz-checksum-{given.lower()}"
@@ -88,8 +105,35 @@ class ExecutingS3Response(moto_responses.S3Response):
         if existing is None or existing.multipart is None or existing.multipart.id != upload:
             raise NoSuchUpload(upload_id=upload)
 
+    def list_objects(self) -> Any:
+        """Answer with a page of no more than S3's most."""
+        self._limit_page()
+        return super().list_objects()
+
+    def list_objects_v2(self) -> Any:
+        """Answer with a page of no more than S3's most; with owners if they were asked for."""
+        self._limit_page()
+        if not has_owners(self.querystring.get("fetch-owner", [""])[0]):
+            self.querystring.pop("fetch-owner", None)
+        return super().list_objects_v2()
+
+    def list_object_versions(self) -> Any:
+        """Answer with a page of no more than S3's most."""
+        self._limit_page()
+        return super().list_object_versions()
+
+    def _limit_page(self) -> None:
+        """Replace the size that was asked for, which moto takes as it is, by what S3 makes of it."""
+        given = self.querystring.pop("max-keys", [""])[0]
+        if not given:
+            return
+        if not 0 <= int(given) <= _MOST_INTEGER:
+            raise S3ClientError("InvalidArgument", _OUT_OF_RANGE)
+        self.querystring["max-keys"] = [str(min(int(given), MOST_KEYS))]
+
     def _key_response(self, request: Any, full_url: str) -> Any:
         self._check_owner()
+        require_length(self.parse_key_name())
         self._check_key_of_upload()
         return super()._key_response(request, full_url)
 

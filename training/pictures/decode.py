@@ -75,11 +75,9 @@ def decode(
 
         return decode_isolated(data, limits)
     try:
-        return _decode_jpeg(data, minimum_side, limits) if kind == headers.JPEG else _decode_other(data, kind, limits)
+        return _decode(data, kind, minimum_side, limits)
     except BadPicture:
         raise
-    except UnidentifiedImageError as error:  # its own message has the address of an object
-        raise BadPicture(_unidentified(data, kind)) from error
     except Image.DecompressionBombError as error:  # twice Pillow's own limit, which is above every limit of ours
         why = f"it has too many pixels; at most {PIXELS_VARIABLE}={limits.max_pixels} pixels are allowed"
         raise BadPicture(why, is_too_large=True) from error
@@ -87,6 +85,13 @@ def decode(
         raise BadPicture("decoding it needs too much memory", is_too_large=True) from error
     except (*BROKEN, struct.error) as error:
         raise BadPicture(f"it is truncated or damaged: {error}") from error
+
+
+def _decode(data: bytes, kind: str, minimum_side: int, limits: PictureLimits) -> Picture:
+    try:
+        return _decode_jpeg(data, minimum_side, limits) if kind == headers.JPEG else _decode_other(data, kind, limits)
+    except UnidentifiedImageError as error:  # its own message has the address of an object
+        raise BadPicture(_unidentified(data, kind)) from error
 
 
 def _unidentified(data: bytes, kind: str) -> str:

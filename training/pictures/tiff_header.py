@@ -21,7 +21,7 @@ def what_tiff_it_is(data: bytes) -> str | None:
     """Return what a TIFF is, as in "a TIFF with 13 bands"; None if its tags cannot be read."""
     try:
         tags = _tags(data)
-    except struct.error:
+    except (struct.error, OverflowError):  # an offset of 2^63 and more is no position in bytes
         return None
     if not {256, 257} <= tags.keys():  # its width and height
         return None
@@ -42,6 +42,7 @@ def _tags(data: bytes) -> Tags:
 
     Raises:
         struct.error: the file ends before.
+        OverflowError: an offset of a BigTIFF is 2^63 or more.
     """
     order = "<" if data[:2] == b"II" else ">"
     is_big = struct.unpack_from(f"{order}H", data, 2)[0] == 43

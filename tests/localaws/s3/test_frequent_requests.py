@@ -262,6 +262,11 @@ SEQUENCES: dict[str, list[Sent]] = {
         Sent("GET", f"?{PAGE}&fetch-owner=true"),
         Sent("GET", f"?{PAGE}&delimiter=%2F"),
         *(Sent("GET", f"?{PAGE}&delimiter=%2F&max-keys={size}") for size in range(6)),
+        *(Sent("GET", f"?{PAGE}&fetch-owner={each}") for each in ("True", "false", "", "x")),
+        *(
+            Sent("GET", f"?{PAGE}&max-keys={each}")
+            for each in ("1000", "1001", "5000", "", "-1", "x", "9" * 10, "9" * 5000)
+        ),
         *(Sent("GET", f"?{PAGE}&prefix=b%2F&delimiter=%2F&max-keys={size}") for size in range(4)),
         *(Sent("GET", f"?{PAGE}&start-after={quote(each, safe='')}") for each in ("a", "b/", "b/1", "d/", "zz", "b&c")),
         *(Sent("GET", f"?{PAGE}&delimiter=%2F&start-after={quote(each, safe='')}") for each in ("a", "b/", "b/1")),
@@ -317,6 +322,59 @@ def test_the_client_of_boto3_takes_the_short_way(server: RunningLocalAws, bucket
         s3.delete_object(Bucket=name, Key="k"),
     ]
     assert [each for each in answers if "x-amzn-requestid" in each["ResponseMetadata"]["HTTPHeaders"]] == []
+
+
+@pytest.mark.parametrize("page", [PAGE, "list-type=2", "encoding-type=url"])
+def test_a_folder_of_delete_markers_alone_is_no_common_prefix(buckets: Buckets, page: str) -> None:
+    enabled = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
+    for sent in (
+        *(Sent("PUT", "?versioning", enabled), put("a/1"), put("a/2"), put("b/1"), put("b/2"), put("c")),
+        *(Sent("DELETE", "/a/1"), Sent("DELETE", "/a/2"), Sent("DELETE", "/b/1")),
+    ):
+        buckets.both(sent)
+    for answer in buckets.both(Sent("GET", f"?{page}&delimiter=%2F")):
+        assert re.findall(rb"<Prefix>([^<]+)</Prefix>", answer.body) == [b"b/"]
+    for answer in buckets.both(Sent("GET", "?versions&delimiter=%2F")):
+        assert re.findall(rb"<Prefix>([^<]+)</Prefix>", answer.body) == [b"a/", b"b/"]
+
+
+@pytest.mark.parametrize("page", [PAGE, "list-type=2", "encoding-type=url", "versions"])
+def test_the_size_of_a_page_is_a_thousand_if_more_are_asked_for(buckets: Buckets, page: str) -> None:
+    for answer in buckets.both(Sent("GET", f"?{page}&max-keys=5000")):
+        assert answer.status == 200 and b"<MaxKeys>1000</MaxKeys>" in answer.body
+
+
+@pytest.mark.parametrize("page", [PAGE, "list-type=2", "encoding-type=url", "versions"])
+@pytest.mark.parametrize(
+    ("size", "told"),
+    [
+        ("-1", b"Argument maxKeys must be an integer between 0 and 2147483647"),
+        ("2147483648", b"Argument maxKeys must be an integer between 0 and 2147483647"),
+        ("9" * 4000, b"Argument maxKeys must be an integer between 0 and 2147483647"),
+        ("9" * 5000, b"MaxKeys: STRING_VALUE can not be converted to an Integer"),
+    ],
+)
+def test_a_size_of_a_page_that_is_none_is_refused(buckets: Buckets, page: str, size: str, told: bytes) -> None:
+    for answer in buckets.both(Sent("GET", f"?{page}&max-keys={size}")):
+        assert answer.status == 400 and b"<Code>InvalidArgument</Code>" in answer.body and told in answer.body
+
+
+@pytest.mark.parametrize(("fetch_owner", "count"), [("true", 1), ("false", 0), ("", 0)])
+def test_owners_are_told_only_if_they_are_asked_for(buckets: Buckets, fetch_owner: str, count: int) -> None:
+    buckets.both(put("k"))
+    for answer in buckets.both(Sent("GET", f"?{PAGE}&fetch-owner={fetch_owner}")):
+        assert answer.body.count(b"<Owner>") == count
+
+
+@pytest.mark.parametrize("method", ["PUT", "GET", "DELETE", "HEAD"])
+def test_a_key_of_more_than_1024_bytes_is_refused(buckets: Buckets, method: str) -> None:
+    longest = "\N{LATIN SMALL LETTER E WITH ACUTE}" * 512
+    assert [each.status for each in buckets.both(put(longest))] == [200, 200]
+    for answer in buckets.both(Sent(method, f"/{quote(longest + 'x')}")):
+        assert answer.status == 400
+        assert method == "HEAD" or b"<Code>KeyTooLongError</Code><Message>Your key is too long</Message>" in answer.body
+    for answer in buckets.both(Sent("POST", f"/{quote(longest + 'x')}?uploads")):
+        assert answer.status == 400 and b"<Size>1025</Size><MaxSizeAllowed>1024</MaxSizeAllowed>" in answer.body
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])

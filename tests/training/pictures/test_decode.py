@@ -1,5 +1,6 @@
 """One picture is the same for staging, training and serving: the same pixels, or the same refusal."""
 
+import importlib
 import struct
 from concurrent.futures import ThreadPoolExecutor
 
@@ -212,6 +213,28 @@ def test_the_beginning_of_a_tiff_alone_is_damaged_in_plain_words() -> None:
     for data in (b"II*\0" + bytes(20), tiff("<", 13, 16, 1)[:60]):
         with pytest.raises(BadPicture, match="truncated or damaged: only its first bytes are those of a TIFF picture"):
             decode(data, minimum_side=1)
+
+
+@pytest.mark.parametrize("mark", ["<", ">"])
+@pytest.mark.parametrize("offset", [2**63, 2**64 - 8])
+def test_a_big_tiff_whose_offsets_are_too_large_is_damaged(mark: str, offset: int) -> None:
+    begin = struct.pack(f"{mark}HHHQ", 43, 8, 0, 16)
+    head = (b"II" if mark == "<" else b"MM") + begin
+    tags = [struct.pack(f"{mark}HHQHHI", tag, 3, 1, 4, 0, 0) for tag in (256, 257)]
+    tags.append(struct.pack(f"{mark}HHQQ", 258, 3, 8, offset))
+    with_bits = head + struct.pack(f"{mark}Q", len(tags)) + b"".join(tags) + bytes(8)
+    for data in (with_bits, head[:8] + struct.pack(f"{mark}Q", offset) + with_bits[16:]):
+        with pytest.raises(BadPicture, match="it is truncated or damaged"):
+            decode(data, minimum_side=1)
+
+
+def test_a_header_that_cannot_be_read_for_any_reason_is_a_bad_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: bytes) -> str:
+        raise IndexError("a mistake in reading tags")
+
+    monkeypatch.setattr(importlib.import_module("training.pictures.decode"), "what_tiff_it_is", fail)
+    with pytest.raises(BadPicture, match="it is truncated or damaged: a mistake"):
+        decode(tiff("<", 13, 16, 1), minimum_side=1, is_isolated=True)
 
 
 def tiff(mark: str, bands: int, bits: int, compression: int) -> bytes:
