@@ -15,6 +15,7 @@ from tasks.data.entries import Listing
 from tasks.data.label_rows import Labels, Read, read_labels
 from tasks.data.label_table import is_text, may_be_table
 from tasks.data.names import Names, Path
+from tasks.data.nested_splits import nested_splits_refusal
 from tasks.data.photo_index import Located, split_above
 from tasks.data.refusals import detection_refusal, unknown_layout, views_refusal
 from tasks.data.sections import Section, find_sections, unknown_levels, unlabelled
@@ -52,6 +53,8 @@ class ClassSource:
         is_read = sections is not None and refused is None
         has_classes = _has_classes(sections or (), files.tree)
         user = self._user_labels() if has_classes or not is_read else Labels()
+        if not user.rows and (nested := nested_splits_refusal(listing, files.tree)):
+            raise nested
         if user.rows:
             user.named_by += _against_folders(class_folder) if has_classes else []
             self.labels, self.sections = user, self._labelled_sections(user, sections)

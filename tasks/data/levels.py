@@ -99,7 +99,7 @@ def refuse_unknown_level(tree: Tree, folder: Path, split: str | None, listing: L
     """
     outer = [(*folder, name) for name in tree.children(folder)]
     inner = [inner_folder(tree, each) for each in outer]
-    below = [_possible_classes(tree, each) for each in inner]
+    below = [possible_classes(tree, each) for each in inner]
     several = sum(len(each) >= _FEWEST for each in below)
     if len(outer) < _FEWEST or any(map(tree.direct, (*outer, *inner))) or several < len(outer) / 2:
         return
@@ -111,7 +111,9 @@ def refuse_unknown_level(tree: Tree, folder: Path, split: str | None, listing: L
     if _are_alike(below):
         is_same = len({frozenset(map(folded, each)) for each in below}) == 1
         what = f"{shown} {'each have the' if is_same else 'have nearly the same'} folders {enumerated(first)}"
-        more = f"; or {_one_of_them(inner[0], split, listing)}"
+        one = give_folder(inner[0], listing, is_only=False)
+        alone = f"keep {shortened(inner[0][-1])} alone in each split"
+        more = f"; or {alone if split is not None else one}"
     why = "either level may be the classes, and kennel does not guess which"
     last = enumerated(_last_folders(tree, outer))
     cure = f"if the classes are {last}: {_command(listing, 'last')}; if they are {shown}: {_command(listing, 'first')}"
@@ -119,7 +121,7 @@ def refuse_unknown_level(tree: Tree, folder: Path, split: str | None, listing: L
     raise SourceRefused("data layout", what, why, f"{cure}; or {_TABLE}; {LAYOUTS}")
 
 
-def _possible_classes(tree: Tree, folder: Path) -> list[str]:
+def possible_classes(tree: Tree, folder: Path) -> list[str]:
     """Return the folders in a folder that may be classes; none if they are years, parts, splits or only hold photos."""
     inner = tree.children(folder)
     are_none = all(is_number(each) or is_wrapper(each) for each in inner) or any(map(is_split_word, inner))
@@ -154,15 +156,15 @@ def folded(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
-def _one_of_them(folder: Path, split: str | None, listing: Listing) -> str:
-    """Return how to give one of the folders, as a shell needs it."""
-    if split is not None:
-        return f"keep {shortened(folder[-1])} alone in each split"
+def give_folder(folder: Path, listing: Listing, *, is_only: bool) -> str:
+    """Return how to give a folder of a source, as a shell needs it; `is_only` says that no other one would do."""
     inner = "/".join(folder)
     if listing.kind == "folder" and (isinstance(listing.path, str) or listing.root == listing.path):
         path = shlex.quote(f"{str(listing.path).rstrip('/')}/{inner}")
-        return f"give one of the folders: kennel inspect {path} (for kennel run: --data {path})"
-    return f"unpack {listing.path} and give one of its folders as the data, such as {shlex.quote(inner)}"
+        one = f"{inner}/" if is_only else "one of the folders"
+        return f"give {one}: kennel inspect {path} (for kennel run: --data {path})"
+    one = shlex.quote(inner) if is_only else f"one of its folders as the data, such as {shlex.quote(inner)}"
+    return f"unpack {listing.path} and give {one}"
 
 
 def own_photos_warning(tree: Tree, folder: Path) -> list[str]:
@@ -172,7 +174,7 @@ def own_photos_warning(tree: Tree, folder: Path) -> list[str]:
         for name in tree.children(folder)
         if not tree.direct(start := inner_folder(tree, (*folder, name)))
         and len(inner := tree.children(start)) >= _FEWEST
-        and _possible_classes(tree, start)
+        and possible_classes(tree, start)
     }
     if not below:
         return []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tasks.data.names import Path
@@ -106,7 +106,7 @@ def find_base(tree: Tree) -> Base:
     while True:
         every = tree.children(folder)
         children = [name for name in every if not name.startswith(".")]
-        if _holds_splits(tree, folder, children):
+        if holds_splits(tree, folder):
             return Base(folder, {name: found for name in children if (found := split_of(name))})
         is_only = len(children) == 1 and (len(every) == 1 or tree.children((*folder, children[0])))
         if tree.direct(folder) or not is_only:
@@ -152,7 +152,9 @@ def is_annotation(name: str) -> bool:
     return name.casefold() in _ANNOTATION_WORDS
 
 
-def _holds_splits(tree: Tree, folder: Path, children: Sequence[str]) -> bool:
+def holds_splits(tree: Tree, folder: Path) -> bool:
+    """Tell whether the folders in a folder are splits, by their names."""
+    children = [name for name in tree.children(folder) if not name.startswith(".")]
     splits = {name: split_of(name) for name in children if split_of(name)}
     exact = [name for name in splits if is_split_word(name)]
     if len(set(splits.values())) > 1:
