@@ -1,21 +1,25 @@
-"""Name classes that tables give as numbers: by the folders of classes, by a list of names, or by the photos' names.
+"""Name classes that are numbers: by the folders of classes, by a list of names, or by the photos' names.
 
 A list has a number and a name in each line (`3 beagle`, `beagle;3`), or a name in each line in the order of the
-numbers; one of the second kind is taken only if the file's name says so (`classes.txt`). It must name all classes that
-the tables have. The numbers stay where two lists name them differently, or where it cannot be told which line is meant.
+numbers; one of the second kind is taken only if the file's name says so (`classes.txt`). An object of JSON maps numbers
+to names, or to lists of which the last is taken. A list must name all classes that the tables or folders have. The
+numbers stay where two lists name them differently, or where it cannot be told which line is meant.
 """
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from tasks.data.entries import Entry, Listing
 from tasks.data.label_columns import agreed_names, stem_of
-from tasks.data.label_rows import Labels, Read, content_of, files_of_labels
-from tasks.data.names import Names, Path
+from tasks.data.label_rows import Labels, Read, content_of
+from tasks.data.names import Names, Path, is_image_name, may_name_classes, suffix
 from tasks.data.table_text import decoded, is_numbered
 from tasks.data.texts import listed, shortened
 from tasks.data.tree import words_of
+from tasks.run.sealed import Damaged, parse_json
 
 _WORDS = frozenset(
     {
@@ -27,6 +31,45 @@ _FILLING = frozenset({"id", "of", "the", "all", "list"})
 _MOST_BYTES, _MOST_LISTS = 2**20, 20
 _LONGEST_NUMBER = 18
 _MARKS = ("\t", ";", ",", None)
+_UNNAMED = (
+    "the classes are numbers, and no list here names them: to name them, write a classes.txt with a number and a name "
+    "in each line, such as 3 beagle"
+)
+
+
+@dataclass(frozen=True)
+class Naming:
+    """The names of classes that are numbers, the lists that they are from, and what is to be said of them."""
+
+    names: Mapping[str, str] = field(default_factory=dict)
+    lists: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def name_folders(
+    classes: Collection[str], listing: Listing, found: Names, read: Read, used: Collection[Path]
+) -> Naming:
+    """Name folders of classes that are all numbers, by a list that is not `used` for something else.
+
+    A list whose name does not say that it has the names of classes must have these alone.
+    """
+    if len(classes) < 2 or not all(map(_is_number, classes)):
+        return Naming()
+    lists = [
+        (path, names)
+        for path, names in _lists(listing, found, read, classes, (), used, is_strict=True)
+        if names is None or not _are_photos(names.values(), found)
+    ]
+    if named := [(path, names) for path, names in lists if names is not None]:
+        names, told, paths = _agreed(named)
+        return Naming(names, tuple(paths), (told,))
+    return Naming(notes=(_doubtful([path for path, _ in lists]) if lists else _UNNAMED,))
+
+
+def _are_photos(names: Collection[str], found: Names) -> bool:
+    """Tell whether some names are those of photos that are here, so that a list numbers photos."""
+    stems = {stem_of(path[-1]) for path in found.files if path and is_image_name(path)}
+    return any(is_image_name((name,)) or name in stems for name in names)
 
 
 def name_classes(labels: Labels, listing: Listing, found: Names, read: Read, folders: Collection[str]) -> list[Path]:
@@ -43,35 +86,39 @@ def name_classes(labels: Labels, listing: Listing, found: Names, read: Read, fol
             names, f"classes in tables are the folders of the same numbers, such as {value} is {names[value]}"
         )
         return []
-    lists = list(_lists(labels, listing, found, read, values, folders))
+    used = {table.path for table in labels.tables}
+    lists = list(_lists(listing, found, read, values, folders, used))
     if named := [(path, names) for path, names in lists if names is not None]:
-        return _by_list(labels, named)
-    _by_photos(labels, found, [shortened("/".join(path)) for path, _ in lists])
+        renamed, told, paths = _agreed(named)
+        labels.rename(renamed, told)
+        return paths
+    _by_photos(labels, found, [path for path, _ in lists])
     return []
 
 
-def _by_list(labels: Labels, lists: Sequence[tuple[Path, Mapping[str, str]]]) -> list[Path]:
+def _agreed(lists: Sequence[tuple[Path, Mapping[str, str]]]) -> tuple[Mapping[str, str], str, list[Path]]:
+    """Return the names that all lists give, what is to be said of it, and the list; no names if they differ."""
     path, names = lists[0]
     shown = [shortened("/".join(each)) for each, _ in lists]
     if all(each == names for _, each in lists):
-        labels.rename(names, f"the names of the classes are from {shown[0]}")
-        return [path]
-    labels.rename({}, f"the classes are numbers, because {listed(shown)} name them differently")
-    return []
+        return names, f"the names of the classes are from {shown[0]}", [path]
+    return {}, f"the classes are numbers, because {listed(shown)} name them differently: keep one of these lists", []
 
 
-def _by_photos(labels: Labels, found: Names, doubtful: Sequence[str]) -> None:
+def _doubtful(lists: Sequence[Path]) -> str:
+    shown = listed([shortened("/".join(path)) for path in lists])
+    why = f"which line of {shown} is the name of which number cannot be told: write the number before each name"
+    return f"the classes are numbers, because {why}"
+
+
+def _by_photos(labels: Labels, found: Names, doubtful: Sequence[Path]) -> None:
     """Name the classes of tables without a header by what the names of their photos begin with."""
     is_headless = all(is_numbered(table.header) for table in labels.tables)
     pairs = ((stem_of(found.files[index][-1]), row.class_name) for index, row in labels.rows.items())
     if names := agreed_names(pairs) if is_headless else {}:
         labels.rename(names, "the classes are named by what the names of their photos begin with")
-    elif doubtful:
-        cure = "write the number before each name"
-        why = f"which line of {listed(doubtful)} is the name of which number cannot be told: {cure}"
-        labels.rename({}, f"the classes are numbers, because {why}")
-    elif is_headless:
-        labels.rename({}, "the classes are numbers, and no list here names them")
+    else:
+        labels.rename({}, _doubtful(doubtful) if doubtful else _UNNAMED)
 
 
 def _is_number(text: str) -> bool:
@@ -85,18 +132,30 @@ def _of_folders(values: Collection[str], folders: Collection[str]) -> dict[str, 
 
 
 def _lists(
-    labels: Labels, listing: Listing, found: Names, read: Read, values: Collection[str], folders: Collection[str]
+    listing: Listing,
+    found: Names,
+    read: Read,
+    values: Collection[str],
+    folders: Collection[str],
+    used: Collection[Path],
+    *,
+    is_strict: bool = False,
 ) -> Iterator[tuple[Path, dict[str, str] | None]]:
     """Yield the lists that name classes, with the names, or None where it cannot be told which line is meant."""
-    used = {table.path for table in labels.tables}
     files = [
         (entry, path)
-        for entry, path in files_of_labels(listing, found)
+        for entry, path in zip(listing.entries, found.files, strict=True)
+        if path[-1] and may_name_classes(path) and entry.refusal is None
         if path not in used and entry.size_bytes <= _MOST_BYTES
     ]
     for entry, path in sorted(files, key=lambda each: (not _is_named(each[1]), len(each[1])))[:_MOST_LISTS]:
-        lines, is_named = _lines(read, entry), _is_named(path)
-        if names := _by_number(lines, values):
+        is_named = _is_named(path)
+        if suffix(path) == "json":
+            if names := _of_classes(_of_json(content_of(read, entry)), values, is_strict=is_strict and not is_named):
+                yield path, names
+            continue
+        lines = _lines(read, entry)
+        if names := _by_number(lines, values, is_strict=is_strict and not is_named):
             yield path, names
         elif is_named and _are_names(lines) and (ordered := _by_order(lines, values, folders)) != {}:
             yield path, ordered
@@ -113,14 +172,36 @@ def _lines(read: Read, entry: Entry) -> list[str]:
         return []
 
 
-def _by_number(lines: Sequence[str], values: Collection[str]) -> dict[str, str]:
+def _by_number(lines: Sequence[str], values: Collection[str], *, is_strict: bool) -> dict[str, str]:
     """Map classes to the names that a list gives their numbers; empty if it does not name all of them."""
     for is_first in (True, False):
         for mark in _MARKS:
-            names = _numbered(lines, mark, is_first=is_first)
-            if {*map(int, values)} <= names.keys():
-                return {value: names[int(value)] for value in values}
+            if found := _of_classes(_numbered(lines, mark, is_first=is_first), values, is_strict=is_strict):
+                return found
     return {}
+
+
+def _of_classes(names: Mapping[int, str], values: Collection[str], *, is_strict: bool) -> dict[str, str]:
+    """Map classes to the names of their numbers; if `is_strict`, there may be no others, and each has a letter."""
+    numbers = {*map(int, values)}
+    is_exact = names.keys() == numbers and all(any(map(str.isalpha, name)) for name in names.values())
+    if not numbers <= names.keys() or (is_strict and not is_exact):
+        return {}
+    return {value: names[int(value)] for value in values}
+
+
+def _of_json(content: bytes) -> dict[int, str]:
+    """Map numbers to the names that an object of JSON gives them, of a list of names the last; else {}."""
+    try:
+        read = parse_json(decoded(content))
+    except (UnicodeDecodeError, Damaged):
+        return {}
+    if not isinstance(read, dict) or not all(map(_is_number, read)):
+        return {}
+    last = {number: each[-1] if isinstance(each, list) and each else each for number, each in read.items()}
+    if not all(isinstance(name, str) and name.strip() for name in last.values()):
+        return {}
+    return _distinct([(int(number), name.strip()) for number, name in last.items()])
 
 
 def _are_names(lines: Sequence[str]) -> bool:
@@ -152,14 +233,29 @@ def _is_heading(line: str) -> bool:
 
 def _numbered(lines: Sequence[str], mark: str | None, *, is_first: bool) -> dict[int, str]:
     """Map numbers to names where each line has both; the first line may be the names of the columns."""
-    split = [line.split(mark) if mark else line.split(None, 1) if is_first else line.rsplit(None, 1) for line in lines]
+    split = [
+        _cells(line, mark) if mark else line.split(None, 1) if is_first else line.rsplit(None, 1) for line in lines
+    ]
     at, other = (0, 1) if is_first else (-1, 0)
     rows = [[cell.strip().strip('"') for cell in row] for row in split]
     if rows and not _is_number(rows[0][at]):
         rows = rows[1:]
     if not all(len(row) > 1 and _is_number(row[at]) and row[other] for row in rows):
         return {}
-    names = {int(row[at]): row[other] for row in rows}
+    return _distinct([(int(row[at]), row[other]) for row in rows])
+
+
+def _cells(line: str, mark: str) -> list[str]:
+    """Return the cells of a line, in which one with the mark in it may be quoted."""
+    try:
+        return next(csv.reader([line], delimiter=mark, skipinitialspace=True), [])
+    except csv.Error:
+        return []
+
+
+def _distinct(rows: Sequence[tuple[int, str]]) -> dict[int, str]:
+    """Map numbers to names; {} where a name or a number is there twice, or all names are numbers."""
+    names = dict(rows)
     return names if len(set(names.values())) == len(rows) and not all(map(_is_number, names.values())) else {}
 
 

@@ -109,11 +109,11 @@ def _unpacked(stream: Pieces, name: str, number: int, spool: Spool, counter: Pro
 
 
 def _beside(outside: Listing, inner: Collection[str]) -> Iterator[Entry]:
-    """Yield what lies beside the archives in an archive: a photo is refused, a README is not, and a table is read."""
+    """Yield what lies beside archives in one: photos are refused, a README is not, and tables and lists are read."""
     root = str(outside.root.resolve())
     for each in (each for each in outside.entries if each.name not in inner or not _is_archive(each)):
         path = each.name.split("/")
-        if each.refusal is None and names.is_text_of_labels(path):
+        if each.refusal is None and names.may_name_classes(path):
             yield _moved(each, each.name, root)
         elif names.suffix(path) or not names.is_document(path):
             yield Entry(each.name, each.size_bytes, each.refusal or _BESIDE)

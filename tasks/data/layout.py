@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from tasks.data import levels, names
+from tasks.data.class_names import Naming, name_folders
 from tasks.data.class_source import ClassSource
 from tasks.data.contents import Contents, sort_files
 from tasks.data.deciding_table import told_unused
@@ -99,8 +100,13 @@ def read_layout(listing: Listing, read: Read | None = None, class_folder: ClassF
     folders = _class_folders(found, sections)
     _refuse_unusable({name for _, name in (*placed.classes, *folders)})
     spellings = read_spellings({**folders, **placed.classes})
+    used = {*(table.path for table in labels.tables), *labels.lists, *lists.paths}
+    used |= {seen.column[0]} if seen.column else set()
+    naming = _naming(listing, found, placed, read, {*spellings.classes.values()}, used)
+    _refuse_unusable(naming.names.values())
+    classes = {name: naming.names.get(label, label) for name, label in spellings.classes.items()}
     candidates = [
-        Candidate(each.index, _split_in(each.split, made), spellings.classes[each.class_name], each.group)
+        Candidate(each.index, _split_in(each.split, made), classes[each.class_name], each.group)
         for each in placed.candidates
     ]
     unused = [(valid_text(listing.entries[i].name), why) for i, why in (*files.unused, *placed.unused)]
@@ -109,8 +115,7 @@ def read_layout(listing: Listing, read: Read | None = None, class_folder: ClassF
         if labels.rows
         else doubtful_classes(sections, files.tree, listing, is_told=class_folder != "auto" or seen.column is not None)
     )
-    used = {*(table.path for table in labels.tables), *labels.lists, *lists.paths}
-    used |= {seen.column[0]} if seen.column else set()
+    used |= {*naming.lists}
     for path in used:
         files.others.remove(path)
     unused_tables = seen.unused_tables(used, lists)
@@ -118,7 +123,7 @@ def read_layout(listing: Listing, read: Read | None = None, class_folder: ClassF
     for path in unused_tables:
         files.others.remove(path)
     return Layout(
-        tuple(sorted(set(spellings.classes.values()))),
+        tuple(sorted(set(classes.values()))),
         tuple(candidates),
         (*files.refused, *placed.quarantined),
         ignored,
@@ -137,6 +142,7 @@ def read_layout(listing: Listing, read: Read | None = None, class_folder: ClassF
             *seen.notes,
             *level_notes(sections, files.tree),
             *spellings.notes,
+            *naming.notes,
             *lists.notes,
             *splits_in_classes(sections, files.tree),
             *told_unused(unused_tables),
@@ -145,6 +151,15 @@ def read_layout(listing: Listing, read: Read | None = None, class_folder: ClassF
         made,
         labels.group,
     )
+
+
+def _naming(
+    listing: Listing, found: Names, placed: _Placed, read: Read | None, classes: set[str], used: set[Path]
+) -> Naming:
+    """Return the names of classes that are folders with numbers as names; those of tables are named before."""
+    if read is None or not placed.has_folders:
+        return Naming()
+    return name_folders(classes, listing, found, read, used)
 
 
 def _split_in(split: str | None, made: Sequence[str]) -> str | None:
@@ -183,6 +198,11 @@ class _Placed:
     def notes(self) -> list[str]:
         """What is to be said of tables."""
         return self._labels.notes([each.index for each in self.candidates if each.index in self._rows])
+
+    @property
+    def has_folders(self) -> bool:
+        """Whether the classes of some photos are from their folders."""
+        return any(each.index not in self._rows for each in self.candidates)
 
     def warnings(self) -> list[str]:
         """Return which photos the tables do not name, by their folders."""

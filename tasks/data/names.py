@@ -178,6 +178,11 @@ def is_text_of_labels(path: Sequence[str]) -> bool:
     return suffix(path) in TABLE_SUFFIXES and not is_document(path) and foreign_reason(path) is None
 
 
+def may_name_classes(path: Sequence[str]) -> bool:
+    """Tell whether a file may be a list of the names of classes, by its ending: as a table, or JSON."""
+    return is_text_of_labels(path) or (suffix(path) == "json" and foreign_reason(path) is None)
+
+
 def is_document(path: Sequence[str]) -> bool:
     """Tell whether a file is a README, a licence or the like, with or without an ending."""
     return path[-1].partition(".")[0].lower() in _DOCUMENTS

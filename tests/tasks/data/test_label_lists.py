@@ -173,7 +173,7 @@ def test_without_one_list_of_names_the_classes_stay_numbers_and_it_is_told(
     labels = "".join(f"{n}.jpg {n % 2}\n" for n in range(8))
     layout, placed = read(tmp_path, [f"jpg/{n}.jpg" for n in range(8)], {"y.txt": labels, **texts})
     assert layout.classes == ("0", "1") and len(placed) == 8
-    assert layout.notes[1] == told
+    assert layout.notes[1].startswith(told)
 
 
 def test_lists_of_splits_with_labels_give_the_split_and_the_class(tmp_path: Path) -> None:
