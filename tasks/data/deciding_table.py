@@ -80,8 +80,17 @@ def user_labels(listing: Listing, found: Names, photos: Sequence[Located], read:
 
 
 def told_unused(unused: Mapping[Path, str]) -> list[str]:
-    """Return which tables of the user are not used, and why."""
-    return [f"{shortened('/'.join(path))} is not used: {why}" for path, why in sorted(unused.items())]
+    """Return which tables of the user are not used, and why; once for several of one reason."""
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for path, why in sorted(unused.items()):
+        by_reason[why].append("/".join(path))
+    return [f"{enumerated(names)} {_not_used(why, len(names))}" for why, names in by_reason.items()]
+
+
+def _not_used(why: str, count: int) -> str:
+    if count == 1:
+        return f"is not used: {why}"
+    return f"are not used: each {why.removeprefix('it ')}" if why.startswith("it ") else f"are not used: {why}"
 
 
 def agreeing_column(

@@ -41,7 +41,8 @@ class Examined:
 
     `images` are those of the dataset, `everything` also has what was taken out because it is in two splits, and
     `twins` are the pairs of images that are the same or nearly. `made` has the splits of photos that their
-    folders do not tell, by the hex sha256 of their bytes.
+    folders do not tell, by the hex sha256 of their bytes. `doubts` are those of the warnings by which the classes may
+    not be the ones that are meant.
     """
 
     source: LocatedSource
@@ -53,6 +54,7 @@ class Examined:
     findings: Findings
     problems: tuple[str, ...]
     made: Mapping[str, str]
+    doubts: tuple[str, ...] = ()
 
 
 def examine_source(source: LocatedSource, settings: Settings, spool_dir: Path, progress: ProgressFactory) -> Examined:
@@ -103,7 +105,8 @@ def judge_decoded(
     contradicting = contradictions(before)
     problems = problems_of(layout, labelled, broken, settings)
     problems += [] if source.options.keep_duplicates else contradicting
-    repeats = [*told, *copy_warnings(labelled), *class_warnings(before, pairs)]
+    alike = class_warnings(before, pairs)
+    repeats = [*told, *copy_warnings(labelled), *alike]
     repeats += contradicting if source.options.keep_duplicates else []
     placed = zip((each.group for each, _ in decoded), splits, strict=True)
     repeats += group_warning(layout.group, placed) if layout.group else []
@@ -126,6 +129,7 @@ def judge_decoded(
             for (candidate, image), split in zip(decoded, splits, strict=True)
             if candidate.split is None
         },
+        doubts=(*layout.doubts, *alike),
     )
 
 

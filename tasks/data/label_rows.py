@@ -58,6 +58,11 @@ class Labels:
         return [used[path] for path in sorted(used)]
 
     @property
+    def contradictions(self) -> list[str]:
+        """The contradiction of tables, if there is one."""
+        return [] if self.contradiction is None else [self.contradiction]
+
+    @property
     def group(self) -> str | None:
         """The column that says which photos belong together, of the first table that has one."""
         return next((table.group for table in self.tables if table.group is not None), None)

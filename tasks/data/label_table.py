@@ -31,6 +31,7 @@ from tasks.data.tree import is_split_word, split_of, words_of
 
 MOST_BYTES = 64 * 2**20
 _STEMS = frozenset({"labels", "label", "metadata", "annotations", "classes"})
+_SHOWN_CELLS = 3
 _NO_LABELS = frozenset({"submission", "sample"})
 
 
@@ -114,8 +115,11 @@ def _understood(
 ) -> Table:
     file = file_column(header, records, known)
     if file is None:
-        example = f", such as {shortened(next(iter(records[0].values()), ''))}" if records else ""
-        return Table(path, header, problem=f"names none of the photos in a column of its own{example}")
+        cells = [cell for each in records if (cell := each.get(next(iter(header), ""), ""))]
+        first = [shortened(cell) for cell in cells[:_SHOWN_CELLS]]
+        more = " ..." if len(cells) > len(first) else ""
+        shown = f" (the first has {', '.join(first)}{more})" if first else ""
+        return Table(path, header, problem=f"has names of the photos here in none of its columns{shown}")
     split = split_column([name for name in header if name != file], records)
     flags = {} if split else split_flags([name for name in header if name != file], records)
     try:

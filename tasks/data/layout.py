@@ -64,6 +64,7 @@ class Layout:
 
     `unused` are files that look like images, of which `warnings` tell, and `notes` tell what was found and changed.
     The candidates without a split are to be distributed among `made`. `group` is the table's column of their groups.
+    `doubts` are those of the warnings by which the classes may not be the ones that are meant.
     """
 
     classes: tuple[str, ...]
@@ -75,6 +76,7 @@ class Layout:
     notes: tuple[str, ...] = ()
     made: tuple[str, ...] = ()
     group: str | None = None
+    doubts: tuple[str, ...] = ()
 
 
 def read_layout(listing: Listing, read: Read | None = None, class_folder: ClassFolder = "auto") -> Layout:
@@ -118,6 +120,7 @@ def read_layout(listing: Listing, read: Read | None = None, class_folder: ClassF
     used |= {*naming.lists}
     for path in used:
         files.others.remove(path)
+    doubts = (*spellings.warnings, *views_warnings(found, files, labels), *doubtful, *labels.contradictions)
     unused_tables = seen.unused_tables(used, lists)
     ignored = files.others.total() + len(unused)
     for path in unused_tables:
@@ -128,9 +131,7 @@ def read_layout(listing: Listing, read: Read | None = None, class_folder: ClassF
         (*files.refused, *placed.quarantined),
         ignored,
         (
-            *spellings.warnings,
-            *views_warnings(found, files, labels),
-            *doubtful,
+            *doubts,
             *placed.warnings(),
             *lists.warnings,
             *unused_warnings(unused, {_UNNAMED, _UNLABELLED}),
@@ -150,6 +151,7 @@ def read_layout(listing: Listing, read: Read | None = None, class_folder: ClassF
         ),
         made,
         labels.group,
+        doubts,
     )
 
 
@@ -217,14 +219,9 @@ class _Placed:
             _UNNAMED: f"{one} does not name" if one else "no table names",
             _UNLABELLED: f"{one or 'the tables'} {'has' if one else 'have'} no class for",
         }
-        doubts = [self._labels.contradiction] if self._labels.contradiction else []
-        told = [
+        return [
             f"{subjects[reason]} {unnamed_text(folder, files, named[folder])} not used"
             for (reason, folder), files in sorted(by_folder.items())
-        ]
-        return [
-            *doubts,
-            *told,
         ]
 
     def add(self, index: int) -> None:

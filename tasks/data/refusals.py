@@ -7,7 +7,7 @@ These are pure functions on names.
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from tasks.data import names
@@ -16,7 +16,7 @@ from tasks.data.entries import Listing
 from tasks.data.label_table import Table
 from tasks.data.masks import shared_names
 from tasks.data.names import Names, Path
-from tasks.data.texts import LAYOUTS, counted, listed, shortened
+from tasks.data.texts import LAYOUTS, counted, enumerated, listed, shortened
 from tasks.data.tree import is_annotation, is_wrapper, split_of
 from tasks.run.errors import SourceRefused
 
@@ -88,7 +88,7 @@ def unknown_layout(listing: Listing, found: Names, files: Contents, tables: Sequ
     if any(table.candidates for table in tables):
         return _without_label(listing, files, sorted(tables, key=lambda each: not each.candidates))
     if tables:
-        why = "; ".join(table.refusal() for table in tables[:3])
+        why = _tables_text(tables)
         more = f"correct the table, so that it has the columns file_name and label, such as {_example(found, files)}"
         return SourceRefused(_WHERE, what, why, f"{more}; {LAYOUTS}")
     if refused := detection_refusal(listing, found, files):
@@ -104,10 +104,22 @@ def unknown_layout(listing: Listing, found: Names, files: Contents, tables: Sequ
     return SourceRefused(_WHERE, what, "the photos lie in no folders of classes, and no table names them", _FOLDERS)
 
 
+def _tables_text(tables: Sequence[Table]) -> str:
+    """Return which tables are not understood, and why; those of the same columns and reason are told once."""
+    alike: dict[tuple[object, ...], list[Table]] = defaultdict(list)
+    for table in tables:
+        alike[table.header, table.problem].append(table)
+    texts = []
+    for first, *more in list(alike.values())[:3]:
+        same = f"; the same holds for {enumerated([each.name for each in more])}" if more else ""
+        texts.append(f"{first.refusal()}{same}")
+    return "; ".join(texts)
+
+
 def _without_label(listing: Listing, files: Contents, tables: Sequence[Table]) -> SourceRefused:
     """Return the refusal of tables that name the photos, of which the first has columns that may be the classes."""
     first = tables[0]
-    why = f"it contains {files.tree.picture()}; " + "; ".join(table.refusal() for table in tables[:3])
+    why = f"it contains {files.tree.picture()}; " + _tables_text(tables)
     is_named = first.file.strip().lower() == "file_name"
     photos = "" if is_named else f"the column {shortened(first.file)} to file_name and "
     one_of = listed([shortened(name) for name in first.candidates])

@@ -67,7 +67,7 @@ def inspect_source(
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / RECORD, seal(asdict(found), indent=1))
         when = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-        page = inspection_page(found, {image.name: image for image in examined.everything}, when)
+        page = inspection_page(found, {image.name: image for image in examined.everything}, when, examined.doubts)
         write_atomically(folder / PAGE, page.encode())
     return found
 

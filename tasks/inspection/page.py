@@ -26,8 +26,11 @@ SOME_CLASSES, MANY_CLASSES = 12, 150
 _SIDE, _SMALL_SIDE, _QUALITY = 224, 72, 70
 
 
-def inspection_page(found: Inspection, images: Mapping[str, StagedImage], when: str) -> str:
-    """Return the page; `images` are the staged ones by name, `when` the time that it tells."""
+def inspection_page(found: Inspection, images: Mapping[str, StagedImage], when: str, doubts: Sequence[str] = ()) -> str:
+    """Return the page; `images` are the staged ones by name, and `when` is the time that it tells.
+
+    `doubts` are those of the warnings by which the classes may not be the ones that are meant.
+    """
     return str(
         rendered_from(
             TEMPLATES,
@@ -42,6 +45,7 @@ def inspection_page(found: Inspection, images: Mapping[str, StagedImage], when: 
             suspects=_photos(found.suspects[:SHOWN], images),
             pairs=_pairs(found, images),
             twins=_twins_text(found.pairs),
+            doubts=doubts,
             warned=counted(len(found.warnings), "warning"),
             read="Read it" if len(found.warnings) == 1 else "Read them",
             outliers=_outliers(found, images),

@@ -237,7 +237,10 @@ UNUSED = {
         "it names 17 of 20 photos, and decides over folders",
     ),
     "columns": ({"metadata.csv": table(dict.fromkeys(PLAIN, "a"), "file_name,text")}, "it has no column label"),
-    "no photo": ({"labels.csv": table({"x.jpg": "a", "y.jpg": "b"})}, "it names none of the photos in a column"),
+    "no photo": (
+        {"labels.csv": table({"x.jpg": "a", "y.jpg": "b"})},
+        "it has names of the photos here in none of its columns (the first has x.jpg, y.jpg)",
+    ),
     "another": ({"birds.csv": table(dict.fromkeys(PLAIN, "a"), "file,bird")}, "the folders give the classes"),
 }
 
@@ -248,6 +251,15 @@ def test_a_table_that_is_not_used_is_named_with_the_reason(kind: str) -> None:
     layout = read(PLAIN, tables)
     assert by_class(layout) == {"cat": 10, "dog": 10}
     assert layout.notes[0].startswith(f"{min(tables)} is not used: {why}") and layout.ignored == 1
+
+
+def test_several_tables_that_are_not_used_for_one_reason_are_told_once() -> None:
+    rows = ",Image,Category\n" + "".join(f"{n},{n},x\n" for n in range(6))
+    layout = read(PLAIN, {"cat/labels.csv": rows, "dog/labels.csv": rows})
+    assert layout.notes[0] == (
+        "cat/labels.csv and dog/labels.csv are not used: each has names of the photos here in none of its columns "
+        "(the first has 0, 1, 2 ...)"
+    )
 
 
 def test_at_nine_of_ten_photos_the_table_decides_and_the_others_are_told() -> None:

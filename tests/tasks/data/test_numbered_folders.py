@@ -88,6 +88,16 @@ def test_the_numbers_of_a_table_with_a_header_stay_and_it_is_told_how_to_name_th
 
 
 def test_folders_that_are_words_are_not_renamed() -> None:
-    photos = [name.replace("train/0", "train/cat").replace("test/0", "test/cat") for name in SPLITS]
+    photos = [name.replace("/0/", "/cat/") for name in SPLITS]
     layout, _ = read(photos, {"classes.txt": LISTS["classes.txt"].encode()})
     assert layout.classes == ("1", "2", "3", "cat") and UNNAMED not in layout.notes
+
+
+def test_only_warnings_about_classes_are_doubts_of_them() -> None:
+    rows = "".join(f"{n}.jpg,{'ab'[n % 2]}\n" for n in range(10))
+    photos = [*(f"images/{n}.jpg" for n in range(10)), "test_images/x.jpg"]
+    layout, _ = read(photos, {"train.csv": f"image_id,label\n{rows}".encode()})
+    assert len(layout.warnings) == 1 and layout.doubts == ()
+    spelled = [f"{folder}/{n}.jpg" for folder in ("train/Dog", "test/dog", "train/cat", "test/cat") for n in range(9)]
+    layout, _ = read(spelled, {})
+    assert len(layout.doubts) == 1 and layout.doubts == layout.warnings

@@ -129,7 +129,7 @@ TABLES = {
     ),
     "no file": (
         {"labels.csv": "name,label\nx.jpg,cat\ny.jpg,dog\n"},
-        "labels.csv (its header is name, label) names none of the photos",
+        "labels.csv (its header is name, label) has names of the photos here in none of its columns",
     ),
     "no class": (
         {"labels.csv": "file,a,b\n000000.jpg,x,1\n000003.jpg,x,2\n000006.jpg,y,2\n000009.jpg,y,1\n"},
@@ -144,6 +144,11 @@ def test_a_table_that_is_not_understood_is_named_with_its_header_and_what_is_mis
     tables, why = TABLES[kind]
     error = refused(numbered("train/"), tables)
     assert why in error.why and "has the columns file_name and label" in error.next_command
+
+
+def test_several_tables_with_one_reason_are_told_once() -> None:
+    error = refused(numbered("train/"), dict.fromkeys(("labels.csv", "a/labels.csv"), "name,label\nx.jpg,cat\n"))
+    assert error.why.count("in none of its columns") == 1 and "; the same holds for " in error.why
 
 
 def test_a_table_in_an_old_encoding_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from tasks.data.staging import locate, spool_directory
 from tasks.inspection.captions import apart
 from tasks.inspection.examples import examples_of
 from tasks.inspection.inspect import PAGE, RECORD, found_pairs, inspect_source
+from tasks.inspection.page import inspection_page
 from tasks.inspection.record import Inspection
 from tasks.inspection.sampling import stratified
 from tasks.run.progress import LoggedProgress
@@ -114,8 +116,16 @@ def test_the_page_of_data_with_warnings_is_not_accepted_in_green(found: tuple[In
     page = (folder / PAGE).read_text()
     assert f'<b class="open">accepted</b>with {len(inspection.warnings)} warning' in page
     read = "Read it first" if len(inspection.warnings) == 1 else "Read them first"
-    assert f"{read}, because the classes may not be the ones you meant." in page
+    assert f"{read}.</li>" in page and "the classes may not be the ones" not in page
     assert 'class="good"' not in page and "64 photos of 3 classes" in page
+
+
+def test_the_page_doubts_the_classes_only_by_warnings_about_classes(found: tuple[Inspection, Path]) -> None:
+    bare = replace(found[0], warnings=("one", "two"), suspects=(), pairs=(), dark=(), bright=(), blurred=(), counts={})
+    assert "Read them first, because the classes may not be the ones you meant." in inspection_page(
+        bare, {}, "", ["two"]
+    )
+    assert "Read them first.</li>" in inspection_page(bare, {}, "")
 
 
 def test_a_pair_is_told_by_what_differs_in_its_names(found: tuple[Inspection, Path]) -> None:
