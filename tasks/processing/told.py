@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, TypeVar
 
-from pydantic import StringConstraints, TypeAdapter
+from pydantic import TypeAdapter
 
 from tasks.account import objects
 from tasks.data.upload import dataset_prefix
@@ -21,9 +21,10 @@ from tasks.processing.area import Area
 from tasks.processing.verdict import Digest, Split, Verdict
 from tasks.run.errors import MalformedAnswer, StageFailed
 from tasks.run.record_store import Count
+from tasks.run.text_form import TextForm
 
 ROWS = "images.jsonl"
-Key = Annotated[str, StringConstraints(pattern=r"^(train|validation|test)/shard-[0-9]{5,9}\.tar$")]
+Key = Annotated[str, TextForm(r"(train|validation|test)/shard-[0-9]{5,9}\.tar", "the key of a shard")]
 Found = TypeVar("Found")
 
 
@@ -33,7 +34,7 @@ class Shard:
 
     key: Key
     sha256: Digest
-    md5: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+    md5: Annotated[str, TextForm("[0-9a-f]{32}", "an MD5 in hex")]
     size_bytes: Count
     images: Count
 

@@ -6,15 +6,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
-from pydantic import StringConstraints
-
 from tasks.data.examination import Examined
 from tasks.data.judgement import count_images
 from tasks.data.judgement_cache import Findings, Judgement, LocatedSource
 from tasks.run.record_store import Count
+from tasks.run.text_form import TextForm
 
-Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Split = Annotated[str, StringConstraints(pattern=r"^(train|validation|test)$")]
+Digest = Annotated[str, TextForm("[0-9a-f]{64}", "a sha256 in hex")]
+Split = Annotated[str, TextForm("train|validation|test", "train, validation or test")]
 
 
 @dataclass(frozen=True)
