@@ -154,7 +154,7 @@ def _section(section: Section, results: Sequence[Result]) -> str:
 
 
 def _measured(result: Result) -> str:
-    head = f"`{result.command}`: {result.machine}, load {result.load:g} before; {result.date}, commit {result.commit}."
+    head = f"`{result.command}`, {result.date}, commit {result.commit}:\n{result.machine}, load {result.load:g} before."
     table = _markdown(["what", "median", "least to most", "n", "goal"], (_row(each) for each in result.figures))
     return "\n".join([head, "", table, *(f"{note}\n" for note in result.notes)])
 
