@@ -99,9 +99,9 @@ def judge_decoded(
     pairs, uncompared = _same_pairs([image for _, image in decoded], staged)
     splits = _splits(source, layout, decoded, pairs, known)
     everything = _staged(listing, layout, decoded, splits)
-    images, labelled, leaks, told = _without_leaks(everything, pairs, source.options)
-    broken = (*layout.quarantined, *rejected)
     before = [image.labelled for image in everything]
+    images, labelled, leaks, told = _without_leaks(everything, before, pairs, source.options)
+    broken = (*layout.quarantined, *rejected)
     contradicting = contradictions(before)
     problems = problems_of(layout, labelled, broken, settings)
     problems += [] if source.options.keep_duplicates else contradicting
@@ -195,14 +195,13 @@ def _staged(
 
 
 def _without_leaks(
-    images: Sequence[StagedImage], pairs: Sequence[Pair], options: DataOptions
+    images: Sequence[StagedImage], labelled: Sequence[LabelledImage], pairs: Sequence[Pair], options: DataOptions
 ) -> tuple[list[StagedImage], list[LabelledImage], list[Quarantined], list[str]]:
     """Return the images that stay, twice, those that are taken out as they are in two splits, and the warnings."""
-    labelled: list[LabelledImage] = [image.labelled for image in images]
     leaks = find_leaks(labelled, pairs)
     told = leak_warnings(labelled, leaks, are_kept=options.keep_duplicates)
     if options.keep_duplicates:
-        return list(images), labelled, [], told
+        return list(images), list(labelled), [], told
     out = {leak.index for leak in leaks}
     kept = [n for n in range(len(images)) if n not in out]
     return [images[n] for n in kept], [labelled[n] for n in kept], taken_out(labelled, leaks), told
